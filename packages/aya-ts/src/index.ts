@@ -1,0 +1,2 @@
+/** Aya's API in TypeScript, over system calls only, with a single-threaded async runtime. */
+export {};

@@ -1,0 +1,2 @@
+/** The eBPF instruction set (RFC 9669): decode, encode, disassemble. */
+export {};

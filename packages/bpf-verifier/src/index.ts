@@ -1,0 +1,2 @@
+/** Decides whether a BPF program may run. */
+export {};

@@ -1,0 +1,2 @@
+/** eBPF interpreter over linear memory. */
+export {};

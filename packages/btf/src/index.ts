@@ -1,0 +1,2 @@
+/** BTF: parse, find, write. */
+export {};

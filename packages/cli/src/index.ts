@@ -1,0 +1,2 @@
+/** The alien command. */
+export {};

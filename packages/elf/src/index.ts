@@ -1,0 +1,2 @@
+/** ELF64 reader and writer, both byte orders. */
+export {};

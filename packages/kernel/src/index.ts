@@ -1,0 +1,2 @@
+/** The kernel: memory, tasks, scheduler, file systems, system calls, probes, BPF. */
+export {};

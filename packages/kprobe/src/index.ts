@@ -1,0 +1,2 @@
+/** Kprobes over trap frames, independent of any kernel. */
+export {};

@@ -1,0 +1,2 @@
+/** The linker of kernel text and the compressed kallsyms table. */
+export {};

@@ -1,0 +1,2 @@
+/** Boot a kernel inside a Vitest suite. */
+export {};

@@ -1,0 +1,2 @@
+/** What the project's own tests share: seeded random numbers, fakes. */
+export {};

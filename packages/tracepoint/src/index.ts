@@ -1,0 +1,2 @@
+/** Tracepoint definitions, formats and records. */
+export {};

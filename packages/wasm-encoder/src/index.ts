@@ -1,0 +1,2 @@
+/** The few bytes of WebAssembly that a BPF JIT emits. */
+export {};
