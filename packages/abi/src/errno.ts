@@ -119,5 +119,9 @@ export const ERESTARTSYS = errno(512, "ERESTARTSYS", "Interrupted system call sh
 export const ERESTARTNOINTR = errno(513, "ERESTARTNOINTR", "Restart the system call");
 export const ERESTARTNOHAND = errno(514, "ERESTARTNOHAND", "Restart if no handler");
 export const ENOIOCTLCMD = errno(515, "ENOIOCTLCMD", "No ioctl command");
-export const ERESTART_RESTARTBLOCK = errno(516, "ERESTART_RESTARTBLOCK", "Restart by calling sys_restart_syscall");
+export const ERESTART_RESTARTBLOCK = errno(
+  516,
+  "ERESTART_RESTARTBLOCK",
+  "Restart by calling sys_restart_syscall",
+);
 export const ENOTSUPP = errno(524, "ENOTSUPP", "Unknown error 524");

@@ -6,7 +6,8 @@ export function utf8Encode(text: string): Uint8Array {
     const code = character.codePointAt(0) ?? 0;
     if (code < 0x80) out.push(code);
     else if (code < 0x800) out.push(0xc0 | (code >> 6), 0x80 | (code & 0x3f));
-    else if (code < 0x1_0000) out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+    else if (code < 0x1_0000)
+      out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
     else
       out.push(
         0xf0 | (code >> 18),
@@ -29,7 +30,8 @@ export function utf8Decode(bytes: Uint8Array): string {
       at += 1;
       continue;
     }
-    const length = first >= 0xf0 && first < 0xf5 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 && first < 0xe0 ? 2 : 0;
+    const length =
+      first >= 0xf0 && first < 0xf5 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 && first < 0xe0 ? 2 : 0;
     const code = length === 0 || first >= 0xf5 ? undefined : sequence(bytes, at, length);
     if (code === undefined) {
       text += "\ufffd";
