@@ -1,2 +1,2 @@
 /** Kprobes over trap frames, independent of any kernel. */
-export {};
+export * from "./arch/riscv64-host-call.ts";
