@@ -1,2 +1,7 @@
 /** BTF: parse, find, write. */
-export {};
+export { Btf, BTF_POINTER_SIZE, parseBtf } from "./btf.ts";
+export * from "./error.ts";
+export * from "./ext.ts";
+export * from "./format.ts";
+export * from "./types.ts";
+export * from "./write.ts";
