@@ -1,0 +1,102 @@
+/**
+ * Shell patterns: fnmatch(3) and glob(3).
+ *
+ * A backslash quotes the next character. `patternSource` is the regular expression of a pattern, for those who anchor it
+ * themselves; `glob` walks the file system, with names in byte order, and never matches a leading period with a wildcard.
+ */
+import { DT } from "@alien-ts/abi";
+import { readDirectory } from "./directories.ts";
+import { SystemError } from "./errors.ts";
+import { isDirectory, tryLstat, tryStat } from "./files.ts";
+import type { Process } from "./process.ts";
+import { RegexError, quoteRegex, translateBracket } from "./regex.ts";
+import { joinPath } from "./text.ts";
+
+/** Whether a wildcard is in the pattern that no backslash quotes. */
+export const hasWildcard = (pattern: string): boolean => /[*?[]/.test(pattern.replace(/\\[^]/g, ""));
+
+export const unescapePattern = (pattern: string): string => pattern.replace(/\\([^])/g, "$1");
+
+/** Quotes what a pattern would treat specially. */
+export const escapePattern = (text: string): string => text.replace(/[*?[\]\\]/g, "\\$&");
+
+/** The source of a regular expression that matches what the pattern does; with `lazy`, `*` takes as little as it can. */
+export function patternSource(pattern: string, options: { readonly lazy?: boolean } = {}): string {
+  let source = "";
+  for (let i = 0; i < pattern.length; ) {
+    const char = pattern[i]!;
+    i += 1;
+    if (char === "*") source += options.lazy === true ? "[^]*?" : "[^]*";
+    else if (char === "?") source += "[^]";
+    else if (char === "[") {
+      const bracket = tryBracket(pattern, i);
+      source += bracket?.source ?? "\\[";
+      i = bracket?.next ?? i;
+    } else if (char === "\\" && i < pattern.length) {
+      source += quoteRegex(pattern[i]!);
+      i += 1;
+    } else source += quoteRegex(char);
+  }
+  return source;
+}
+
+function tryBracket(pattern: string, at: number): { readonly source: string; readonly next: number } | undefined {
+  try {
+    return translateBracket(pattern, at, "!^");
+  } catch (error) {
+    if (error instanceof RegexError) return undefined;
+    throw error;
+  }
+}
+
+/** fnmatch(3) without flags. */
+export const matchesPattern = (pattern: string, text: string): boolean =>
+  new RegExp(`^(?:${patternSource(pattern)})$`).test(text);
+
+/** The paths that match, sorted; none where nothing does. */
+export async function glob(process: Process, pattern: string): Promise<string[]> {
+  const parts = pattern.split("/");
+  let found = [pattern.startsWith("/") ? "/" : ""];
+  const start = pattern.startsWith("/") ? 1 : 0;
+  for (let i = start; i < parts.length; i++) {
+    const part = parts[i]!;
+    if (part === "" && i < parts.length - 1) continue;
+    const isLast = i === parts.length - 1;
+    const next: string[] = [];
+    for (const base of found) next.push(...(await expandPart(process, base, part, isLast)));
+    found = next;
+  }
+  return found.sort();
+}
+
+async function expandPart(process: Process, base: string, part: string, isLast: boolean): Promise<string[]> {
+  if (part === "") return (await isDirectoryPath(process, base)) ? [`${base}/`] : [];
+  if (!hasWildcard(part)) {
+    const path = joinPath(base, unescapePattern(part));
+    const status = isLast ? await tryLstat(process, path) : await tryStat(process, path);
+    return typeof status === "number" ? [] : [path];
+  }
+  const matcher = new RegExp(`^(?:${patternSource(part)})$`);
+  const showsHidden = part.startsWith(".") || part.startsWith("\\.");
+  const names: string[] = [];
+  for (const { name, type } of await entriesOf(process, base === "" ? "." : base)) {
+    if ((name.startsWith(".") && !showsHidden) || !matcher.test(name)) continue;
+    const path = joinPath(base, name);
+    if (isLast || type === DT.DIR || (await isDirectoryPath(process, path))) names.push(path);
+  }
+  return names;
+}
+
+async function isDirectoryPath(process: Process, path: string): Promise<boolean> {
+  const status = await tryStat(process, path);
+  return typeof status !== "number" && isDirectory(status);
+}
+
+async function entriesOf(process: Process, path: string): ReturnType<typeof readDirectory> {
+  try {
+    return await readDirectory(process, path);
+  } catch (error) {
+    if (error instanceof SystemError) return [];
+    throw error;
+  }
+}
