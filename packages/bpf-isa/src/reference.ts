@@ -211,17 +211,14 @@ function stepAtomic(state: State, row: OpcodeRow & { kind: "atomic" }, insn: Ins
   return true;
 }
 
-/** RFC 9669 section 5.5 and filter.rst: a load past the packet's end ends the program with 0. */
+/** Linux: bpf_gen_ld_abs(): a load past the packet's end makes the function return 0. */
 function stepPacket(state: State, row: OpcodeRow & { kind: "packet" }, insn: Insn): Step {
   const { packet } = state.options;
   if (packet === undefined) return false;
   const index = row.mode === "ind" ? Number(BigInt.asIntN(32, state.regs[insn.src]!)) : 0;
   const from = (index + insn.imm) | 0;
   state.regs[0] = 0n;
-  if (from < 0 || from + row.size > packet.length) {
-    state.hasExited = true;
-    return true;
-  }
+  if (from < 0 || from + row.size > packet.length) return leave(state);
   for (const byte of packet.subarray(from, from + row.size))
     state.regs[0] = (state.regs[0] << 8n) | BigInt(byte);
   return true;

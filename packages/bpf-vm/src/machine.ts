@@ -1,0 +1,341 @@
+/**
+ * `BpfMachine`: runs prepared programs over one linear memory, on one CPU.
+ *
+ * `run` takes a program, its context and `RunOptions`, and answers with a `RunStatus`; r0 is then in `r0Low` and `r0High`, and
+ * `executed` has the exact number of instructions. A run allocates nothing. What a program does wrong is a status with
+ * `fault` filled in, never a throw. Runs nest: a helper may run another program (or the same) on this machine or another one;
+ * the outer run goes on unharmed. A helper may also call back into its own program (`callFunction`) or replace it
+ * (`tailCall`). In a checked run every access is held against the stack frames in use, the context and the machine's
+ * `MemoryRegions`, and its pointer must carry the memory's high word; in an unchecked one only the memory's end stops it.
+ */
+import type { KAddr, LinearMemory } from "@alien-ts/abi";
+import { FRAME_BYTES, MAX_FRAMES, MAX_MAY_GOTO, MAX_TAIL_CALLS } from "@alien-ts/bpf-isa";
+import { interpret } from "./interpreter.ts";
+import { STRIDE } from "./program.ts";
+import type { BpfProgram } from "./program.ts";
+import { MemoryRegions } from "./regions.ts";
+import { RUN } from "./run.ts";
+import type { BpfFault, FaultKind, PacketSource, RunOptions, RunStatus } from "./run.ts";
+
+/** Words that a call saves: r6 to r9, the may_goto count, the return address. */
+const SAVED_WORDS = 10;
+
+const NO_REGISTERS = new Int32Array(22);
+
+export class BpfMachine {
+  readonly memory: LinearMemory;
+  readonly regions: MemoryRegions;
+  readonly fault: BpfFault = {
+    kind: "access",
+    pc: 0,
+    addressLow: 0,
+    addressHigh: 0,
+    size: 0,
+    isWrite: false,
+  };
+  /** r0 of the last run that was done, and instructions of the last run. */
+  r0Low = 0;
+  r0High = 0;
+  executed = 0;
+
+  /** Register file of the running program: r's low word at 2r, its high word at 2r + 1. */
+  regs: Int32Array = NO_REGISTERS;
+  program: BpfProgram | null = null;
+  /** What is left of the running program's budget. */
+  fuel = 0;
+  /** Frames in use besides the first. */
+  depth = 0;
+  /** Turns that may_goto has left in this frame. */
+  loopsLeft = 0;
+  /** Code index of the helper call being made. */
+  callIndex = 0;
+  /** After a helper: the run was stopped, or a tail call is to be made. */
+  isInterrupted = false;
+
+  private readonly high: number;
+  private readonly memoryBytes: number;
+  private isChecked = true;
+  private stackTop = 0;
+  private stackLow = 0;
+  private stackBytes = 0;
+  private context = 0;
+  private contextBytes = 0;
+  private contextIsWritable = false;
+  private packet: PacketSource | null = null;
+  private tailCallsLeft = 0;
+  private pendingTail: BpfProgram | null = null;
+  /** How a function that a helper called ended the run; `done` where none did. */
+  private stopStatus: RunStatus = RUN.done;
+  private readonly saved = new Int32Array(SAVED_WORDS * MAX_FRAMES);
+  private readonly framePrograms: BpfProgram[] = [];
+  private readonly frameRegs: Int32Array[] = [];
+  /** Runs what is run while this machine is running. */
+  private inner: BpfMachine | null = null;
+
+  constructor(memory: LinearMemory, regions: MemoryRegions = new MemoryRegions()) {
+    this.memory = memory;
+    this.regions = regions;
+    this.high = memory.baseHi | 0;
+    this.memoryBytes = memory.size;
+  }
+
+  /** Runs `program` with r1 = `context` (NULL where 0) and r10 = the top of the stack. */
+  run(program: BpfProgram, context: KAddr, options: RunOptions): RunStatus {
+    if (this.program !== null) return this.runNested(program, context, options);
+    this.start(program, context, options);
+    const status = interpret(this, 0, 0);
+    this.finish(options.fuel);
+    return status;
+  }
+
+  // --- What helpers use ---------------------------------------------------------------------------------------------
+
+  /** Low word of r1 (n = 1) to r5: the index of a pointer, or a 32-bit value, as a signed number. */
+  argLow(n: number): number {
+    return this.regs[2 * n]!;
+  }
+
+  argHigh(n: number): number {
+    return this.regs[2 * n + 1]!;
+  }
+
+  /** The address in r1 to r5 as an index into linear memory. */
+  argPointer(n: number): KAddr {
+    return this.regs[2 * n]! >>> 0;
+  }
+
+  setR0(low: number, high: number): void {
+    this.regs[0] = low;
+    this.regs[1] = high;
+  }
+
+  /** A signed 32-bit result, such as a negative errno. */
+  setR0Signed(value: number): void {
+    this.regs[0] = value;
+    this.regs[1] = value >> 31;
+  }
+
+  /** A kernel address; 0 is NULL. */
+  setR0Pointer(address: KAddr): void {
+    this.regs[0] = address;
+    this.regs[1] = address === 0 ? 0 : this.high;
+  }
+
+  /** Sets argument `n` of the function that `callFunction` will call. */
+  setArg(n: number, low: number, high: number): void {
+    this.regs[2 * n] = low;
+    this.regs[2 * n + 1] = high;
+  }
+
+  setArgPointer(n: number, address: KAddr): void {
+    this.setArg(n, address, address === 0 ? 0 : this.high);
+  }
+
+  /**
+   * Calls the function at `slot` of the running program with r1 to r5 as they are, in a frame of its own; r0 is its result.
+   * False where the run must end (fault, fuel): the helper returns at once.
+   */
+  callFunction(slot: number): boolean {
+    const program = this.program!;
+    const callIndex = this.callIndex;
+    const target = slot >= 0 && slot < program.insns.length ? slot : program.insns.length;
+    if (!this.enter(callIndex)) {
+      return this.interrupt(this.stop("call depth", callIndex));
+    }
+    const status = interpret(this, target * STRIDE, this.depth);
+    if (status !== RUN.done) return this.interrupt(status);
+    this.leave();
+    this.callIndex = callIndex;
+    return true;
+  }
+
+  /**
+   * After the helper returns, the running program's current function is replaced by `program`, with r1 as it is. False, and
+   * nothing happens, where 33 tail calls have been made.
+   */
+  tailCall(program: BpfProgram): boolean {
+    if (this.tailCallsLeft === 0) return false;
+    this.tailCallsLeft -= 1;
+    this.pendingTail = program;
+    this.isInterrupted = true;
+    return true;
+  }
+
+  /** Whether a checked run may touch [address, address + size): helpers ask before they follow a pointer. */
+  mayAccess(low: number, high: number, size: number, isWrite: boolean): boolean {
+    if (!this.isChecked) return low >>> 0 <= this.memoryBytes - size;
+    if (high !== this.high) return false;
+    const inStack = (low - this.stackLow) >>> 0;
+    if (inStack <= this.stackBytes - size) return true;
+    const inContext = (low - this.context) >>> 0;
+    if (inContext <= this.contextBytes - size) return this.contextIsWritable || !isWrite;
+    return this.regions.allows(low >>> 0, size, isWrite);
+  }
+
+  // --- What the interpreter uses ------------------------------------------------------------------------------------
+
+  /** Starts a frame: saves r6 to r9, moves r10. False where 8 are in use. */
+  enter(returnTo: number): boolean {
+    if (this.depth === MAX_FRAMES - 1) return false;
+    const { regs, saved } = this;
+    let at = this.depth * SAVED_WORDS;
+    for (let word = 12; word < 20; word++) saved[at++] = regs[word]!;
+    saved[at] = this.loopsLeft;
+    saved[at + 1] = returnTo;
+    this.depth += 1;
+    this.framePrograms[this.depth] = this.program!;
+    this.frameRegs[this.depth] = regs;
+    this.loopsLeft = MAX_MAY_GOTO;
+    regs[20]! -= FRAME_BYTES;
+    this.stackLow -= FRAME_BYTES;
+    this.stackBytes += FRAME_BYTES;
+    return true;
+  }
+
+  /** Ends a frame; returns the code index saved by `enter`. After a tail call in it, program and registers are its caller's. */
+  leave(): number {
+    const inner = this.regs;
+    this.depth -= 1;
+    const regs = this.frameRegs[this.depth]!;
+    if (regs !== inner) {
+      this.program!.release();
+      this.program = this.framePrograms[this.depth]!;
+      this.regs = regs;
+      regs[0] = inner[0]!;
+      regs[1] = inner[1]!;
+    }
+    let at = this.depth * SAVED_WORDS;
+    const { saved } = this;
+    for (let word = 12; word < 20; word++) regs[word] = saved[at++]!;
+    this.loopsLeft = saved[at]!;
+    this.stackLow += FRAME_BYTES;
+    this.stackBytes -= FRAME_BYTES;
+    this.setFramePointer(regs);
+    return saved[at + 1]!;
+  }
+
+  /** After a helper that interrupted: makes the pending tail call and returns `done`, or says how the run ends. */
+  resume(): RunStatus {
+    const next = this.pendingTail;
+    this.pendingTail = null;
+    this.isInterrupted = false;
+    if (this.stopStatus !== RUN.done) return this.stopStatus;
+    if (next !== null && next !== this.program) this.replaceProgram(next);
+    return RUN.done;
+  }
+
+  /** Packet-legacy load: -1 outside the packet, -2 where there is none. */
+  readPacket(offset: number, size: number): number {
+    return this.packet === null ? -2 : this.packet.read(this.context, offset, size as 1 | 2 | 4);
+  }
+
+  /** Ends the run with a fault at the instruction with code index `index`, which does not count as executed. */
+  stop(kind: FaultKind, index: number): RunStatus {
+    this.fuel += 1;
+    this.fault.kind = kind;
+    this.fault.pc = index / STRIDE;
+    return RUN.fault;
+  }
+
+  /** Ends the run because of an access; `low` + `high` is the base register, `offset` is added to it. */
+  stopAccess(
+    index: number,
+    base: number,
+    offset: number,
+    size: number,
+    isWrite: boolean,
+    kind: FaultKind = "access",
+  ): RunStatus {
+    const low = this.regs[base]!;
+    const sum = (low >>> 0) + offset;
+    const { fault } = this;
+    fault.addressLow = sum >>> 0;
+    fault.addressHigh = (this.regs[base + 1]! + (sum < 0 ? -1 : sum >= 0x1_0000_0000 ? 1 : 0)) >>> 0;
+    fault.size = size;
+    fault.isWrite = isWrite;
+    return this.stop(kind, index);
+  }
+
+  // --- Runs ---------------------------------------------------------------------------------------------------------
+
+  private start(program: BpfProgram, context: KAddr, options: RunOptions): void {
+    const regs = program.acquire();
+    this.program = program;
+    this.regs = regs;
+    this.framePrograms[0] = program;
+    this.frameRegs[0] = regs;
+    this.isChecked = options.isChecked;
+    this.fuel = options.fuel;
+    this.loopsLeft = MAX_MAY_GOTO;
+    this.tailCallsLeft = MAX_TAIL_CALLS;
+    this.isInterrupted = false;
+    this.stopStatus = RUN.done;
+    this.pendingTail = null;
+    this.stackTop = options.stackTop;
+    this.stackLow = options.stackTop - FRAME_BYTES;
+    this.stackBytes = FRAME_BYTES;
+    this.context = context;
+    this.contextBytes = options.contextBytes;
+    this.contextIsWritable = options.contextIsWritable;
+    this.packet = options.packet;
+    if (options.isChecked) regs.fill(0, 0, 20);
+    regs[2] = context;
+    regs[3] = context === 0 ? 0 : this.high;
+    regs[4] = options.r2;
+    regs[5] = 0;
+    this.setFramePointer(regs);
+  }
+
+  /** Keeps r0 and gives back the register files of all frames that are left. */
+  private finish(fuel: number): void {
+    this.r0Low = this.regs[0]!;
+    this.r0High = this.regs[1]!;
+    this.executed = fuel - this.fuel;
+    for (; this.depth > 0; this.depth--) if (this.ownsRegisters()) this.framePrograms[this.depth]!.release();
+    this.framePrograms[0]!.release();
+    this.program = null;
+  }
+
+  /** A run within a helper of a run: it has a machine of its own, so that nothing need be saved. */
+  private runNested(program: BpfProgram, context: KAddr, options: RunOptions): RunStatus {
+    this.inner ??= new BpfMachine(this.memory, this.regions);
+    const { inner } = this;
+    const status = inner.run(program, context, options);
+    this.r0Low = inner.r0Low;
+    this.r0High = inner.r0High;
+    this.executed = inner.executed;
+    if (status === RUN.fault) Object.assign(this.fault, inner.fault);
+    return status;
+  }
+
+  /** Replaces program and registers of the current frame; r1 is kept. */
+  private replaceProgram(next: BpfProgram): void {
+    const old = this.regs;
+    if (this.ownsRegisters()) this.program!.release();
+    const regs = next.acquire();
+    if (this.isChecked) regs.fill(0, 0, 20);
+    regs[2] = old[2]!;
+    regs[3] = old[3]!;
+    this.program = next;
+    this.regs = regs;
+    this.framePrograms[this.depth] = next;
+    this.frameRegs[this.depth] = regs;
+    this.setFramePointer(regs);
+  }
+
+  /** Whether the current frame came to its register file by a tail call, or is the first. */
+  private ownsRegisters(): boolean {
+    return this.depth === 0 || this.frameRegs[this.depth - 1] !== this.frameRegs[this.depth];
+  }
+
+  private interrupt(status: RunStatus): false {
+    this.stopStatus = status;
+    this.isInterrupted = true;
+    return false;
+  }
+
+  private setFramePointer(regs: Int32Array): void {
+    regs[20] = this.stackTop - this.depth * FRAME_BYTES;
+    regs[21] = this.high;
+  }
+}
