@@ -1,2 +1,2 @@
 /** What the project's own tests share: seeded random numbers, fakes. */
-export {};
+export { Prng } from "./prng.ts";
