@@ -152,10 +152,20 @@ test("every truncation and every flipped byte of a blob is refused", () => {
   expect(() => new Kallsyms(new TextEncoder().encode("ELF".repeat(500)))).toThrow('expected "KSYM"');
 });
 
+function openOrRefuse(blob: Uint8Array): Kallsyms | undefined {
+  try {
+    return new Kallsyms(blob);
+  } catch (error) {
+    if (error instanceof CorruptKallsyms) return undefined;
+    throw error;
+  }
+}
+
 test("a damaged blob with a right checksum is refused or answers every question (seed 16)", () => {
   const random = randomFrom(16);
   const blob = encodeKallsyms(randomSymbols(16, 150));
   let refused = 0;
+  let answered = 0;
   const runs = 4000;
   for (let run = 0; run < runs; run++) {
     const damaged = blob.slice();
@@ -163,16 +173,16 @@ test("a damaged blob with a right checksum is refused or answers every question 
       const at = 16 + (random(2) === 0 ? random(28) : random(blob.length - 16));
       damaged[at] = random(256);
     }
-    try {
-      const table = new Kallsyms(forgeChecksum(damaged));
-      table.lookupNames("vfs");
-      table.lookupAddress(random(2 ** 32));
-      expect([...table].length).toBe(table.size);
-    } catch (error) {
-      expect(error).toBeInstanceOf(CorruptKallsyms);
+    const table = openOrRefuse(forgeChecksum(damaged));
+    if (table === undefined) {
       refused += 1;
+      continue;
     }
+    table.lookupNames("vfs");
+    table.lookupAddress(random(2 ** 32));
+    if ([...table].length === table.size) answered += 1;
   }
+  expect(refused + answered).toBe(runs);
   expect(refused).toBeGreaterThan(runs / 4);
 });
 

@@ -51,6 +51,8 @@ export class Kallsyms implements Iterable<KernelSymbol> {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #orderBits: number;
+  /** Where the expansion of each code starts in the blob, and where the last one ends. */
+  readonly #tokenStarts: Uint32Array;
   /** Longest expansion of a name, type letter included. */
   readonly #expanded: Uint8Array;
 
@@ -79,7 +81,7 @@ export class Kallsyms implements Iterable<KernelSymbol> {
       padding: word(HEADER.order) + orderBytes(this.size),
     };
     checkParts(this.parts, this.size, blob.length);
-    checkTokens(this.#view, this.parts.blocks);
+    this.#tokenStarts = checkedTokens(this.#view, this.parts.blocks);
     this.#expanded = new Uint8Array(this.#checkRecords());
     this.#checkOrder();
   }
@@ -145,8 +147,8 @@ export class Kallsyms implements Iterable<KernelSymbol> {
   /** The expansions of the 256 codes, as text. */
   tokens(): string[] {
     return Array.from({ length: TOKENS }, (_, code) => {
-      const start = this.#tokenAt(code);
-      return utf8Decode(this.#bytes.subarray(start, this.#tokenAt(code + 1)));
+      const start = this.#tokenStarts[code]!;
+      return utf8Decode(this.#bytes.subarray(start, this.#tokenStarts[code + 1]!));
     });
   }
 
@@ -256,18 +258,17 @@ export class Kallsyms implements Iterable<KernelSymbol> {
     return length - 1 - key.length;
   }
 
-  #tokenAt(code: number): number {
-    return HEADER_BYTES + TOKEN_INDEX_BYTES + this.#view.getUint16(HEADER_BYTES + code * 2, true);
-  }
-
   /** Expands the current record into `#expanded`; answers the length. */
   #expand(): number {
     const bytes = this.#bytes;
+    const starts = this.#tokenStarts;
+    const expanded = this.#expanded;
     let length = 0;
-    for (let i = 0; i < this.#codes; i++) {
-      const code = bytes[this.#codesAt + i]!;
-      const stop = this.#tokenAt(code + 1);
-      for (let at = this.#tokenAt(code); at < stop; at++) this.#expanded[length++] = bytes[at]!;
+    const end = this.#codesAt + this.#codes;
+    for (let place = this.#codesAt; place < end; place++) {
+      const code = bytes[place]!;
+      const stop = starts[code + 1]!;
+      for (let at = starts[code]!; at < stop; at++) expanded[length++] = bytes[at]!;
     }
     return length;
   }
@@ -307,10 +308,12 @@ export class Kallsyms implements Iterable<KernelSymbol> {
   }
 
   #checkedLength(index: number): number {
+    const starts = this.#tokenStarts;
+    const end = this.#codesAt + this.#codes;
     let length = 0;
-    for (let i = 0; i < this.#codes; i++) {
-      const code = this.#bytes[this.#codesAt + i]!;
-      const bytes = this.#tokenAt(code + 1) - this.#tokenAt(code);
+    for (let place = this.#codesAt; place < end; place++) {
+      const code = this.#bytes[place]!;
+      const bytes = starts[code + 1]! - starts[code]!;
       if (bytes === 0) throw new CorruptKallsyms(`name ${index} uses the undefined token ${code}`);
       length += bytes;
     }
@@ -369,14 +372,17 @@ function checkParts(parts: KallsymsParts, count: number, length: number): void {
     throw new CorruptKallsyms(`${names - blocks} bytes of blocks, expected ${expected}`);
 }
 
-function checkTokens(view: DataView, stop: number): void {
-  const room = stop - HEADER_BYTES - TOKEN_INDEX_BYTES;
+function checkedTokens(view: DataView, stop: number): Uint32Array {
+  const text = HEADER_BYTES + TOKEN_INDEX_BYTES;
+  const starts = new Uint32Array(TOKENS + 1);
   let previous = 0;
   for (let code = 0; code <= TOKENS; code++) {
     const at = view.getUint16(HEADER_BYTES + code * 2, true);
-    if (at < previous || at - previous > TOKEN_BYTES_MAX || at > room) {
-      throw new CorruptKallsyms(`token ${code} starts at byte ${at}, expected ${previous} to ${room}`);
+    if (at < previous || at - previous > TOKEN_BYTES_MAX || at > stop - text) {
+      throw new CorruptKallsyms(`token ${code} starts at byte ${at}, expected ${previous} to ${stop - text}`);
     }
+    starts[code] = text + at;
     previous = at;
   }
+  return starts;
 }

@@ -8,7 +8,7 @@
  */
 import { formatAddress } from "./format.ts";
 import { Kallsyms } from "./kallsyms.ts";
-import type { LinkOptions, LinkedImage, SectionSpec } from "./link.ts";
+import type { LinkOptions, LinkedImage, SectionSpec, SymbolSpec } from "./link.ts";
 import { LinkError, link } from "./link.ts";
 import type { KernelSymbol } from "./symbol.ts";
 
@@ -45,8 +45,8 @@ export interface SymbolDifferences {
 export class InconsistentKallsyms extends Error {
   override readonly name = "InconsistentKallsyms";
   readonly differences: SymbolDifferences;
-  constructor(differences: SymbolDifferences) {
-    super(`inconsistent kallsyms data: ${describe(differences)}`);
+  constructor(differences: SymbolDifferences, what: string = describe(differences)) {
+    super(`inconsistent kallsyms data: ${what}`);
     this.differences = differences;
   }
 }
@@ -67,31 +67,38 @@ export function linkUntilStable(options: StableLinkOptions): StableLink {
   throw new InconsistentKallsyms(differencesOf(tabled, linked));
 }
 
-/** Throws InconsistentKallsyms unless `blob` is the table of exactly these symbols; CorruptKallsyms if it cannot be read. */
-export function checkKallsyms(blob: Uint8Array, symbols: readonly KernelSymbol[]): void {
-  const differences = differencesOf([...new Kallsyms(blob)], symbols);
+/**
+ * Throws InconsistentKallsyms unless `blob` is the table of exactly these symbols, CorruptKallsyms if it cannot be read.
+ *
+ * @param baseHi high word of the symbols' addresses; the table's is compared with it where given.
+ */
+export function checkKallsyms(blob: Uint8Array, symbols: readonly KernelSymbol[], baseHi?: number): void {
+  const table = new Kallsyms(blob);
+  const differences = differencesOf([...table], symbols);
   const { added, removed, moved } = differences;
   if (added.length + removed.length + moved.length > 0) throw new InconsistentKallsyms(differences);
+  if (baseHi !== undefined && baseHi !== table.baseHi) {
+    const [is, says] = [baseHi, table.baseHi].map((word) => formatAddress(0, word).slice(0, 8));
+    throw new InconsistentKallsyms(
+      differences,
+      `the high word of addresses is ${is}, the table says ${says}`,
+    );
+  }
 }
 
 function withTable(sections: readonly SectionSpec[], name: string, bytes: Uint8Array): SectionSpec[] {
   const holders = sections.filter(({ symbols }) => symbols.some((symbol) => symbol.name === name));
   if (holders.length !== 1)
     throw new LinkError(`table symbol ${name} is in ${holders.length} sections, expected 1`);
-  return sections.map((section) =>
-    section === holders[0]
-      ? {
-          ...section,
-          symbols: section.symbols.map(({ emit: _emit, ...symbol }) =>
-            symbol.name === name
-              ? { ...symbol, bytes, size: bytes.length }
-              : _emit === undefined
-                ? symbol
-                : { ...symbol, emit: _emit },
-          ),
-        }
-      : section,
-  );
+  return sections.map((section) => {
+    if (section !== holders[0]) return section;
+    const symbols = section.symbols.map((symbol): SymbolSpec => {
+      if (symbol.name !== name) return symbol;
+      const { emit: _, ...table } = symbol;
+      return { ...table, bytes, size: bytes.length };
+    });
+    return { ...section, symbols };
+  });
 }
 
 /** What differs between the symbols of a table and those of an image; order does not matter. */

@@ -14,7 +14,7 @@ for (const [what, names, codes] of [
   ["a run of one character is paired without overlap", ["aaaa", "aaaa"], [1, 1]],
   ["no pair crosses the edge of a name", ["ab", "ca", "bd", "ca"], [2, 1, 2, 1]],
 ] as const) {
-  test(what, () => {
+  test(`${what}`, () => {
     const compressed = compressNames(names.map(bytesOf));
     expect(compressed.names.map((name) => expand(compressed.tokens, name))).toEqual(names);
     expect(compressed.names.map((name) => name.length)).toEqual(codes);
