@@ -68,11 +68,11 @@ interface Arguments {
 function produce(wanted: Arguments, reader: Reader): Map<string, string | Uint8Array> {
   const text = read(wanted.listing ?? "standard input", () => reader.text(wanted.listing));
   const { check } = wanted;
-  if (check !== undefined)
-    checkKallsyms(
-      read(check, () => reader.bytes(check)),
-      parseNm(text).symbols,
-    );
+  if (check !== undefined) {
+    const table = read(check, () => reader.bytes(check));
+    const { symbols, baseHi } = parseNm(text);
+    checkKallsyms(table, symbols, baseHi);
+  }
   const files = new Map<string, string | Uint8Array>();
   const blob = generateBlob(text, { atLeast: wanted.atLeast });
   if (wanted.module !== undefined) files.set(wanted.module, toModuleSource(blob));
