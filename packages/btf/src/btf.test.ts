@@ -135,6 +135,13 @@ describe("a blob with every kind", () => {
 });
 
 describe("the builder", () => {
+  it("keeps a given string section at the start", () => {
+    const base = parsed(ALL_KINDS).strings;
+    const btf = parseBtf(writeBtf([...ALL_KINDS, { kind: "fwd", name: "new", isUnion: false }], true, base));
+    expect(!isBtfError(btf) && btf.strings.subarray(0, base.length)).toEqual(base);
+    expect(!isBtfError(btf) && btf.strings.length).toBe(base.length + 4);
+  });
+
   it("lets types refer to each other", () => {
     const builder = new BtfBuilder();
     const struct = builder.add({ kind: "struct", name: "s", size: 8, members: [] });

@@ -39,8 +39,14 @@ export function parseBtf(bytes: Uint8Array): Btf | BtfError {
   };
   const starts = findTypes(source, header.typesAt, header.typesAt + header.typesSize);
   if (starts instanceof BtfError) return starts;
-  const btf = new Btf(bytes, source, starts);
+  const btf = new Btf(bytes, source, { starts, strings });
   return checkReferences(btf, starts) ?? btf;
+}
+
+interface BtfTables {
+  /** Start offset of each type by id. */
+  readonly starts: readonly number[];
+  readonly strings: Uint8Array;
 }
 
 export class Btf {
@@ -48,14 +54,17 @@ export class Btf {
   /** Number of types, `void` included: ids are below it. */
   readonly typeCount: number;
   readonly littleEndian: boolean;
+  /** The string section: a rewrite that keeps it keeps the offsets in `.BTF.ext` valid. */
+  readonly strings: Uint8Array;
   readonly #source: BtfSource;
   readonly #starts: readonly number[];
   readonly #types: (BtfType | undefined)[];
   #byName: Map<string, number[]> | undefined;
 
   /** Made by `parseBtf`, which has checked every type. */
-  constructor(bytes: Uint8Array, source: BtfSource, starts: readonly number[]) {
+  constructor(bytes: Uint8Array, source: BtfSource, { starts, strings }: BtfTables) {
     this.bytes = bytes;
+    this.strings = strings;
     this.typeCount = starts.length;
     this.littleEndian = source.littleEndian;
     this.#source = source;

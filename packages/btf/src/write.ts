@@ -4,7 +4,7 @@
  * `parseBtf(writeBtf(types))` gives the same types. Strings are stored once. The output is byte-stable: types in the order
  * given, strings in the order of first use.
  */
-import { utf8Encode } from "@alien-ts/abi";
+import { utf8Decode, utf8Encode } from "@alien-ts/abi";
 import { BTF_HEADER_SIZE, BTF_MAGIC, BTF_VERSION } from "./header.ts";
 import { BTF_KIND, LINKAGE } from "./types.ts";
 import type { BtfType } from "./types.ts";
@@ -27,9 +27,12 @@ export class BtfBuilder {
   }
 }
 
-/** @param types without `void`: the first has id 1. */
-export function writeBtf(types: readonly BtfType[], littleEndian = true): Uint8Array {
-  const strings = new Strings();
+/**
+ * @param types without `void`: the first has id 1.
+ * @param base a string section that the new one starts with, so that offsets into it stay valid.
+ */
+export function writeBtf(types: readonly BtfType[], littleEndian = true, base?: Uint8Array): Uint8Array {
+  const strings = new Strings(base ?? new Uint8Array(1));
   const words: number[] = [];
   for (const type of types) emit(type, words, strings);
   const text = strings.bytes();
@@ -110,8 +113,15 @@ function emit(type: BtfType, words: number[], strings: Strings): void {
 
 class Strings {
   readonly #offsets = new Map<string, number>([["", 0]]);
-  readonly #parts: Uint8Array[] = [new Uint8Array(1)];
-  #size = 1;
+  readonly #parts: Uint8Array[];
+  #size: number;
+
+  constructor(base: Uint8Array) {
+    this.#parts = [base];
+    this.#size = base.length;
+    for (let at = 1; at < base.length; at = base.indexOf(0, at) + 1)
+      this.#offsets.set(utf8Decode(base.subarray(at, base.indexOf(0, at))), at);
+  }
 
   add(text: string): number {
     const known = this.#offsets.get(text);
