@@ -66,7 +66,8 @@ export function runReference(insns: readonly Insn[], options: ReferenceOptions):
   const state: State = { options, insns, regs, frames: [], pc: 0, loopsLeft: MAX_MAY_GOTO, hasExited: false };
   for (let executed = 0; ; executed++) {
     if (executed === options.fuel) return { kind: "fuel", executed };
-    const pc = state.pc;
+    // Wherever a program leaves its instructions, it stops after the last one.
+    const pc = state.pc < 0 || state.pc > insns.length ? insns.length : state.pc;
     const insn = insns[pc];
     const row = insn === undefined || isSecondSlot(insns, pc) ? undefined : identify(insn);
     if (insn === undefined || row === undefined) return { kind: "fault", pc, executed };
@@ -129,7 +130,7 @@ function step(state: State, row: OpcodeRow, insn: Insn, pc: number): Step {
 function stepWide(state: State, row: OpcodeRow & { kind: "wide" }, insn: Insn, pc: number): Step {
   const second = state.insns[pc + 1];
   if (second === undefined) return false;
-  if (row.pseudo === "FUNC") state.regs[insn.dst] = BigInt(pc + 1 + insn.imm);
+  if (row.pseudo === "FUNC") state.regs[insn.dst] = BigInt.asUintN(32, BigInt(pc + 1 + insn.imm));
   else if (row.pseudo === "NONE") state.regs[insn.dst] = wideConstant(insn, second);
   else return false;
   state.pc = pc + 2;

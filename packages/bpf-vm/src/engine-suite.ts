@@ -1,0 +1,383 @@
+/**
+ * The suite that every engine must pass: each opcode on edge operands against the reference semantics, and programs that use
+ * what no single instruction shows (calls, loops, memory, packets).
+ *
+ * `engineSuite(engine)` gives named checks, each a list of differences (empty when the engine is right), so that a test file or
+ * a script can run it. The yardstick is `runReference` of bpf-isa; the suite has no random numbers and no expectations of its
+ * own except for the programs at its end.
+ */
+import { OPCODES, asm, insn, program, runReference } from "@alien-ts/bpf-isa";
+import type { AccessBytes, Insn, OpcodeRow, ReferenceMemory } from "@alien-ts/bpf-isa";
+
+/** What an engine is asked to do: fresh memory, a program, its arguments. */
+export interface EngineCase {
+  readonly insns: readonly Insn[];
+  /** Contents of the context at entry; r1 is its address, r2 its length. */
+  readonly context: Uint8Array;
+  readonly fuel: number;
+  readonly packet?: Uint8Array;
+}
+
+export type EngineResult =
+  | { readonly kind: "done"; readonly r0: bigint; readonly executed: number; readonly context: Uint8Array }
+  | { readonly kind: "fault"; readonly pc: number; readonly executed: number; readonly context: Uint8Array }
+  | { readonly kind: "fuel"; readonly executed: number; readonly context: Uint8Array };
+
+export interface Engine {
+  readonly name: string;
+  /** Runs the case in checked mode, with the stack and the context of `CASE_LAYOUT`, and `callCaseHelper` as helper 1. */
+  run(test: EngineCase): EngineResult;
+}
+
+/** Where things are, so that pointers are equal in all engines; the memory's high word is that of riscv64. */
+export const CASE_LAYOUT = {
+  memoryBytes: 0x3_0000,
+  contextAddr: 0x1_0000,
+  stackTop: 0x2_2000,
+  stackBytes: 8 * 512,
+  baseHigh: 0xffff_ffd6,
+} as const;
+
+/** Helper 1 of the cases: mixes its five arguments. */
+export function callCaseHelper(args: readonly bigint[]): bigint {
+  return BigInt.asUintN(
+    64,
+    args.reduce((sum, arg, index) => sum ^ (arg + BigInt(index)), 0x1234_5678_9abc_def0n),
+  );
+}
+
+export interface EngineCheck {
+  readonly name: string;
+  /** Differences between the engine and the reference semantics. */
+  check(): readonly string[];
+}
+
+/** Result of the reference semantics for `test`. */
+export function referenceResult(test: EngineCase): EngineResult {
+  const memory = new CaseMemory(test.context);
+  const base = BigInt(CASE_LAYOUT.baseHigh) << 32n;
+  const result = runReference(test.insns, {
+    memory,
+    r1: base | BigInt(CASE_LAYOUT.contextAddr),
+    r2: BigInt(test.context.length),
+    stackTop: base | BigInt(CASE_LAYOUT.stackTop),
+    fuel: test.fuel,
+    callHelper: (id, args) => (id === 1 ? callCaseHelper(args) : undefined),
+    ...(test.packet === undefined ? {} : { packet: test.packet }),
+  });
+  return { ...result, context: memory.context };
+}
+
+/** What differs between two results, or undefined. */
+export function difference(actual: EngineResult, expected: EngineResult): string | undefined {
+  if (describe(actual) !== describe(expected))
+    return `${describe(actual)}, but the reference ${describe(expected)}`;
+  const at = actual.context.findIndex((byte, index) => byte !== expected.context[index]);
+  return at < 0 ? undefined : `context byte ${at} is ${actual.context[at]}, not ${expected.context[at]}`;
+}
+
+function describe(result: EngineResult): string {
+  const executed = `after ${result.executed} instructions`;
+  if (result.kind === "done") return `gives 0x${result.r0.toString(16)} ${executed}`;
+  return result.kind === "fault" ? `faults at ${result.pc} ${executed}` : `is out of fuel ${executed}`;
+}
+
+export function engineSuite(engine: Engine): EngineCheck[] {
+  const rows = OPCODES.map((row) => ({
+    name: row.name,
+    check: () => differences(engine, casesOf(row)),
+  }));
+  const programs = PROGRAMS.map(({ name, test }) => ({ name, check: () => differences(engine, [test]) }));
+  return [...rows, ...programs];
+}
+
+function differences(engine: Engine, cases: Iterable<EngineCase>): string[] {
+  const found: string[] = [];
+  for (const test of cases) {
+    const text = difference(engine.run(test), referenceResult(test));
+    if (text !== undefined) found.push(`${test.insns.map((i) => JSON.stringify(i)).join(" ")}: ${text}`);
+    if (found.length === 5) break;
+  }
+  return found;
+}
+
+/** Magnitudes around powers of two, with both signs. */
+export const EDGES: readonly bigint[] = [
+  ...[0, 1, 5, 16, 21, 31, 32, 43, 62, 63].flatMap((bit) => {
+    const power = 1n << BigInt(bit);
+    return [power - 1n, power, power + 1n, -power].map((value) => BigInt.asUintN(64, value));
+  }),
+  0x0123_4567_89ab_cdefn,
+  0xfedc_ba98_7654_3210n,
+];
+
+const IMMEDIATES = [
+  0, 1, -1, 2, 7, 31, 32, 33, 63, 64, 255, 65_535, 0x7fff_ffff, -0x8000_0000, 0x1234_5678, -3,
+];
+const NO_BYTES = new Uint8Array(0);
+const simple = (...parts: readonly (Insn | readonly Insn[])[]): EngineCase => ({
+  insns: program(...parts),
+  context: NO_BYTES,
+  fuel: 1000,
+});
+
+/** r6 = a, r7 = b, the instruction on them, and r6 as the result. */
+function onEdges(make: (dst: number, src: number) => Insn, hasSource: boolean): EngineCase[] {
+  const cases: EngineCase[] = [];
+  for (const a of EDGES) {
+    for (const b of hasSource ? EDGES : [0n]) {
+      cases.push(simple(asm.wide64(6, a), asm.wide64(7, b), make(6, 7), asm.movReg(0, 6), asm.exit()));
+    }
+    if (hasSource) cases.push(simple(asm.wide64(6, a), make(6, 6), asm.movReg(0, 6), asm.exit()));
+  }
+  return cases;
+}
+
+function onImmediates(make: (imm: number) => Insn): EngineCase[] {
+  return IMMEDIATES.flatMap((imm) =>
+    EDGES.map((a) => simple(asm.wide64(6, a), make(imm), asm.movReg(0, 6), asm.exit())),
+  );
+}
+
+/** A jump's result is which of two constants reached r0; it is tried with a label ahead and one behind. */
+function jumpCases(a: bigint, b: bigint, jump: (off: number) => Insn): EngineCase[] {
+  const start = [asm.wide64(6, a), asm.wide64(7, b), asm.movImm(0, 1)];
+  return [
+    simple(...start, jump(1), asm.movImm(0, 2), asm.exit()),
+    simple(...start, asm.goto(2), asm.movImm(0, 3), asm.exit(), jump(-3), asm.exit()),
+  ];
+}
+
+function casesOf(row: OpcodeRow): EngineCase[] {
+  switch (row.kind) {
+    case "alu":
+      if (row.source === "imm") return onImmediates((imm) => asm.aluImm(row.op, 6, imm, row.bits));
+      return onEdges((dst, src) => asm.aluReg(row.op, dst, src, row.bits), true);
+    case "neg":
+    case "end":
+      return onEdges((dst) => insn(row.name, { dst }), false);
+    case "movsx":
+      return onEdges((dst, src) => insn(row.name, { dst, src }), true);
+    case "jump":
+      if (row.source === "imm") {
+        return IMMEDIATES.flatMap((imm) =>
+          EDGES.flatMap((a) => jumpCases(a, 0n, (off) => asm.jumpImm(row.op, 6, imm, off, row.bits))),
+        );
+      }
+      return EDGES.flatMap((a) =>
+        EDGES.flatMap((b) => jumpCases(a, b, (off) => asm.jumpReg(row.op, 6, 7, off, row.bits))),
+      );
+    case "goto":
+      return jumpCases(0n, 0n, (off) => (row.field === "off" ? asm.goto(off) : asm.gotol(off)));
+    case "may_goto":
+      return [simple(asm.movImm(0, 5), asm.mayGoto(1), asm.movImm(0, 6), asm.exit())];
+    case "wide":
+      return EDGES.map((value) =>
+        simple(
+          asm
+            .wide64(0, value)
+            .map((slot, i) =>
+              i === 0 ? { ...slot, src: row.opcode === 0x18 ? (row.when.src ?? 0) : 0 } : slot,
+            ),
+          asm.exit(),
+        ),
+      );
+    case "exit":
+      return [simple(asm.movImm(0, 9), asm.exit(), asm.movImm(0, 8)), simple(asm.movImm(0, 9))];
+    case "call":
+      return callCases(row.target);
+    case "packet":
+      return packetCases(row);
+    default:
+      return memoryCases(row);
+  }
+}
+
+function callCases(target: string): EngineCase[] {
+  const args = [1, 2, 3, 4, 5].map((r) => asm.wide64(r, EDGES[r * 7]!)).flat();
+  switch (target) {
+    case "helper":
+      return [simple(args, asm.call(1), asm.exit()), simple(asm.call(2), asm.exit())];
+    case "register":
+      return [
+        simple(args, asm.movImm(6, 1), asm.callRegister(6), asm.exit()),
+        simple(asm.movImm(6, -1), asm.callRegister(6), asm.exit()),
+      ];
+    case "local":
+      return [
+        simple(args, asm.callLocal(1), asm.exit(), asm.movReg(0, 3), asm.movImm(6, 7), asm.exit()),
+        simple(asm.callLocal(-1), asm.exit()),
+        simple(asm.callLocal(100), asm.exit()),
+      ];
+    default:
+      return [simple(asm.callKfunc(3), asm.exit())];
+  }
+}
+
+/** Every offset near the ends of the context and of the stack frame, in and out of bounds, aligned and not. */
+function memoryCases(row: OpcodeRow): EngineCase[] {
+  const context = Uint8Array.from({ length: 64 }, (_, index) => 0xff ^ (index * 37));
+  const cases: EngineCase[] = [];
+  const offsets = [
+    -9, -8, -7, -4, -1, 0, 1, 2, 3, 4, 7, 8, 12, 48, 55, 56, 57, 60, 61, 62, 63, 64, 0x7fff, -0x8000,
+  ];
+  for (const off of offsets) {
+    for (const value of [0n, EDGES[30]!, 0xffff_ffff_0000_0001n, 0xfedc_ba98_7654_3210n]) {
+      cases.push({ insns: memoryProgram(row, 6, off, value), context, fuel: 1000 });
+    }
+    cases.push({ insns: memoryProgram(row, 10, off - 8, EDGES[36]!), context, fuel: 1000 });
+  }
+  // Pointers without the memory's high word, and NULL.
+  for (const pointer of [0n, 0x1_0000n, 0xffff_ffff_0001_0000n]) {
+    cases.push({ insns: [...asm.wide64(1, pointer), ...memoryProgram(row, 6, 8, 1n)], context, fuel: 1000 });
+  }
+  return cases;
+}
+
+/** r6 is the context; r7 a value, r0 what cmpxchg compares; the result mixes all that the instruction may have changed. */
+function memoryProgram(row: OpcodeRow, base: number, off: number, value: bigint): Insn[] {
+  const isLoad = row.kind === "load" || row.kind === "load_acquire";
+  const fields = isLoad ? { dst: 7, src: base, off } : { dst: base, src: 7, off };
+  const isImmediate = row.kind === "store" && row.source === "imm";
+  return program(
+    asm.movReg(6, 1),
+    asm.storeImm(8, 10, -8, -5),
+    asm.storeImm(8, 10, -16, 77),
+    asm.wide64(7, value),
+    asm.load(4, 0, 6, 8),
+    isImmediate
+      ? insn(row.name, { dst: base, off, imm: Number(BigInt.asIntN(32, value)) })
+      : insn(row.name, fields),
+    asm.aluImm("lsh", 0, 1),
+    asm.aluReg("xor", 0, 7),
+    asm.load(8, 1, 10, -8),
+    asm.aluReg("add", 0, 1),
+    asm.load(8, 1, 10, -16),
+    asm.aluReg("add", 0, 1),
+    asm.exit(),
+  );
+}
+
+function packetCases(row: OpcodeRow & { readonly kind: "packet" }): EngineCase[] {
+  const packet = Uint8Array.from({ length: 20 }, (_, index) => 200 + index * 3);
+  const cases: EngineCase[] = [];
+  for (const at of [-1, 0, 1, 3, 16, 17, 18, 19, 20, 1000, -0x8000_0000]) {
+    for (const index of row.mode === "ind" ? [0, 1, -1, 5] : [0]) {
+      const insns = program(
+        asm.movReg(6, 1),
+        asm.movImm(7, index),
+        insn(row.name, row.mode === "ind" ? { src: 7, imm: at } : { imm: at }),
+        asm.aluImm("add", 0, 1),
+        asm.exit(),
+      );
+      cases.push({ insns, context: NO_BYTES, fuel: 100, packet }, { insns, context: NO_BYTES, fuel: 100 });
+    }
+  }
+  return cases;
+}
+
+/** Depth of calls, callee-saved registers, frames, fuel, and jumps to where no instruction is. */
+const PROGRAMS: readonly { readonly name: string; readonly test: EngineCase }[] = [
+  { name: "a loop sums the context", test: sumLoop() },
+  {
+    name: "a callee has its own frame, r6 to r9 come back",
+    test: simple(
+      asm.movImm(6, 6),
+      asm.storeImm(8, 10, -8, 11),
+      asm.callLocal(3),
+      asm.aluReg("add", 0, 6),
+      asm.load(8, 1, 10, -8),
+      asm.exit(),
+      asm.movImm(6, 60),
+      asm.storeImm(8, 10, -8, 22),
+      asm.load(8, 0, 10, -8),
+      asm.exit(),
+    ),
+  },
+  { name: "a callee may use its caller's stack", test: callerStack() },
+  {
+    name: "recursion faults at the ninth frame",
+    test: simple(asm.movImm(0, 0), asm.callLocal(-2), asm.exit()),
+  },
+  { name: "an endless loop runs out of fuel", test: simple(asm.goto(-1), asm.exit()) },
+  {
+    name: "may_goto lets a loop turn until the fuel ends",
+    test: simple(asm.mayGoto(1), asm.goto(-2), asm.exit()),
+  },
+  { name: "a jump into a wide load faults", test: simple(asm.goto(1), asm.wide(0, 5, 6), asm.exit()) },
+  { name: "a jump before the program faults", test: simple(asm.goto(-9), asm.exit()) },
+  { name: "running off the end faults", test: simple(asm.movImm(0, 1)) },
+  {
+    name: "an opcode that no instruction has faults",
+    test: simple({ opcode: 0xff, dst: 0, src: 0, off: 0, imm: 0 }),
+  },
+  { name: "register 11 faults", test: simple({ opcode: 0xbf, dst: 0, src: 11, off: 0, imm: 0 }, asm.exit()) },
+  {
+    name: "a function's address is its slot",
+    test: simple(asm.functionAddress(0, 2), asm.exit(), asm.exit()),
+  },
+];
+
+function sumLoop(): EngineCase {
+  const insns = program(
+    asm.movImm(0, 0),
+    asm.jumpImm("jeq", 2, 0, 5),
+    asm.load(1, 3, 1, 0),
+    asm.aluReg("add", 0, 3),
+    asm.aluImm("add", 1, 1),
+    asm.aluImm("sub", 2, 1),
+    asm.goto(-6),
+    asm.exit(),
+  );
+  return { insns, context: Uint8Array.from({ length: 100 }, (_, index) => index * 7), fuel: 1000 };
+}
+
+function callerStack(): EngineCase {
+  return simple(
+    asm.storeImm(8, 10, -8, 5),
+    asm.movReg(1, 10),
+    asm.callLocal(2),
+    asm.load(8, 0, 10, -8),
+    asm.exit(),
+    asm.storeImm(8, 1, -8, 99),
+    asm.exit(),
+  );
+}
+
+/** The context and the stack of a case, as the reference machine sees them. */
+class CaseMemory implements ReferenceMemory {
+  readonly context: Uint8Array;
+  private readonly stack = new Uint8Array(CASE_LAYOUT.stackBytes);
+
+  constructor(context: Uint8Array) {
+    this.context = context.slice();
+  }
+
+  load(address: bigint, size: AccessBytes): bigint | undefined {
+    const place = this.find(address, size);
+    if (place === undefined) return undefined;
+    let value = 0n;
+    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(place.bytes[place.at + i]!);
+    return value;
+  }
+
+  store(address: bigint, size: AccessBytes, value: bigint): boolean {
+    const place = this.find(address, size);
+    if (place === undefined) return false;
+    for (let i = 0; i < size; i++) place.bytes[place.at + i] = Number((value >> BigInt(8 * i)) & 0xffn);
+    return true;
+  }
+
+  private find(address: bigint, size: number): { bytes: Uint8Array; at: number } | undefined {
+    if (address >> 32n !== BigInt(CASE_LAYOUT.baseHigh)) return undefined;
+    const low = Number(address & 0xffff_ffffn);
+    const { contextAddr, stackTop, stackBytes } = CASE_LAYOUT;
+    for (const [start, bytes] of [
+      [contextAddr, this.context],
+      [stackTop - stackBytes, this.stack],
+    ] as const) {
+      if (low >= start && low + size <= start + bytes.length) return { bytes, at: low - start };
+    }
+    return undefined;
+  }
+}
