@@ -1,0 +1,148 @@
+/**
+ * Functions and edges of a program. Linux: add_subprog_and_kfunc(), check_subprogs(), check_cfg().
+ *
+ * `findSubprograms` cuts the program where calls and function addresses point; `checkSubprograms` keeps jumps inside their
+ * function; `checkReachable` finds dead instructions, and loops for those who may not have any.
+ */
+import { E2BIG, EINVAL, ENOTSUPP, EPERM } from "@alien-ts/abi";
+import { CALL, CLASS, PSEUDO } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { Subprogram, Verification } from "./state.ts";
+import { reject } from "./verdict.ts";
+import type { Check } from "./verdict.ts";
+
+/** BPF_MAX_SUBPROGS */
+const MAX_SUBPROGRAMS = 256;
+const JA = 0x05;
+const JA32 = 0x06;
+const CALL_OPCODE = 0x85;
+const EXIT = 0x95;
+const MAY_GOTO = 0xe5;
+export const WIDE_LOAD = 0x18;
+
+export function findSubprograms(verification: Verification): Check {
+  const { insns, env, log } = verification;
+  const starts = new Set([0]);
+  for (const [index, insn] of insns.entries()) {
+    const isKfunc = insn.opcode === CALL_OPCODE && insn.src === CALL.KFUNC;
+    if (!isKfunc && !isFunctionReference(insn)) continue;
+    if (!env.isCapable) {
+      return reject(
+        EPERM,
+        "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN",
+      );
+    }
+    if (isKfunc) {
+      const refusal = checkKfunc(verification, insn);
+      if (refusal !== undefined) return refusal;
+      continue;
+    }
+    const start = index + 1 + insn.imm;
+    if (start < 0 || start >= insns.length) return reject(EINVAL, "call to invalid destination");
+    starts.add(start);
+    if (starts.size > MAX_SUBPROGRAMS) return reject(E2BIG, "too many subprograms");
+  }
+  const sorted = [...starts].sort((a, b) => a - b);
+  verification.subprograms = sorted.map((start, i) => ({ start, end: sorted[i + 1] ?? insns.length }));
+  if (log.isVerbose)
+    for (const [i, { start }] of verification.subprograms.entries()) log.line(`func#${i} @${start}`);
+  return undefined;
+}
+
+/** Linux: add_kfunc_call() */
+function checkKfunc({ env }: Verification, insn: Insn): Check {
+  if (env.kfunc === undefined) {
+    return reject(ENOTSUPP, "calling kernel function is not supported without CONFIG_DEBUG_INFO_BTF");
+  }
+  if (env.kfunc(insn.imm, insn.off) !== undefined) return undefined;
+  return reject(EINVAL, `kernel btf_id ${insn.imm} is not a function`);
+}
+
+export const isLocalCall = (insn: Insn): boolean => insn.opcode === CALL_OPCODE && insn.src === CALL.LOCAL;
+
+function isFunctionReference(insn: Insn): boolean {
+  return isLocalCall(insn) || (insn.opcode === WIDE_LOAD && insn.src === PSEUDO.FUNC);
+}
+
+/** Every jump stays in its function, and no function runs into the next one. */
+export function checkSubprograms({ insns, subprograms }: Verification): Check {
+  for (const { start, end } of subprograms) {
+    for (let index = start; index < end; index++) {
+      const insn = insns[index]!;
+      const target = jumpTarget(insn, index);
+      if (target !== undefined && (target < start || target >= end)) {
+        return reject(EINVAL, `jump out of range from insn ${index} to ${target}`);
+      }
+    }
+    const last = insns[end - 1]!.opcode;
+    if (last !== EXIT && last !== JA && last !== JA32)
+      return reject(EINVAL, "last insn is not an exit or jmp");
+  }
+  return undefined;
+}
+
+/** Where a jump goes when it is taken; undefined for what is no jump. */
+function jumpTarget(insn: Insn, index: number): number | undefined {
+  const kind = insn.opcode & 7;
+  if (kind !== CLASS.JMP && kind !== CLASS.JMP32) return undefined;
+  const operation = insn.opcode & 0xf0;
+  if (operation === 0x80 || operation === 0x90) return undefined;
+  return index + 1 + (insn.opcode === JA32 ? insn.imm : insn.off);
+}
+
+const DISCOVERED = 1;
+const EXPLORED = 2;
+
+/** A walk in depth over all edges, from each function's first instruction that something refers to. */
+export function checkReachable(verification: Verification): Check {
+  const { insns } = verification;
+  const states = new Uint8Array(insns.length + 1);
+  const loop = walk(verification, states);
+  if (loop !== undefined) return loop;
+  for (let index = 0; index < insns.length; index++) {
+    if (states[index] !== EXPLORED) return reject(EINVAL, `unreachable insn ${index}`);
+    if (insns[index]!.opcode !== WIDE_LOAD) continue;
+    if (states[index + 1] !== 0) return reject(EINVAL, `jump into the middle of ldimm64 insn ${index}`);
+    index += 1;
+  }
+  return undefined;
+}
+
+function walk({ insns, env }: Verification, states: Uint8Array): Check {
+  const path: number[] = [0];
+  const turns = new Uint8Array(insns.length + 1);
+  states[0] = DISCOVERED;
+  while (path.length > 0) {
+    const index = path.at(-1)!;
+    const next = successors(insns, index)[turns[index]!++];
+    if (next === undefined) {
+      states[index] = EXPLORED;
+      path.pop();
+    } else if (states[next] === 0) {
+      states[next] = DISCOVERED;
+      path.push(next);
+    } else if (states[next] === DISCOVERED && !env.isCapable && !isLocalCall(insns[index]!)) {
+      return reject(EINVAL, `back-edge from insn ${index} to ${next}`);
+    }
+  }
+  return undefined;
+}
+
+function successors(insns: readonly Insn[], index: number): readonly number[] {
+  const insn = insns[index]!;
+  if (insn.opcode === EXIT) return [];
+  if (insn.opcode === WIDE_LOAD) {
+    const next = index + 2;
+    return insn.src === PSEUDO.FUNC ? [next, index + 1 + insn.imm] : [next];
+  }
+  if (isLocalCall(insn)) return [index + 1, index + 1 + insn.imm];
+  const target = jumpTarget(insn, index);
+  if (target === undefined) return [index + 1];
+  const isAlways = insn.opcode === JA || insn.opcode === JA32;
+  return isAlways ? [target] : insn.opcode === MAY_GOTO ? [target, index + 1] : [index + 1, target];
+}
+
+/** The function that starts at `start`. */
+export function subprogramAt(subprograms: readonly Subprogram[], start: number): number {
+  return subprograms.findIndex((subprogram) => subprogram.start === start);
+}

@@ -1,0 +1,80 @@
+/**
+ * The verifier's log: collecting it, and fitting it into the buffer that the caller of `bpf(2)` gave.
+ *
+ * `VerifierLog` collects text; nothing is collected at level 0. `fitLog` cuts it as Linux does (kernel/bpf/log.c): the end is
+ * kept, unless `LOG.FIXED` asks for the beginning; the buffer always ends with a NUL; `log_true_size` is what would have
+ * been needed, and a load whose log did not fit fails with ENOSPC.
+ */
+import { utf8Encode } from "@alien-ts/abi";
+
+/** Bits of `log_level` (include/linux/bpf_verifier.h). */
+export const LOG = { LEVEL1: 1, LEVEL2: 2, STATS: 4, FIXED: 8, MASK: 15 } as const;
+
+export interface LogOptions {
+  /** `log_level`; 0 for none. */
+  readonly level: number;
+}
+
+export class VerifierLog {
+  readonly level: number;
+  private text = "";
+
+  constructor(options: LogOptions) {
+    this.level = options.level;
+  }
+
+  /** Whether instructions and messages are printed. */
+  get isEnabled(): boolean {
+    return (this.level & (LOG.LEVEL1 | LOG.LEVEL2)) !== 0;
+  }
+
+  /** Whether everything is kept, also of paths that were found good. */
+  get isVerbose(): boolean {
+    return (this.level & LOG.LEVEL2) !== 0;
+  }
+
+  line(text: string): void {
+    if (this.level !== 0) this.text += `${text}\n`;
+  }
+
+  /** Forgets what was printed: at level 1 the instructions of a good program are not shown. */
+  reset(): void {
+    this.text = "";
+  }
+
+  toString(): string {
+    return this.text;
+  }
+}
+
+/** Linux: bpf_verifier_log_attr_valid(). A buffer that is not NULL has a size and a level, and the other way round. */
+export function isLogRequestValid(level: number, hasBuffer: boolean, sizeBytes: number): boolean {
+  if (hasBuffer !== sizeBytes > 0) return false;
+  if (hasBuffer && level === 0) return false;
+  return (level & ~LOG.MASK) === 0 && sizeBytes <= 0x3fff_ffff;
+}
+
+export interface FittedLog {
+  /** What goes into the buffer, NUL included. */
+  readonly bytes: Uint8Array;
+  /** `log_true_size`: bytes of the whole log and its NUL. */
+  readonly trueSize: number;
+  /** The load fails with ENOSPC. */
+  readonly isTruncated: boolean;
+}
+
+/** Cuts `text` to a buffer of `sizeBytes` (not 0). */
+export function fitLog(text: string, sizeBytes: number, level: number): FittedLog {
+  const whole = utf8Encode(text);
+  const trueSize = whole.length + 1;
+  const room = sizeBytes - 1;
+  const isTruncated = whole.length > room;
+  const kept = !isTruncated
+    ? whole
+    : (level & LOG.FIXED) !== 0
+      ? whole.subarray(0, room)
+      : whole.subarray(whole.length - room);
+  const bytes = new Uint8Array(kept.length + 1);
+  bytes.set(kept);
+  return { bytes, trueSize, isTruncated };
+}

@@ -1,0 +1,100 @@
+/**
+ * Wide loads, and opcodes that do not exist. Linux: resolve_pseudo_ldimm64().
+ *
+ * A reference to a map becomes the address that the register will hold, with pseudo source 0; function addresses stay, the VM
+ * resolves them. A BTF id stays too and is refused: the kernel variable behind it is not known here.
+ */
+import { E2BIG, EINVAL, EPROTO, isErr } from "@alien-ts/abi";
+import type { KAddr } from "@alien-ts/abi";
+import { CLASS, MODE, PSEUDO, isKnownOpcode } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import { WIDE_LOAD } from "./cfg.ts";
+import type { MapDescription } from "./env.ts";
+import type { Verification } from "./state.ts";
+import { Reject, reject } from "./verdict.ts";
+import type { Check } from "./verdict.ts";
+
+/** MAX_USED_MAPS */
+const MAX_USED_MAPS = 64;
+/** BPF_MAX_VAR_OFF */
+const MAX_VALUE_OFFSET = 1 << 29;
+/** A call through a register: the instruction set has it, Linux does not. */
+const CALLX = 0x8d;
+
+export function resolveWideLoads(verification: Verification): Check {
+  const { insns } = verification;
+  for (let index = 0; index < insns.length; index++) {
+    const insn = insns[index]!;
+    if (isReservedLoad(insn)) return reject(EINVAL, "BPF_LDX uses reserved fields");
+    if (insn.opcode !== WIDE_LOAD) {
+      if (isKnownOpcode(insn.opcode) && insn.opcode !== CALLX) continue;
+      return reject(EINVAL, `unknown opcode ${insn.opcode.toString(16).padStart(2, "0")}`);
+    }
+    const second = insns[index + 1];
+    if (second === undefined || !isSecondSlot(second)) return reject(EINVAL, "invalid bpf_ld_imm64 insn");
+    const refusal = resolveSource(verification, index, insn, second);
+    if (refusal !== undefined) return refusal;
+    index += 1;
+  }
+  return undefined;
+}
+
+function isReservedLoad({ opcode, imm }: Insn): boolean {
+  if ((opcode & 7) !== CLASS.LDX) return false;
+  const mode = opcode & 0xe0;
+  return (mode !== MODE.MEM && mode !== MODE.MEMSX) || imm !== 0;
+}
+
+const isSecondSlot = ({ opcode, dst, src, off }: Insn): boolean => (opcode | dst | src | off) === 0;
+
+function resolveSource(verification: Verification, index: number, insn: Insn, second: Insn): Check {
+  switch (insn.src) {
+    case PSEUDO.NONE:
+    case PSEUDO.FUNC:
+      return undefined;
+    case PSEUDO.BTF_ID:
+      return reject(EINVAL, `invalid BPF_PSEUDO_BTF_ID ${insn.imm}`);
+    case PSEUDO.MAP_FD:
+    case PSEUDO.MAP_IDX:
+      if (second.imm !== 0) return reject(EINVAL, "unrecognized bpf_ld_imm64 insn");
+      return resolveMap(verification, index, insn, (map) => map.address);
+    case PSEUDO.MAP_VALUE:
+    case PSEUDO.MAP_IDX_VALUE:
+      return resolveMap(verification, index, insn, (map) => valueAddress(map, second.imm >>> 0));
+    default:
+      return reject(EINVAL, "unrecognized bpf_ld_imm64 insn");
+  }
+}
+
+function resolveMap(
+  verification: Verification,
+  index: number,
+  insn: Insn,
+  addressOf: (map: MapDescription) => KAddr | Reject,
+): Check {
+  const { env, insns, usedMapFds } = verification;
+  const isIndexed = insn.src === PSEUDO.MAP_IDX || insn.src === PSEUDO.MAP_IDX_VALUE;
+  if (isIndexed && env.fdArray === undefined) return reject(EPROTO, "fd_idx without fd_array is invalid");
+  const fd = isIndexed ? env.fdArray!(insn.imm) : insn.imm;
+  if (isErr(fd)) return reject(fd, "");
+  const map = env.map(fd);
+  if (isErr(map)) return reject(map, `fd ${fd} is not pointing to valid bpf_map`);
+  const address = addressOf(map);
+  if (address instanceof Reject) return address;
+  if (!usedMapFds.includes(fd)) usedMapFds.push(fd);
+  if (usedMapFds.length > MAX_USED_MAPS) {
+    return reject(E2BIG, `The total number of maps per program has reached the limit of ${MAX_USED_MAPS}`);
+  }
+  insns[index] = { ...insn, src: PSEUDO.NONE, imm: address | 0 };
+  insns[index + 1] = { ...insns[index + 1]!, imm: env.addressHigh | 0 };
+  return undefined;
+}
+
+function valueAddress(map: MapDescription, offset: number): KAddr | Reject {
+  if (offset >= MAX_VALUE_OFFSET) return reject(EINVAL, `direct value offset of ${offset} is not allowed`);
+  if (map.valuesAddress === undefined) {
+    return reject(EINVAL, "no direct value access support for this map type");
+  }
+  if (offset < map.valueSize) return map.valuesAddress + offset;
+  return reject(EINVAL, `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`);
+}

@@ -1,0 +1,32 @@
+/** What a verification ends with, and how a check refuses. */
+import type { Errno } from "@alien-ts/abi";
+import type { Insn } from "@alien-ts/bpf-isa";
+
+export type Verdict =
+  | {
+      readonly ok: true;
+      readonly log: string;
+      /** The program to run: map references replaced by addresses. */
+      readonly insns: readonly Insn[];
+      /** The fds whose maps it uses, each once, in order of first use. */
+      readonly usedMapFds: readonly number[];
+      /** Instructions looked at (`verified_insns`). */
+      readonly processed: number;
+    }
+  | { readonly ok: false; readonly log: string; readonly errno: Errno; readonly processed: number };
+
+/** A refusal in Linux's words. */
+export class Reject {
+  readonly errno: Errno;
+  readonly message: string;
+
+  constructor(errno: Errno, message: string) {
+    this.errno = errno;
+    this.message = message;
+  }
+}
+
+/** A check gives this or nothing. */
+export type Check = Reject | undefined;
+
+export const reject = (errno: Errno, message: string): Reject => new Reject(errno, message);
