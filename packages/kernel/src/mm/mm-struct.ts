@@ -1,0 +1,33 @@
+/** `struct mm_struct` (include/linux/mm_types.h): what a guest can see of an address space. */
+import { ptr, s32, struct, ulong } from "@alien-ts/abi";
+
+export const mm_struct = struct("mm_struct", {
+  mm_count: s32,
+  mmap_base: ulong,
+  task_size: ulong,
+  pgd: ptr("void"),
+  mm_users: s32,
+  map_count: s32,
+  hiwater_rss: ulong,
+  hiwater_vm: ulong,
+  total_vm: ulong,
+  locked_vm: ulong,
+  data_vm: ulong,
+  exec_vm: ulong,
+  stack_vm: ulong,
+  def_flags: ulong,
+  start_code: ulong,
+  end_code: ulong,
+  start_data: ulong,
+  end_data: ulong,
+  start_brk: ulong,
+  brk: ulong,
+  start_stack: ulong,
+  arg_start: ulong,
+  arg_end: ulong,
+  env_start: ulong,
+  env_end: ulong,
+  flags: ulong,
+  owner: ptr("task_struct"),
+  exe_file: ptr("file"),
+});
