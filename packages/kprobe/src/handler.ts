@@ -18,6 +18,7 @@ export function kprobe_handler_from_break(manager: KprobeManager, args: ProbeArg
   const hit = manager.currentHit();
   const addr = args.break_address();
   if (!manager.arch.hasSingleStep && isStepEnd(hit, addr)) return kprobe_handler_from_debug(manager, args);
+  if (addr === manager.returns.trampoline) return functionReturned(manager, hit, args);
   const point = manager.points.get(addr);
   if (point?.isArmed !== true) return undefined;
   if (hit.current !== undefined) return reenter(manager, hit, point, args);
@@ -50,6 +51,31 @@ export function kprobe_fault_handler(manager: KprobeManager, args: ProbeArgs): b
   args.update_pc(point.addr);
   leave(manager, hit);
   return true;
+}
+
+/**
+ * A hooked function has returned into the trampoline (Linux: rethook_trampoline_handler). While a handler runs, its point is
+ * current, so that hits in it are nested ones.
+ */
+function functionReturned(manager: KprobeManager, hit: CpuHit, args: ProbeArgs): Handled {
+  const { current, status } = hit;
+  const instances = manager.returns.pop();
+  args.update_pc(instances.at(-1)!.returnAddress);
+  for (const instance of instances) {
+    const { kretprobe } = instance;
+    const point = manager.points.get(kretprobe.probe.addr);
+    if (point !== undefined && kretprobe.probe.isRegistered) {
+      enter(hit, point, "active");
+      kretprobe.call_ret_handler(instance, args);
+      point.hits -= 1;
+      manager.releaseIfUnused(point);
+    }
+    kretprobe.recycle(instance);
+    manager.returns.release();
+  }
+  hit.current = current;
+  hit.status = status;
+  return HANDLED;
 }
 
 const isStepping = (hit: CpuHit): boolean => hit.status === "stepping" || hit.status === "reentered";

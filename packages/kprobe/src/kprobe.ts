@@ -15,7 +15,11 @@ export type PreHandler = (probe: Kprobe, args: ProbeArgs) => number;
 /** Runs after the instruction, with the pc behind it. */
 export type PostHandler = (probe: Kprobe, args: ProbeArgs) => void;
 
+/** `k` a kprobe, `r` the entry of a kretprobe. */
+export type KprobeType = "k" | "r";
+
 export interface KprobeSpec {
+  readonly type: KprobeType;
   readonly symbol: string | undefined;
   readonly address: KAddr | undefined;
   readonly offset: number;
@@ -29,6 +33,7 @@ export interface KprobeSpec {
 export class Kprobe {
   /** Where the breakpoint is planted. */
   readonly addr: KAddr;
+  readonly type: KprobeType;
   readonly symbol: string | undefined;
   readonly offset: number;
   readonly pre_handler: PreHandler | undefined;
@@ -41,11 +46,14 @@ export class Kprobe {
   isEnabled: boolean;
   /** Changed by `register_kprobe` and `unregister_kprobe` only. */
   isRegistered = false;
+  /** The text that it was in was unloaded: it can only be unregistered (Linux: KPROBE_FLAG_GONE). */
+  isGone = false;
   readonly #callbacks: Map<number, CallBackFunc>;
 
   /** Use `register_kprobe`. */
   constructor(spec: KprobeSpec, addr: KAddr) {
     this.addr = addr;
+    this.type = spec.type;
     this.symbol = spec.symbol;
     this.offset = spec.offset;
     this.pre_handler = spec.preHandler;
@@ -83,6 +91,7 @@ export class Kprobe {
 }
 
 export class KprobeBuilder {
+  #type: KprobeType = "k";
   #symbol: string | undefined;
   #address: KAddr | undefined;
   #offset = 0;
@@ -92,6 +101,11 @@ export class KprobeBuilder {
   readonly #callbacks = new Map<number, CallBackFunc>();
   #data: unknown;
 
+  /** `k` unless given. */
+  with_type(type: KprobeType): this {
+    this.#type = type;
+    return this;
+  }
   /** Exactly one of symbol and address must be given. */
   with_symbol(symbol: string): this {
     this.#symbol = symbol;
@@ -130,6 +144,7 @@ export class KprobeBuilder {
 
   build(): KprobeSpec {
     return {
+      type: this.#type,
       symbol: this.#symbol,
       address: this.#address,
       offset: this.#offset,

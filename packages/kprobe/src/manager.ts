@@ -1,13 +1,14 @@
 /**
  * `KprobeManager`: the probes of one kernel. All state is here, so that two kernels can live in one process.
  *
- * It knows points, slots and what each CPU is handling; register.ts changes the points, handler.ts handles traps.
+ * It knows points, slots, return hooks and what each CPU is handling; register.ts changes the points, handler.ts handles traps.
  */
 import type { KAddr } from "@alien-ts/abi";
 import type { KprobeArch } from "./arch.ts";
-import type { Kprobe } from "./kprobe.ts";
+import type { Kprobe, KprobeType } from "./kprobe.ts";
 import type { KprobeAuxiliaryOps } from "./ops.ts";
 import { type KprobePoint, KprobePointList } from "./point.ts";
+import { ReturnHooks } from "./return-hooks.ts";
 import { SlotCache } from "./slots.ts";
 
 /** Where a CPU is in the life of a hit (Linux: kprobe_status in struct kprobe_ctlblk). */
@@ -26,12 +27,12 @@ export interface CpuHit {
 /** One line of /sys/kernel/debug/kprobes/list. */
 export interface KprobeListEntry {
   readonly addr: KAddr;
-  /** `k` a kprobe, `r` a kretprobe. */
-  readonly type: "k" | "r";
+  readonly type: KprobeType;
   readonly symbol: string;
   readonly offset: number;
   readonly module: string | undefined;
   readonly isDisabled: boolean;
+  readonly isGone: boolean;
   readonly probe: Kprobe;
 }
 
@@ -40,6 +41,9 @@ export class KprobeManager {
   readonly arch: KprobeArch;
   readonly points = new KprobePointList();
   readonly slots: SlotCache;
+  readonly returns: ReturnHooks;
+  /** Registered probes whose text was unloaded. */
+  readonly gone = new Set<Kprobe>();
   readonly #cpus: CpuHit[] = [];
 
   constructor(ops: KprobeAuxiliaryOps, arch: KprobeArch) {
@@ -47,6 +51,7 @@ export class KprobeManager {
     this.arch = arch;
     const breakpointBytes = arch.hasSingleStep ? 0 : arch.breakpoint(arch.instructionBytesMax).length;
     this.slots = new SlotCache(ops, arch.instructionBytesMax + breakpointBytes);
+    this.returns = new ReturnHooks(ops, arch, this.slots);
   }
 
   /** The state of the CPU that runs now. */
@@ -70,25 +75,30 @@ export class KprobeManager {
     if (point.probes.length === 0 && point.hits === 0 && point.slot !== 0) this.slots.free(point.slot);
   }
 
-  /** Every registered probe, by address, then by registration. */
+  /** Every registered probe, by address, then by registration; those that are gone come last. */
   *kprobes(): IterableIterator<KprobeListEntry> {
-    for (const { addr, probes } of this.points.sorted()) {
-      const range = this.ops.lookup_address(addr);
-      for (const probe of probes)
-        yield {
-          addr,
-          type: "k",
-          symbol: range?.name ?? "",
-          offset: range === undefined ? 0 : addr - range.addr,
-          module: range?.module,
-          isDisabled: !probe.isEnabled,
-          probe,
-        };
-    }
+    for (const { probes } of this.points.sorted()) for (const probe of probes) yield this.#entry(probe);
+    for (const probe of this.gone) yield this.#entry(probe);
+  }
+
+  #entry(probe: Kprobe): KprobeListEntry {
+    const range = this.ops.lookup_address(probe.addr);
+    return {
+      addr: probe.addr,
+      type: probe.type,
+      symbol: range?.name ?? probe.symbol ?? "",
+      offset: range === undefined ? probe.offset : probe.addr - range.addr,
+      module: range?.module,
+      isDisabled: !probe.isEnabled,
+      isGone: probe.isGone,
+      probe,
+    };
   }
 }
 
 /** An entry as Linux prints it; `address` as the reader may see it (Linux: report_probe in kernel/kprobes.c). */
-export const formatKprobe = (entry: KprobeListEntry, address: string): string =>
-  `${address}  ${entry.type}  ${entry.symbol}+0x${entry.offset.toString(16)}  ${entry.module ?? " "} ` +
-  `${entry.isDisabled ? "[DISABLED]" : ""}\n`;
+export function formatKprobe(entry: KprobeListEntry, address: string): string {
+  const { type, symbol, offset, module = " ", isGone, isDisabled } = entry;
+  const flag = isGone ? "[GONE]" : isDisabled ? "[DISABLED]" : "";
+  return `${address}  ${type}  ${symbol}+0x${offset.toString(16)}  ${module} ${flag}\n`;
+}

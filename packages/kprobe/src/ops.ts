@@ -27,6 +27,8 @@ export interface KprobeAuxiliaryOps {
 
   /** The CPU that runs now, from 0. */
   current_cpu(): number;
+  /** The task that runs now, by identity: kretprobes keep what a call returns to with it. */
+  current_task(): object;
 
   /** Whether the address is in the text of the kernel or of a module (Linux: core_kernel_text, __module_text_address). */
   is_kernel_text(addr: KAddr): boolean;

@@ -34,6 +34,10 @@ export function register_kprobe(manager: KprobeManager, builder: KprobeBuilder):
 
 /** EINVAL if it is not registered with this manager. */
 export function unregister_kprobe(manager: KprobeManager, probe: Kprobe): Result<void> {
+  if (manager.gone.delete(probe)) {
+    probe.isRegistered = false;
+    return;
+  }
   const point = pointOf(manager, probe);
   if (isErr(point)) return point;
   probe.isRegistered = false;
@@ -44,13 +48,32 @@ export function unregister_kprobe(manager: KprobeManager, probe: Kprobe): Result
   manager.releaseIfUnused(point);
 }
 
-/** EINVAL if it is not registered with this manager. */
+/** EINVAL if it is not registered with this manager, or gone. */
 export const enable_kprobe = (manager: KprobeManager, probe: Kprobe): Result<void> =>
   setEnabled(manager, probe, true);
 
-/** EINVAL if it is not registered with this manager. */
+/** EINVAL if it is not registered with this manager, or gone. */
 export const disable_kprobe = (manager: KprobeManager, probe: Kprobe): Result<void> =>
   setEnabled(manager, probe, false);
+
+/**
+ * Before the text [start, start + length) is unloaded: its probes are gone, the breakpoints are taken out, and no hit comes any
+ * more (Linux: kprobes_module_callback, kill_kprobe). The owners still unregister them.
+ */
+export function kprobes_text_gone(manager: KprobeManager, start: KAddr, length: number): void {
+  for (const point of manager.points.sorted()) {
+    if (point.addr < start || point.addr >= start + length) continue;
+    for (const probe of point.probes) {
+      probe.isGone = true;
+      probe.isEnabled = false;
+      manager.gone.add(probe);
+    }
+    point.probes = [];
+    updateText(manager, point);
+    manager.points.remove(point);
+    manager.releaseIfUnused(point);
+  }
+}
 
 function setEnabled(manager: KprobeManager, probe: Kprobe, isEnabled: boolean): Result<void> {
   const point = pointOf(manager, probe);
@@ -75,7 +98,8 @@ function updateText({ ops, arch }: KprobeManager, point: KprobePoint): void {
 }
 
 function probeAddress(manager: KprobeManager, { symbol, address, offset }: KprobeSpec): Result<KAddr> {
-  if ((symbol === undefined) === (address === undefined)) return EINVAL;
+  // As in Linux, address 0 is none.
+  if ((symbol === undefined) === !address) return EINVAL;
   const { ops } = manager;
   const start = symbol === undefined ? address : ops.lookup_name(symbol);
   if (start === undefined) return ENOENT;

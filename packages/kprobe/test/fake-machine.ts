@@ -94,6 +94,7 @@ export class FakeMachine implements KprobeAuxiliaryOps {
   readonly executablePageBytes = PAGE;
   freePages: KAddr[] = [0x3000, 0x3000 + PAGE];
   cpu = 0;
+  task: object = {};
   frame: Frame;
   /** Called for a host call; what it does is the function's body. */
   body: (index: number) => void = () => {};
@@ -126,6 +127,7 @@ export class FakeMachine implements KprobeAuxiliaryOps {
     this.freePages.unshift(page);
   }
   current_cpu = (): number => this.cpu;
+  current_task = (): object => this.task;
   is_kernel_text = (addr: KAddr): boolean => addr >= 0x1000 && addr < this.textEnd;
   is_blacklisted = (addr: KAddr): boolean => this.lookup_address(addr)?.name === "secret";
   lookup_name = (name: string): KAddr | undefined =>

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import {
   disable_kprobe,
   enable_kprobe,
+  kprobes_text_gone,
   formatKprobe,
   type Kprobe,
   KprobeBuilder,
@@ -376,6 +377,7 @@ describe.each(ISAS)("where probes may go on $name", (isa) => {
   const CASES: readonly [string, (world: World) => KprobeBuilder, unknown][] = [
     ["symbol and address", ({ f }) => at(f[0]!).with_symbol("f"), EINVAL],
     ["neither symbol nor address", () => new KprobeBuilder(), EINVAL],
+    ["address 0", () => at(0), EINVAL],
     ["an unknown symbol", () => new KprobeBuilder().with_symbol("nowhere"), ENOENT],
     ["an address without a symbol", () => at(EXIT), ENOENT],
     ["data", () => new KprobeBuilder().with_symbol("datum"), EINVAL],
@@ -434,6 +436,27 @@ describe.each(ISAS)("where probes may go on $name", (isa) => {
     expect(machine.freePages).toHaveLength(0);
     for (const probe of probes) if (!isErr(probe)) unregister_kprobe(machine.manager, probe);
     expect(machine.freePages).toEqual([0x3000]);
+  });
+
+  test("probes in unloaded text are gone: shown so, and only unregistered", () => {
+    const world = boot(isa);
+    const { machine, f, g } = world;
+    const before = machine.memory.slice(0x1000, machine.textEnd);
+    const [kept, gone] = [plant(world, "kept", f[0]!), plant(world, "gone", g[0]!)];
+    kprobes_text_gone(machine.manager, g[0]!, machine.textEnd - g[0]!);
+    machine.textEnd = g[0]!;
+    machine.symbols.pop();
+    const lines = [...machine.manager.kprobes()].map((entry) => formatKprobe(entry, ""));
+    expect(lines).toEqual(["  k  f+0x0    \n", "  k  +0x0    [GONE]\n"]);
+    expect(enable_kprobe(machine.manager, gone)).toBe(EINVAL);
+    expect([kept, gone].map((probe) => unregister_kprobe(machine.manager, probe))).toEqual([
+      undefined,
+      undefined,
+    ]);
+    expect(unregister_kprobe(machine.manager, gone)).toBe(EINVAL);
+    expect([...machine.manager.kprobes()]).toEqual([]);
+    expect(machine.memory.slice(0x1000, 0x1000 + before.length)).toEqual(before);
+    expect(machine.freePages).toHaveLength(2);
   });
 
   test("the debug list shows each probe as Linux prints it", () => {

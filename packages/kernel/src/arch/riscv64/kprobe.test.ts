@@ -44,6 +44,7 @@ function boot(code: Uint8Array) {
     free_executable_page: (page) => void (freePages = [page]),
     executablePageBytes: 0x1000,
     current_cpu: () => 0,
+    current_task: () => mem,
     is_kernel_text: isText,
     is_blacklisted: () => false,
     lookup_name: (name) => (name === "f" ? TEXT : undefined),
