@@ -38,9 +38,31 @@ const iType = (opcode: number, funct3: number, imm: number): number =>
 
 const MIN = -(2n ** 63n);
 const VALUES: readonly bigint[] = [
-  ...[0n, 1n, 2n, 3n, 7n, 10n, 31n, 32n, 33n, 63n, 64n, 0xffffn, 0x1_0000n],
-  ...[2n ** 31n - 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 32n + 1n, 2n ** 53n - 1n, 2n ** 53n],
-  ...[2n ** 53n + 1n, 0x1234_5678_9abc_def0n, 0x5555_5555_5555_5555n, 2n ** 62n, 2n ** 63n - 1n],
+  0n,
+  1n,
+  2n,
+  3n,
+  7n,
+  10n,
+  31n,
+  32n,
+  33n,
+  63n,
+  64n,
+  0xffffn,
+  0x1_0000n,
+  2n ** 31n - 1n,
+  2n ** 31n,
+  2n ** 32n - 1n,
+  2n ** 32n,
+  2n ** 32n + 1n,
+  2n ** 53n - 1n,
+  2n ** 53n,
+  2n ** 53n + 1n,
+  0x1234_5678_9abc_def0n,
+  0x5555_5555_5555_5555n,
+  2n ** 62n,
+  2n ** 63n - 1n,
 ].flatMap((value) => [value, -value, ~value]);
 const SWEEP: readonly bigint[] = [...new Set([...VALUES, MIN, MIN + 1n])];
 
