@@ -1,2 +1,4 @@
-/** The few bytes of WebAssembly that a BPF JIT emits. */
-export {};
+/** The few bytes of WebAssembly that a compiler at run time emits: LEB128 numbers and module sections. */
+export { ByteWriter } from "./bytes.ts";
+export { ModuleBuilder, VALUE } from "./module.ts";
+export type { FunctionBody, FunctionType, Limits, ValueType } from "./module.ts";
