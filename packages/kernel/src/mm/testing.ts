@@ -1,5 +1,5 @@
 /**
- * What the tests and the random suite of this folder share: a seeded generator (mulberry32: the same seed, the same run), small
+ * What the tests and the random suite of this folder share: a seeded generator (the same seed, the same run), small
  * memories and address spaces, a file's page cache. Part of no kernel.
  */
 import {
@@ -13,6 +13,7 @@ import {
   type Result,
   type UAddr,
 } from "@alien-ts/abi";
+import { Prng } from "../core/prng.ts";
 import { AddressSpace } from "./address-space.ts";
 import { Kmalloc } from "./kmalloc.ts";
 import type { Mappable } from "./mappable.ts";
@@ -24,14 +25,8 @@ import { PageAllocator } from "./pages.ts";
 export type Random = (below: number) => number;
 
 export function seededRandom(seed: number): Random {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
+  const prng = new Prng(seed);
+  return (below) => prng.below(below);
 }
 
 /** A memory manager over a fresh memory, in debug mode. */
