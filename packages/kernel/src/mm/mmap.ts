@@ -162,9 +162,10 @@ function mmap_region(mm: AddressSpace, region: Region): Result<UAddr> {
     pageOffset: region.offset / PAGE_SIZE,
     flags: isAccountable ? vmFlags | VM.ACCOUNT : vmFlags,
   };
+  // As in Linux, what was there is gone even if the file's operation refuses: a ring that is mapped over itself is released first.
+  mm.unmapRange(start, end);
   const mappable = objectOf(mm, region, request);
   if (isErr(mappable)) return mappable;
-  mm.unmapRange(start, end);
   const isPrivateAnonymous = mappable === undefined;
   const pageOffset = isPrivateAnonymous
     ? start / PAGE_SIZE

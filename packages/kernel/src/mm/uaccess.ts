@@ -15,9 +15,12 @@ import { ACCESS } from "./fault.ts";
 const SHORT_COPY = 32;
 const TWO_32 = 0x1_0000_0000;
 
-/** Whether [addr, addr + length) are user addresses; it says nothing about what is mapped there. */
+/** TASK_SIZE_MAX of riscv64 (arch/riscv/include/asm/pgtable.h: LONG_MAX). */
+const TASK_SIZE_MAX = 2 ** 63;
+
+/** Whether [addr, addr + length) lies in the user's half; it says nothing about what is mapped there. */
 export function access_ok(addr: UAddr, length: number): boolean {
-  return addr >= 0 && length >= 0 && addr <= TASK_SIZE - length;
+  return addr >= 0 && length >= 0 && addr <= TASK_SIZE_MAX - length;
 }
 
 /** Bytes from `at` to the end of its page, at most `left`. */
@@ -101,7 +104,7 @@ export function copyBytesToUser(mm: AddressSpace, to: UAddr, bytes: Uint8Array):
 
 /** A copy of `length` bytes of user memory. EFAULT. Bound `length` before: it is allocated. */
 export function readUserBytes(mm: AddressSpace, from: UAddr, length: number): Result<Uint8Array> {
-  if (!access_ok(from, length)) return EFAULT;
+  if (!(from >= 0 && length <= TASK_SIZE - from)) return EFAULT;
   const bytes = new Uint8Array(length);
   return copyBytesFromUser(mm, bytes, from) === 0 ? bytes : EFAULT;
 }
