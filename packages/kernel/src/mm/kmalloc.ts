@@ -390,8 +390,9 @@ class Slab {
 
   /** Index of the object that starts at `addr`, or FREE when none does. */
   indexOf(addr: number): number {
-    const index = (addr - this.base) / this.size;
-    return Number.isInteger(index) && index < this.count ? index : FREE;
+    const offset = addr - this.base;
+    const index = (offset / this.size) | 0;
+    return index * this.size === offset && index < this.count ? index : FREE;
   }
 
   take(): number {

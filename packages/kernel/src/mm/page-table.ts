@@ -98,15 +98,22 @@ export class PageTable {
 
   /** Frees the tables of [first, end) that are empty now. */
   prune(first: number, end: number): void {
-    for (let index = first >>> LEAF_BITS; index <= (end - 1) >>> LEAF_BITS; index++) {
-      if (this.#mid(index) === 0) index |= INDEX_MASK;
-      const leaf = this.#leaf(index);
-      if (leaf === 0 || !this.#isEmpty(leaf)) continue;
-      const mid = this.#mid(index);
-      this.#memory.u32[(mid >>> 2) + (index & INDEX_MASK)] = 0;
-      this.#freeTable(leaf);
+    const { u32 } = this.#memory;
+    const firstLeaf = first >>> LEAF_BITS;
+    const lastLeaf = (end - 1) >>> LEAF_BITS;
+    for (let top = firstLeaf >>> LEAF_BITS; top <= lastLeaf >>> LEAF_BITS; top++) {
+      const mid = u32[(this.root >>> 2) + top]!;
+      if (mid === 0) continue;
+      const low = Math.max(firstLeaf - top * TABLE_ENTRIES, 0);
+      const high = Math.min(lastLeaf - top * TABLE_ENTRIES, INDEX_MASK);
+      for (let at = (mid >>> 2) + low; at <= (mid >>> 2) + high; at++) {
+        const leaf = u32[at]!;
+        if (leaf === 0 || !this.#isEmpty(leaf)) continue;
+        u32[at] = 0;
+        this.#freeTable(leaf);
+      }
       if (!this.#isEmpty(mid)) continue;
-      this.#memory.u32[(this.root >>> 2) + (index >>> LEAF_BITS)] = 0;
+      u32[(this.root >>> 2) + top] = 0;
       this.#freeTable(mid);
     }
   }
