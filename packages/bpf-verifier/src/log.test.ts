@@ -1,0 +1,31 @@
+import { utf8Decode } from "@alien-ts/abi";
+import { expect, test } from "vitest";
+import { LOG, fitLog, isLogRequestValid } from "./log.ts";
+
+test.each([
+  ["a log that fits", 7, LOG.LEVEL1, "abcdef\0", false],
+  ["a log without room for its NUL keeps its end", 6, LOG.LEVEL1, "bcdef\0", true],
+  ["a fixed log keeps its beginning", 4, LOG.LEVEL1 | LOG.FIXED, "abc\0", true],
+  ["a buffer of one byte has the NUL only", 1, LOG.LEVEL2, "\0", true],
+])("%s", (_, sizeBytes, level, text, isTruncated) => {
+  const { bytes, trueSize, isTruncated: truncated } = fitLog("abcdef", sizeBytes, level);
+  expect({ text: utf8Decode(bytes), trueSize, truncated }).toEqual({
+    text,
+    trueSize: 7,
+    truncated: isTruncated,
+  });
+});
+
+test.each([
+  [0, false, 0, true],
+  [1, true, 128, true],
+  [4, false, 0, true],
+  [15, true, 128, true],
+  [16, true, 128, false],
+  [1, true, 0, false],
+  [1, false, 128, false],
+  [0, true, 128, false],
+  [1, true, 0x4000_0000, false],
+])("log_level %i, buffer %s, size %i: valid is %s", (level, hasBuffer, size, isValid) => {
+  expect(isLogRequestValid(level, hasBuffer, size)).toBe(isValid);
+});
