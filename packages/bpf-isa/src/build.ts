@@ -79,12 +79,4 @@ export const asm = {
     asm.wide(dst, fd, offset, "MAP_VALUE"),
   /** The address of the function `delta` slots after the next instruction's. */
   functionAddress: (dst: number, delta: number): readonly Insn[] => asm.wide(dst, delta, 0, "FUNC"),
-  /** A call with any source register and immediate. */
-  rawCall: (src: number, imm: number): Insn => ({
-    opcode: 0x85,
-    dst: 0,
-    src,
-    off: 0,
-    imm,
-  }),
 } as const;

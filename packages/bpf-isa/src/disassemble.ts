@@ -3,7 +3,7 @@
  *
  * `disassemble` never fails: what is no instruction is printed as the kernel prints it (`BUG_…`, or the class's name).
  */
-import { CLASS, PSEUDO } from "./constants.ts";
+import { CLASS } from "./constants.ts";
 import { wideConstant } from "./instruction.ts";
 import type { Insn } from "./instruction.ts";
 import { identify } from "./opcodes.ts";
@@ -135,13 +135,6 @@ function unknownText(insn: Insn): string {
     default:
       return `(${code}) ${CLASS_NAMES[insn.opcode & 7]}`;
   }
-}
-
-/** Whether the kernel treats the constant of this wide load as a pointer (and hides it from the unprivileged). */
-export function isMapReference(insn: Insn): boolean {
-  return (
-    insn.opcode === 0x18 && insn.src !== PSEUDO.NONE && insn.src !== PSEUDO.FUNC && insn.src !== PSEUDO.BTF_ID
-  );
 }
 
 const register = (bits: Bits, number: number): string => `${bits === 32 ? "w" : "r"}${number}`;

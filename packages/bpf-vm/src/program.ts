@@ -8,9 +8,8 @@
  * another the bytes that immediates left free. Whatever cannot run is a `TRAP`, so that running needs no checks of its own:
  * a second slot of a wide load, a jump target outside, an unknown opcode, and the slot after the last.
  */
-import { CALL, PSEUDO, REGISTERS, identify } from "@alien-ts/bpf-isa";
+import { CALL, PSEUDO, REGISTERS, decode, identify } from "@alien-ts/bpf-isa";
 import type { Insn, OpcodeRow } from "@alien-ts/bpf-isa";
-import { decode } from "@alien-ts/bpf-isa";
 import type { BpfMachine } from "./machine.ts";
 
 /** Reads its arguments from the machine's registers and leaves its result in r0. */
@@ -203,7 +202,12 @@ class Builder {
   }
 
   private emit(slot: number, operation: number, dst: number, source: number, extra: number): void {
-    this.code.set([operation, 2 * dst, source, extra], slot * STRIDE);
+    const { code } = this;
+    const at = slot * STRIDE;
+    code[at] = operation;
+    code[at + 1] = 2 * dst;
+    code[at + 2] = source;
+    code[at + 3] = extra;
   }
 
   /** Code index of a slot; the TRAP after the last one stands for all slots outside. */
