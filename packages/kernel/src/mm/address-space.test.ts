@@ -1,14 +1,14 @@
 /** Address spaces: faults, copy-on-write, sharing, fork, limits, accounting. */
 import { EACCES, ENOMEM, isErr, Layout, MADV, MAP, PAGE_SIZE, PROT, type UAddr } from "@alien-ts/abi";
 import { expect, test } from "vitest";
-import { type AddressSpace, TASK_SIZE } from "./address-space.ts";
+import { AddressSpace, TASK_SIZE } from "./address-space.ts";
 import { difference } from "./allocation-faults.ts";
 import { ACCESS, FAULT } from "./fault.ts";
 import { KernelPages } from "./mappable.ts";
 import { do_brk, do_mmap, do_munmap, set_brk, setup_arg_pages } from "./mmap.ts";
 import { do_madvise, do_mprotect, mapsEntries, statm } from "./mprotect.ts";
 import { DEFAULT_MM_LIMITS } from "./memory-manager.ts";
-import { mapAnonymous, ok, TestFile, testManager, testSpace } from "./testing.ts";
+import { mapAnonymous, ok, seededRandom, TestFile, testManager, testSpace } from "./testing.ts";
 import { get_user_u8, put_user_u8 } from "./uaccess.ts";
 
 const RW = PROT.READ | PROT.WRITE;
@@ -265,4 +265,16 @@ test("a mapping that may not be writable refuses mprotect", () => {
   );
   expect(do_mprotect(mm, addr, PAGE_SIZE, RW)).toBe(EACCES);
   expect([...mapsEntries(mm)][0]).toMatchObject({ permissions: "r--s", name: "/tmp/file", inode: 77 });
+});
+
+test.each([1, 2, 3])("with drawn gaps, mappings lie below all that the stack may take (seed %i)", (seed) => {
+  const manager = testManager();
+  const limits = { ...DEFAULT_MM_LIMITS, stack: 0x1000_0000 };
+  const random = { below: seededRandom(seed) };
+  const mm = ok(AddressSpace.create(manager, { limits, random }));
+  const top = ok(setup_arg_pages(mm, 0));
+  set_brk(mm, 0x1_0000, random);
+  expect(top - limits.stack).toBeGreaterThan(ok(mapAnonymous(mm, PAGE_SIZE)) + PAGE_SIZE);
+  expect(mm.t.mmap_base % PAGE_SIZE).toBe(0);
+  expect(mm.t.brk % PAGE_SIZE).toBe(0);
 });

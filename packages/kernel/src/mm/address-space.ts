@@ -14,7 +14,7 @@ import type { Mappable } from "./mappable.ts";
 import type { MemoryManager, MmLimits, RandomSource } from "./memory-manager.ts";
 import { mm_struct } from "./mm-struct.ts";
 import { FRAME_MASK, PageTable, pageNumber, PTE } from "./page-table.ts";
-import { canMerge, VM, Vma, type VmaFields, VmaList } from "./vma.ts";
+import { canMerge, STACK_GUARD_BYTES, VM, Vma, type VmaFields, VmaList } from "./vma.ts";
 
 /** End of user addresses: 2^38 (Sv39; Documentation/arch/riscv/vm-layout.rst). */
 export const TASK_SIZE = 2 ** 38;
@@ -68,9 +68,12 @@ export class AddressSpace {
     mm.t.mm_users = 1;
     mm.t.task_size = TASK_SIZE;
     mm.t.pgd = mm.table.root;
-    const draw = (): number => (options.random?.below(RANDOM_PAGES) ?? 0) * PAGE_SIZE;
+    const { random, limits } = options;
+    const draw = (): number => (random?.below(RANDOM_PAGES) ?? 0) * PAGE_SIZE;
+    const stackSpan =
+      limits.stack + STACK_GUARD_BYTES + (random === undefined ? 0 : RANDOM_PAGES * PAGE_SIZE);
     mm.t.start_stack = TASK_SIZE - draw();
-    mm.t.mmap_base = mmapBase(options.limits.stack, draw());
+    mm.t.mmap_base = mmapBase(stackSpan, draw());
     return mm;
   }
 
@@ -202,13 +205,16 @@ export class AddressSpace {
     });
   }
 
-  /** Takes the pages [firstIndex, endIndex) of `object` away wherever they are mapped here: its file was truncated. */
-  zapObject(object: Mappable, firstIndex: number, endIndex: number): void {
+  /**
+   * Takes the pages [firstIndex, endIndex) of `object` away wherever they are mapped here (unmap_mapping_range): its file was
+   * truncated, or a hole was punched, which spares private copies.
+   */
+  zapObject(object: Mappable, firstIndex: number, endIndex: number, keepCopies = false): void {
     for (const vma of this.vmas.items) {
       if (vma.mappable !== object) continue;
       const first = Math.max(firstIndex - vma.pageOffset, 0);
       const end = Math.min(endIndex - vma.pageOffset, vma.pages);
-      if (first < end) this.zap(vma, vma.start + first * PAGE_SIZE, vma.start + end * PAGE_SIZE);
+      if (first < end) this.zap(vma, vma.start + first * PAGE_SIZE, vma.start + end * PAGE_SIZE, keepCopies);
     }
   }
 
@@ -352,8 +358,8 @@ const fieldsOf = ({ start, end, flags, pageOffset, mappable }: Vma): VmaFields =
   mappable,
 });
 
-/** Linux: mm/util.c, mmap_base(): the stack's limit, at least 128 MiB, at most five sixths of the whole. */
-function mmapBase(stackLimit: number, randomBytes: number): UAddr {
-  const gap = Math.min(Math.max(stackLimit + MIB, 128 * MIB), Math.floor(TASK_SIZE / 6) * 5);
+/** Linux: mm/util.c, mmap_base(): below all that the stack may take; at least 128 MiB, at most five sixths of the whole. */
+function mmapBase(stackSpan: number, randomBytes: number): UAddr {
+  const gap = Math.min(Math.max(stackSpan, 128 * MIB), Math.floor(TASK_SIZE / 6) * 5);
   return Math.floor((TASK_SIZE - gap - randomBytes) / PAGE_SIZE) * PAGE_SIZE;
 }

@@ -32,7 +32,7 @@ export interface Mappable {
   retain(vma: Vma): void;
   /** A mapping no longer refers to this object. Its pages are unmapped already. */
   release(vma: Vma): void;
-  /** Punches a hole (MADV_REMOVE). Absent: EOPNOTSUPP. */
+  /** Punches a hole (MADV_REMOVE), unmapping its pages everywhere with `zapObject`. Absent: EOPNOTSUPP. */
   remove?(firstIndex: number, count: number): Result<void>;
 }
 
@@ -45,7 +45,7 @@ export class SharedAnonymous implements Mappable {
   readonly isShmem = true;
   readonly #pages: PageAllocator;
   readonly #frames = new Map<number, KAddr>();
-  #mappings = 0;
+  readonly #vmas = new Set<Vma>();
 
   constructor(pages: PageAllocator, inode: number) {
     this.#pages = pages;
@@ -63,18 +63,19 @@ export class SharedAnonymous implements Mappable {
     return frame;
   }
 
-  retain(): void {
-    this.#mappings += 1;
+  retain(vma: Vma): void {
+    this.#vmas.add(vma);
   }
 
-  release(): void {
-    this.#mappings -= 1;
-    if (this.#mappings > 0) return;
+  release(vma: Vma): void {
+    this.#vmas.delete(vma);
+    if (this.#vmas.size > 0) return;
     for (const frame of this.#frames.values()) this.#pages.put(frame);
     this.#frames.clear();
   }
 
   remove(firstIndex: number, count: number): void {
+    for (const vma of this.#vmas) vma.mm.zapObject(this, firstIndex, firstIndex + count);
     for (let index = firstIndex; index < firstIndex + count; index++) {
       const frame = this.#frames.get(index);
       if (frame === undefined) continue;

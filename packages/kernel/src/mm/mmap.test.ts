@@ -67,6 +67,7 @@ const mapCases: [string, Partial<MmapArguments> & { how?: object }, Result<UAddr
     { addr: USED + 2 * PAGE_SIZE, flags: PRIVATE_ANON | MAP.FIXED_NOREPLACE },
     USED + 2 * PAGE_SIZE,
   ],
+  ["huge pages", { flags: PRIVATE_ANON | MAP.HUGETLB }, ENOMEM],
   ["a free hint", { addr: USED + 0x10_0001 }, USED + 0x10_0000],
   ["a file without mmap", { flags: MAP.PRIVATE, how: { mmap: undefined } }, ENODEV],
   ["a file that is not readable", { flags: MAP.PRIVATE, how: { readable: false } }, EACCES],
@@ -215,10 +216,14 @@ test.each([
 test("MADV_REMOVE punches a hole into shared memory for everybody", () => {
   const { mm } = scene();
   const addr = ok(mapAnonymous(mm, 2 * PAGE_SIZE, { flags: MAP.SHARED }));
-  ok(put_user_u8(mm, addr, 1));
-  ok(put_user_u8(mm, addr + PAGE_SIZE, 2));
+  const child = ok(mm.fork());
+  for (const space of [mm, child]) {
+    ok(put_user_u8(space, addr, 1));
+    ok(put_user_u8(space, addr + PAGE_SIZE, 2));
+  }
   expect(do_madvise(mm, addr, PAGE_SIZE, MADV.REMOVE)).toBe(0);
-  expect([get_user_u8(mm, addr), get_user_u8(mm, addr + PAGE_SIZE)]).toEqual([0, 2]);
+  for (const space of [mm, child])
+    expect([get_user_u8(space, addr), get_user_u8(space, addr + PAGE_SIZE)]).toEqual([0, 2]);
 });
 
 test.each([

@@ -29,6 +29,7 @@ import {
 import { type AddressSpace, MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE } from "./address-space.ts";
 import { ACCESS } from "./fault.ts";
 import type { Mappable } from "./mappable.ts";
+import type { RandomSource } from "./memory-manager.ts";
 import { VM, VM_MAY_FLAGS, type Vma, vmFlagsOfProt } from "./vma.ts";
 
 /** What a file's mmap operation is asked; it may change `flags` (clear VM.MAYWRITE, set VM.DONTCOPY and the like). */
@@ -80,6 +81,8 @@ const LEGACY_FLAGS =
 /** Initial size of the stack beyond what exec puts there (fs/exec.c, setup_arg_pages). */
 const STACK_EXPAND_BYTES = 128 * 1024;
 
+const BRK_RANDOM_PAGES = 1 << 18;
+
 export const pageAlign = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 const isPageAligned = (value: number): boolean => value % PAGE_SIZE === 0;
 
@@ -90,6 +93,8 @@ export function do_mmap(mm: AddressSpace, args: MmapArguments): Result<UAddr> {
   if (length >= 2 ** 64) return ENOMEM;
   if (args.offset + length >= 2 ** 64) return EOVERFLOW;
   if (mm.t.map_count > MAX_MAP_COUNT) return ENOMEM;
+  // There is a huge page pool, and it is empty.
+  if ((args.flags & MAP.HUGETLB) !== 0) return args.file === undefined ? ENOMEM : EINVAL;
   const isFixed = (args.flags & (MAP.FIXED | MAP.FIXED_NOREPLACE)) !== 0;
   const start = isFixed ? fixedAddress(args.addr, length) : get_unmapped_area(mm, args.addr, length);
   if (isErr(start)) return start;
@@ -262,9 +267,9 @@ export function do_brk(mm: AddressSpace, brk: UAddr): UAddr {
   return brk;
 }
 
-/** Where exec puts the break: at the first page after the image, which ends at `imageEnd`. */
-export function set_brk(mm: AddressSpace, imageEnd: UAddr): void {
-  mm.t.start_brk = pageAlign(imageEnd);
+/** Where exec puts the break: after the image, which ends at `imageEnd`, up to 1 GiB further if drawn (arch_randomize_brk). */
+export function set_brk(mm: AddressSpace, imageEnd: UAddr, random?: RandomSource): void {
+  mm.t.start_brk = pageAlign(imageEnd) + (random?.below(BRK_RANDOM_PAGES) ?? 0) * PAGE_SIZE;
   mm.t.brk = mm.t.start_brk;
 }
 

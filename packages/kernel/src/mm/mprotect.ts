@@ -129,17 +129,16 @@ function advise(
       if (vma.mappable !== undefined || (vma.flags & VM.LOCKED) !== 0) return EINVAL;
       return mm.zap(vma, from, to);
     case MADV.REMOVE:
-      return removePages(mm, vma, from, to);
+      return removePages(vma, from, to);
     default:
       return undefined;
   }
 }
 
-function removePages(mm: AddressSpace, vma: Vma, from: UAddr, to: UAddr): Result<void> {
+function removePages(vma: Vma, from: UAddr, to: UAddr): Result<void> {
   if ((vma.flags & VM.LOCKED) !== 0 || vma.mappable === undefined) return EINVAL;
   if ((vma.flags & (VM.SHARED | VM.WRITE)) !== (VM.SHARED | VM.WRITE)) return EACCES;
   if (vma.mappable.remove === undefined) return EOPNOTSUPP;
-  mm.zap(vma, from, to);
   return vma.mappable.remove(vma.indexOf(from), (to - from) / PAGE_SIZE);
 }
 
