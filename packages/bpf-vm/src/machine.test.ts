@@ -149,6 +149,27 @@ describe("helpers", () => {
     });
   });
 
+  test("a helper's access outside the regions ends the run", () => {
+    const write: Helper = (machine) => {
+      const address = machine.argMemory(1, 8, true);
+      if (address === 0) return;
+      machine.memory.i32[address >> 2] = 7;
+      machine.setR0(1, 0);
+    };
+    const store = (offset: number) => [
+      asm.movReg(1, 10),
+      asm.aluImm("add", 1, offset),
+      asm.call(0),
+      asm.exit(),
+    ];
+    expect(run(store(-8), [write])).toMatchObject({ status: RUN.done, r0: 1, executed: 4 });
+    expect(run(store(-7), [write])).toMatchObject({
+      status: RUN.fault,
+      fault: "invalid write of 8 bytes at 0xffffffd600021ff9, insn 2",
+      executed: 2,
+    });
+  });
+
   test("a helper calls back into the program, frame by frame", () => {
     // Like bpf_loop: r1 = count, r2 = function; the function adds its index to the caller's stack through r2.
     const loop: Helper = (machine) => {

@@ -104,6 +104,17 @@ export class BpfMachine {
     return this.regs[2 * n]! >>> 0;
   }
 
+  /**
+   * The address in r1 to r5, of which the helper will access `size` bytes (not 0). 0 where this run may not: then the run has
+   * ended with a fault, and the helper returns at once.
+   */
+  argMemory(n: number, size: number, isWrite: boolean): KAddr {
+    const low = this.regs[2 * n]!;
+    if (this.mayAccess(low, this.regs[2 * n + 1]!, size, isWrite)) return low >>> 0;
+    this.interrupt(this.stopAccess(this.callIndex, 2 * n, 0, size, isWrite));
+    return 0;
+  }
+
   setR0(low: number, high: number): void {
     this.regs[0] = low;
     this.regs[1] = high;
