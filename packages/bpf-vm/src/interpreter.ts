@@ -5,8 +5,7 @@
  * and the fuel, which are written back before anything else runs. Every instruction costs one unit of fuel. Case labels are
  * literals, because only then does V8 make a jump table of them: the RFC's opcode bytes in register form, and `VARIANT`s.
  * The loop is one function on purpose: with a closure per instruction it runs at 0.6 of the speed (137 against 219 million
- * instructions per second), and reads through the machine's fields instead of the locals below cost a third. The indices of
- * `code` and `regs` are bounded by `prepare`, hence the `!`.
+ * instructions per second, measured on a prototype). The indices of `code` and `regs` are bounded by `prepare`, hence the `!`.
  */
 import { multiply, divide, divideSigned, modulo, negate, swap16, swap32, swap64 } from "./arithmetic.ts";
 import { accessSize, executeAtomic, isLoadAcquire } from "./atomics.ts";
