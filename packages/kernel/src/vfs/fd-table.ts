@@ -8,7 +8,7 @@
  *
  * Invariant: a set bit of open_fds is a reserved descriptor; a non-null fd[] entry is an open one and holds one reference.
  */
-import { EBADF, EINVAL, EMFILE, ENOMEM, isErr, type KAddr, type Result, u32, s32, type ViewOf } from "@alien-ts/abi";
+import { EBADF, EINVAL, EMFILE, ENOMEM, isErr, type KAddr, type Result, RLIMIT, u32, s32, type ViewOf } from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
 import { type Owned, ownerPtr } from "../core/owner.ts";
@@ -18,7 +18,7 @@ import { files_struct } from "./structs.ts";
 
 declare module "../core/task.ts" {
   interface Task {
-    /** Descriptors; shared by clone(CLONE_FILES). Null after exit. */
+    /** Descriptors; shared by clone(CLONE_FILES). Empty after exit. */
     files: FilesStruct;
   }
 }
@@ -98,6 +98,7 @@ export class FilesStruct implements Owned {
   #free(): void {
     this.kernel.kmalloc.kfree(this.#fd);
     this.kernel.kmalloc.kfree(this.addr);
+    this.#max = 0;
   }
 
   /** Size of the table. */
@@ -226,7 +227,7 @@ export class FilesStruct implements Owned {
 }
 
 /** RLIMIT_NOFILE of the current task. */
-export const openFilesLimit = (cx: Cx): number => Math.min(cx.kernel.vfs.limits.openFiles(cx.task), NR_OPEN);
+export const openFilesLimit = (cx: Cx): number => Math.min(cx.task.process.limit(RLIMIT.NOFILE), NR_OPEN);
 
 /** The lowest free descriptor of the current task, reserved (get_unused_fd_flags). EMFILE, ENOMEM. */
 export const getUnusedFd = (cx: Cx, isCloexec: boolean, from = 0): Result<number> =>
@@ -261,9 +262,7 @@ export const close_fd = kernelFn("close_fd", [["fd", u32]], s32, (cx, fd) => clo
 
 function close_fd_of(cx: Cx, files: FilesStruct, fd: number): Result<number> {
   const file = files.take(fd);
-  if (file === undefined) {
-    return EBADF;
-  }
+  if (file === undefined) return EBADF;
   return filp_close(cx, file, files);
 }
 

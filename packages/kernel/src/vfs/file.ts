@@ -19,6 +19,7 @@ import type { IovIter } from "../mm/iov-iter.ts";
 import type { Mappable } from "../mm/mappable.ts";
 import type { MapRequest } from "../mm/mmap.ts";
 import type { WaitQueue } from "../sched/wait.ts";
+import { putCred } from "../task/create.ts";
 import type { MaybeBlocking } from "./blocking.ts";
 import { type Inode, iput } from "./inode.ts";
 import type { FilesStruct } from "./fd-table.ts";
@@ -263,7 +264,7 @@ export const __fput = kernelFn(
     }
     path_put(cx, gone.path);
     iput(cx, inode);
-    kernel.vfs.putCred(cx, gone.cred);
+    putCred(kernel, gone.cred);
     kernel.vfs.openFiles -= 1;
     kernel.kmalloc.kfree(gone.addr);
     return undefined;

@@ -4,6 +4,7 @@
  * tables) are plain fields of the classes that own these.
  */
 import {
+  abiStruct,
   anonymousStruct,
   anonymousUnion,
   loff_t,
@@ -154,6 +155,9 @@ export const open_flags = struct("open_flags", {
   intent: s32,
   lookup_flags: s32,
 });
+
+/** openat2(2), include/uapi/linux/openat2.h. */
+export const open_how = abiStruct("open_how", { flags: u64n, mode: u64n, resolve: u64n });
 
 export const timespec64 = struct("timespec64", { tv_sec: s64n, tv_nsec: s64n });
 

@@ -3,12 +3,8 @@
  * offsets that hot paths need. `initVfs` comes first of everything in this folder.
  */
 import { type KAddr, type Layout } from "@alien-ts/abi";
-import type { Cred } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
-import type { Task } from "../core/task.ts";
-import type { Kmalloc } from "../mm/kmalloc.ts";
-import type { PageAllocator } from "../mm/pages.ts";
 import type { CharDevices } from "./char-dev.ts";
 import type { File, FileOperations } from "./file.ts";
 import type { LockWaits } from "./locks.ts";
@@ -19,8 +15,6 @@ import type { FileSystemType } from "./super.ts";
 declare module "../core/kernel.ts" {
   interface Kernel {
     vfs: Vfs;
-    kmalloc: Kmalloc;
-    pages: PageAllocator;
   }
 }
 
@@ -40,14 +34,6 @@ const offsetsOf = (layout: Layout): VfsOffsets => ({
   kiocbSize: layout.size(kiocb),
   filenameSize: layout.size(filename),
 });
-
-/** Limits of a task that the VFS obeys; `task` sets them to read the task's rlimits. */
-export interface VfsLimits {
-  /** RLIMIT_NOFILE, soft. */
-  openFiles(task: Task): number;
-  /** RLIMIT_FSIZE, soft; Infinity without one. */
-  fileSize(task: Task): number;
-}
 
 /** Room that an inode number or mount id set draws from: the lowest free one first. */
 class Ids {
@@ -77,7 +63,6 @@ export class Vfs {
   fifoOperations: FileOperations | undefined = undefined;
   /** Where anonymous inodes live; set by initAnonInodes. */
   anonMount!: Mount;
-  limits: VfsLimits = { openFiles: () => 1024, fileSize: () => Number.POSITIVE_INFINITY };
   /** Addresses of operation tables by symbol ("bpf_map_fops"): guests compare f_op with them. 0 where unknown. */
   tableAddress: (symbol: string) => KAddr = () => 0;
   /** Address of nop_mnt_idmap. */
@@ -89,10 +74,6 @@ export class Vfs {
   mountEvents = 0;
   /** Run when an open file is closed for good: epoll forgets it (eventpoll_release). */
   readonly releaseHooks: ((cx: Cx, file: File) => void)[] = [];
-  /** Gives back an open file's reference to its opener's credentials; `task` sets it. */
-  putCred: (cx: Cx, cred: Cred) => void = (_, cred) => {
-    cred.users -= 1;
-  };
   /** POSIX lock owners that sleep, and what they wait for. */
   readonly lockWaits: LockWaits = new Map();
   readonly #mountIds = new Ids(20);
