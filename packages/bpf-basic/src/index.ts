@@ -1,2 +1,20 @@
 /** BPF maps, helpers, programs, perf rings and the bpf(2) commands, on the ports that a kernel implements. */
-export {};
+export { bpf } from "./commands/bpf.ts";
+export { type CommandName, type CommandRow, commandName, commands } from "./commands/table.ts";
+export { BpfEngine } from "./engine.ts";
+export type { HelperHost } from "./helpers/host.ts";
+export { helperIds, type HelperName } from "./helpers/ids.ts";
+export { type ArgKind, arg, type Proof, ret, type RetKind } from "./helpers/kinds.ts";
+export type { AbsentHelperRow, HelperRow, HelperScope } from "./helpers/row.ts";
+export { helperById, helperRows, type NamedHelper } from "./helpers/table.ts";
+export { MapFile, type MapMapping } from "./maps/map-file.ts";
+export { bpf_map, BpfMap, type ElementVisitor, MapTable } from "./maps/map.ts";
+export { mapTypeRow, type MapTypeRow, mapTypes } from "./maps/types.ts";
+export type { BpfObject } from "./objects.ts";
+export { BpfOutputEvent } from "./perf/bpf-output.ts";
+export { PerfEvent, type PerfMapping } from "./perf/event.ts";
+export { KprobePerfEvent } from "./perf/kprobe.ts";
+export { perfEventOpen, type PerfEventOpenArguments } from "./perf/open.ts";
+export type * from "./ports.ts";
+export { BpfProgram } from "./programs/program.ts";
+export { programTypeRow, type ProgramTypeRow, programTypes } from "./programs/types.ts";

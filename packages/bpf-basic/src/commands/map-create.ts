@@ -1,0 +1,88 @@
+/** BPF_MAP_CREATE. Answers to `map_create` in kernel/bpf/syscall.c. */
+import {
+  BPF_F,
+  BPF_OBJ_NAME_LEN,
+  bpf_attr_map_create,
+  CAP,
+  EBADF,
+  EINVAL,
+  EPERM,
+  type Fields,
+  isErr,
+  type Result,
+  type View,
+} from "@alien-ts/abi";
+import { MapFile } from "../maps/map-file.ts";
+import type { MapAttributes } from "../maps/map.ts";
+import { mapTypeRow } from "../maps/types.ts";
+import { attributesOf, type BpfCall, objectName } from "./call.ts";
+import type { BpfEngine } from "../engine.ts";
+
+type Attributes = typeof bpf_attr_map_create extends { readonly fields: infer F extends Fields }
+  ? View<F>
+  : never;
+
+export function mapCreate(call: BpfCall): Result<number> {
+  const { engine } = call;
+  const a = attributesOf(call, bpf_attr_map_create);
+  const refused = checkAttributes(a);
+  if (isErr(refused)) return refused;
+  const row = mapTypeRow(a.map_type);
+  if (row === undefined || !row.supported) return EINVAL;
+  const attributes = toMapAttributes(a);
+  const typeRefused = row.check(attributes, engine);
+  if (typeRefused !== 0) return typeRefused;
+  if (a.map_ifindex !== 0) return EINVAL;
+  if (!mayCreate(engine, row.needsCapBpf)) return EPERM;
+  const name = objectName(nameBytes(call));
+  if (isErr(name)) return name;
+  const btf = checkBtf(engine, a);
+  if (isErr(btf)) return btf;
+  const map = row.create(engine, attributes);
+  if (isErr(map)) return map;
+  map.setName(name);
+  const mayRead = (a.map_flags & BPF_F.WRONLY) === 0;
+  const mayWrite = (a.map_flags & BPF_F.RDONLY) === 0;
+  const file = new MapFile(map, { mayRead, mayWrite });
+  const fd = engine.ports.installFd(file, true);
+  if (isErr(fd)) file.release();
+  return fd;
+}
+
+/** The rules that hold for all types; no type here takes `map_extra`. */
+function checkAttributes(a: Attributes): Result<0> {
+  if (a.btf_vmlinux_value_type_id !== 0) return EINVAL;
+  if (a.btf_key_type_id !== 0 && a.btf_value_type_id === 0) return EINVAL;
+  if (a.map_extra !== 0) return EINVAL;
+  const both = BPF_F.RDONLY | BPF_F.WRONLY;
+  if ((a.map_flags & both) === both) return EINVAL;
+  // There is one node.
+  return (a.map_flags & BPF_F.NUMA_NODE) !== 0 && a.numa_node !== 0 ? EINVAL : 0;
+}
+
+function toMapAttributes(a: Attributes): MapAttributes {
+  return {
+    mapType: a.map_type,
+    keySize: a.key_size,
+    valueSize: a.value_size,
+    maxEntries: a.max_entries,
+    flags: a.map_flags,
+    numaNode: (a.map_flags & BPF_F.NUMA_NODE) !== 0 ? a.numa_node : -1,
+  };
+}
+
+function mayCreate({ ports }: BpfEngine, needsCapBpf: boolean): boolean {
+  if (ports.capable(CAP.BPF) || ports.capable(CAP.SYS_ADMIN)) return true;
+  return ports.unprivilegedBpfDisabled === 0 && !needsCapBpf;
+}
+
+/** There are no BTF objects yet, so that an fd is no BTF's. */
+function checkBtf({ ports }: BpfEngine, a: Attributes): Result<0> {
+  if (a.btf_key_type_id === 0 && a.btf_value_type_id === 0) return 0;
+  return isErr(ports.objectOf(a.btf_fd | 0)) ? EBADF : EINVAL;
+}
+
+function nameBytes({ engine, attr }: BpfCall): Uint8Array {
+  const at = attr + engine.ports.layout.offset(bpf_attr_map_create, "map_name");
+  return engine.m.bytes(at, BPF_OBJ_NAME_LEN);
+}

@@ -1,0 +1,122 @@
+/**
+ * `BpfEngine`: the BPF state of one kernel: its maps, programs, machines and stacks. `bpf()` (commands/) and `perfEventOpen()`
+ * (perf/) take it as their first argument; two engines share nothing.
+ *
+ * Programs run in the checked interpreter of bpf-vm, one machine per CPU, on stacks in linear memory. A program that faults or
+ * runs out of fuel stops, answers 0, and is told of in the kernel log.
+ */
+import { type KAddr, type LinearMemory, MAX_BPF_STACK, PAGE_SIZE } from "@alien-ts/abi";
+import {
+  BpfMachine,
+  describeFault,
+  type Helper,
+  MemoryRegions,
+  RUN,
+  type RunOptions,
+  runOptions,
+} from "@alien-ts/bpf-vm";
+import { type HelperHost, SCRATCH_BYTES } from "./helpers/host.ts";
+import { bindHelpers } from "./helpers/table.ts";
+import { type MapHost, MapTable } from "./maps/map.ts";
+import type { KernelAuxiliaryOps } from "./ports.ts";
+import type { BpfProgram } from "./programs/program.ts";
+
+const MAX_FRAMES = 8;
+const STACK_BYTES = MAX_BPF_STACK * MAX_FRAMES;
+/** Runs that may nest on one CPU. */
+const MAX_NESTING = 4;
+const STACK_PAGES = (STACK_BYTES * MAX_NESTING) / PAGE_SIZE;
+
+interface Cpu {
+  readonly machine: BpfMachine;
+  readonly stacks: KAddr;
+  /** Run options per nesting level. */
+  readonly options: readonly RunOptions[];
+  nesting: number;
+  /** Whether a kprobe or tracepoint program is running (`bpf_prog_active`). */
+  isTracing: boolean;
+}
+
+export class BpfEngine implements HelperHost, MapHost {
+  readonly ports: KernelAuxiliaryOps;
+  readonly m: LinearMemory;
+  readonly maps: MapTable;
+  readonly regions = new MemoryRegions();
+  readonly scratch: KAddr;
+  readonly helpers: readonly (Helper | undefined)[];
+  readonly programs = new Set<BpfProgram>();
+  readonly #cpus: Cpu[] = [];
+  #lastProgramId = 0;
+  #lastEventId = 0;
+
+  /** Throws where there is no memory for its stacks: a kernel makes its engine at boot. */
+  constructor(ports: KernelAuxiliaryOps) {
+    this.ports = ports;
+    this.m = ports.memory;
+    this.maps = new MapTable(ports);
+    this.scratch = ports.alloc(SCRATCH_BYTES);
+    this.helpers = bindHelpers(this);
+    for (let cpu = 0; cpu < ports.possibleCpus; cpu++) this.#cpus.push(this.#makeCpu());
+    if (this.scratch === 0) throw new Error("no memory for BPF");
+  }
+
+  nextProgramId(): number {
+    return ++this.#lastProgramId;
+  }
+  nextEventId(): number {
+    return ++this.#lastEventId;
+  }
+
+  /** Runs `program` on the current CPU. */
+  run(program: BpfProgram, context: KAddr): number {
+    const cpu = this.#cpus[this.ports.currentCpu()]!;
+    const options = cpu.options[cpu.nesting];
+    if (options === undefined) {
+      program.missCount += 1;
+      return 0;
+    }
+    options.contextBytes = program.contextBytes;
+    cpu.nesting += 1;
+    program.get();
+    program.runCount += 1;
+    const status = cpu.machine.run(program.prepared, context, options);
+    const result = status === RUN.done ? cpu.machine.r0Low >>> 0 : this.#report(program, cpu.machine, status);
+    program.put();
+    cpu.nesting -= 1;
+    return result;
+  }
+
+  /** `trace_call_bpf`: as `run`, but a program of this kind does not interrupt another on the same CPU: that is a miss. */
+  runTracing(program: BpfProgram, context: KAddr): number {
+    const cpu = this.#cpus[this.ports.currentCpu()]!;
+    if (cpu.isTracing) {
+      program.missCount += 1;
+      return 0;
+    }
+    cpu.isTracing = true;
+    const result = this.run(program, context);
+    cpu.isTracing = false;
+    return result;
+  }
+
+  /** Gives back what the constructor took. Maps, programs and events must be gone. */
+  destroy(): void {
+    for (const { stacks } of this.#cpus) this.ports.freePages(stacks, STACK_PAGES);
+    this.ports.free(this.scratch);
+  }
+
+  #report(program: BpfProgram, machine: BpfMachine, status: number): number {
+    const what = status === RUN.outOfFuel ? "ran out of fuel" : describeFault(machine.fault);
+    this.ports.printk(`bpf: program ${program.name || program.id} stopped: ${what}`);
+    return 0;
+  }
+
+  #makeCpu(): Cpu {
+    const stacks = this.ports.allocPages(STACK_PAGES);
+    if (stacks === 0) throw new Error("no memory for BPF stacks");
+    const options = Array.from({ length: MAX_NESTING }, (_, level) =>
+      runOptions({ stackTop: stacks + STACK_BYTES * (level + 1) }),
+    );
+    return { machine: new BpfMachine(this.m, this.regions), stacks, options, nesting: 0, isTracing: false };
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * `BpfProgram`: a loaded program, and what a program fd holds. It holds its maps; events that it is attached to hold it. A
+ * program that was freed is never run: who runs one holds a reference.
+ */
+import type { KAddr } from "@alien-ts/abi";
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { BpfProgram as PreparedProgram } from "@alien-ts/bpf-vm";
+import type { BpfMap } from "../maps/map.ts";
+import type { BpfEngine } from "../engine.ts";
+
+export interface ProgramOptions {
+  readonly type: number;
+  /** Bytes at the context that it may read. */
+  readonly contextBytes: number;
+  readonly name: string;
+  readonly isGplCompatible: boolean;
+  readonly isSleepable: boolean;
+  readonly insns: readonly Insn[];
+  readonly prepared: PreparedProgram;
+  /** One reference to each is taken over. */
+  readonly maps: readonly BpfMap[];
+  readonly loadTimeNs: number;
+  readonly uid: number;
+  readonly verifiedInsns: number;
+}
+
+export class BpfProgram {
+  readonly kind = "program";
+  readonly id: number;
+  readonly type: number;
+  readonly contextBytes: number;
+  readonly name: string;
+  readonly isGplCompatible: boolean;
+  readonly isSleepable: boolean;
+  readonly insns: readonly Insn[];
+  readonly prepared: PreparedProgram;
+  readonly maps: readonly BpfMap[];
+  readonly loadTimeNs: number;
+  readonly uid: number;
+  readonly verifiedInsns: number;
+  /** Runs so far, and those that were skipped because a program was running on that CPU. */
+  runCount = 0;
+  missCount = 0;
+  readonly #engine: BpfEngine;
+  #references = 1;
+
+  constructor(engine: BpfEngine, id: number, options: ProgramOptions) {
+    this.#engine = engine;
+    this.id = id;
+    this.type = options.type;
+    this.contextBytes = options.contextBytes;
+    this.name = options.name;
+    this.isGplCompatible = options.isGplCompatible;
+    this.isSleepable = options.isSleepable;
+    this.insns = options.insns;
+    this.prepared = options.prepared;
+    this.maps = options.maps;
+    this.loadTimeNs = options.loadTimeNs;
+    this.uid = options.uid;
+    this.verifiedInsns = options.verifiedInsns;
+  }
+
+  /** Runs it on the current CPU with its context at `context`; the low word of r0, unsigned. */
+  run(context: KAddr): number {
+    return this.#engine.run(this, context);
+  }
+
+  get(): void {
+    this.#references += 1;
+  }
+  put(): void {
+    this.#references -= 1;
+    if (this.#references > 0) return;
+    for (const map of this.maps) map.put();
+    this.#engine.programs.delete(this);
+  }
+  /** The file was closed. */
+  release(): void {
+    this.put();
+  }
+}
