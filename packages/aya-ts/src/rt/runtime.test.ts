@@ -1,9 +1,9 @@
 /** The executor on a fake system with virtual time: order, timers, epoll, signals, cancellation, and nothing leaked. */
 import { describe, expect, it } from "vitest";
 import { SIG } from "@alien-ts/abi";
-import { Elapsed, Runtime } from "../src/rt/runtime.ts";
-import { Aborted } from "../src/rt/task.ts";
-import { FakeSys } from "./fake-sys.ts";
+import { Elapsed, Runtime } from "./runtime.ts";
+import { Aborted } from "./task.ts";
+import { FakeSys } from "../../test/fake-sys.ts";
 
 interface Bench {
   readonly sys: FakeSys;
