@@ -26,6 +26,8 @@ export interface ToolSpec extends OptionSpec {
   readonly errorStatus?: number;
   /** The tool reads `words` itself: no option is parsed, not even `--help`. */
   readonly raw?: boolean;
+  /** Turns historical forms (`head -5`) into options before they are parsed. */
+  readonly rewrite?: (words: readonly string[]) => readonly string[];
   readonly path?: string;
   readonly main: (process: Process, args: ToolArguments) => number | Promise<number>;
 }
@@ -50,7 +52,7 @@ export function tool(spec: ToolSpec): Tool {
 export async function runTool(spec: ToolSpec, process: Process, words: readonly string[]): Promise<number> {
   try {
     if (spec.raw) return await spec.main(process, { ...parseOptions(NO_OPTIONS, ["--", ...words]), words });
-    const parsed = parseOptions({ ...spec, long: { ...spec.long, help: "help" } }, words);
+    const parsed = parseOptions({ ...spec, long: { ...spec.long, help: "help" } }, spec.rewrite?.(words) ?? words);
     if (parsed.options.has("help")) {
       await process.stdout.write(`Usage: ${spec.usage}\n`);
       return 0;
