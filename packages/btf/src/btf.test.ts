@@ -182,6 +182,12 @@ describe("malformed input is refused in the kernel's words", () => {
     expect(isBtfError(result) && result.reason).toBe(reason);
   });
 
+  it("anonymous structs that hold each other are printed in bounded time", () => {
+    const member = { name: "", type: 2, bitOffset: 0, bitSize: 0 };
+    const btf = parsed([int, { kind: "struct", name: "", size: 8, members: [member, member, member] }]);
+    expect(formatType(btf, 2, "x")).toContain("/* invalid type */");
+  });
+
   it("an array of an array of itself has no size", () => {
     const btf = parsed([int, { kind: "array", name: "", element: 2, index: 1, count: 2 }]);
     expect(btf.sizeOf(2)).toBeUndefined();

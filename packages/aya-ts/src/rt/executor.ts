@@ -13,6 +13,8 @@ import { TaskState } from "./task.ts";
 
 /** Tasks polled before the driver is looked at (tokio's `event_interval`). */
 const EVENT_INTERVAL = 61;
+/** Turns that aborted tasks have to end in. */
+const SHUTDOWN_TURNS = 64;
 /** Microtasks without activity after which a task counts as stopped. */
 const GRACE_HOPS = 32;
 
@@ -50,9 +52,13 @@ export class Executor implements Scheduler {
   #deferred: Future<void>[] = [];
   #activity = 0;
   #onActivity: (() => void) | undefined;
+  readonly #live = new Set<TaskState>();
+  readonly #onTaskError: ((error: unknown) => void) | undefined;
 
-  constructor(sys: SerialSys) {
+  /** @param onTaskError hears of tasks that fail while nobody waits for them. */
+  constructor(sys: SerialSys, onTaskError?: (error: unknown) => void) {
     this.#sys = sys;
+    this.#onTaskError = onTaskError;
   }
 
   /** Runs `main` and everything that is spawned, until `main` ends. */
@@ -67,6 +73,17 @@ export class Executor implements Scheduler {
       this.#root = undefined;
     }
     return await handle;
+  }
+
+  /** Aborts all tasks, and runs them until they have ended; gives up on those that go on regardless. */
+  async shutdown(driver: Driver): Promise<void> {
+    const others = Array.from(this.#live);
+    if (others.length === 0) return;
+    await this.run(async () => {
+      for (const task of others) task.abort();
+      for (let turn = 0; turn < SHUTDOWN_TURNS && others.some(({ isDone }) => !isDone); turn++)
+        await this.yieldNow();
+    }, driver);
   }
 
   /** The task runs after those that are queued. */
@@ -96,22 +113,28 @@ export class Executor implements Scheduler {
 
   #start<T>(task: TaskState, body: () => Promise<T>): JoinHandle<T> {
     const handle = new JoinHandle<T>(this, task);
+    this.#live.add(task);
     const finish = (settle: () => void): void => {
       task.isDone = true;
+      this.#live.delete(task);
       settle();
       this.touch();
+    };
+    const fail = (error: unknown): void => {
+      const isUnheard = !handle.isAwaited && task !== this.#root && error !== task.abortError;
+      finish(() => handle.fail(error));
+      if (isUnheard) this.#onTaskError?.(error);
     };
     // A start counts as one wait, which its delivery ends.
     task.waiting = 1;
     this.wake(task, () => {
       if (task.abortError !== undefined) {
-        const error = task.abortError;
-        return finish(() => handle.fail(error));
+        return fail(task.abortError);
       }
       // Through a promise, so that a body that throws at once is a task that failed.
       void new Promise<T>((resolve) => resolve(body())).then(
         (value) => finish(() => handle.complete(value)),
-        (error: unknown) => finish(() => handle.fail(error)),
+        fail,
       );
     });
     return handle;

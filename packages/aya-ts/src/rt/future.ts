@@ -44,6 +44,11 @@ export class Future<T> implements PromiseLike<T> {
     return this.#state.kind !== "pending";
   }
 
+  /** Whether some code waits for it now. */
+  get isAwaited(): boolean {
+    return this.#awaits.size > 0;
+  }
+
   // A thenable on purpose: `await` and the combinators of Promise call it.
   // oxlint-disable-next-line unicorn/no-thenable
   then<A = T, B = never>(

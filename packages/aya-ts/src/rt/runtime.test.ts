@@ -119,6 +119,42 @@ describe("tasks", () => {
       expect(seen).toEqual([]);
     }));
 
+  it("that still run when the runtime closes are aborted", async () => {
+    const sys = new FakeSys();
+    const rt = await Runtime.open(sys);
+    const seen: string[] = [];
+    await rt.blockOn(async () => {
+      rt.spawn(async () => {
+        try {
+          for await (const _ of rt.interval(10)) seen.push("tick");
+        } finally {
+          await rt.now();
+          seen.push("released");
+        }
+      });
+      await rt.sleep(15);
+    });
+    await rt.close();
+    expect(seen).toEqual(["tick", "tick", "released"]);
+    expect([sys.blocks.size, sys.fds.size]).toEqual([0, 0]);
+  });
+
+  it("that fail unheard are reported", async () => {
+    const heard: unknown[] = [];
+    const rt = await Runtime.open(new FakeSys(), { onTaskError: (error) => heard.push(error) });
+    await rt.blockOn(async () => {
+      rt.spawn(async () => {
+        throw new Error("unheard");
+      });
+      const handle = rt.spawn(async () => {
+        await rt.yieldNow();
+        throw new Error("heard");
+      });
+      await expect(Promise.resolve(handle)).rejects.toThrow("heard");
+    });
+    expect(heard.map(String)).toEqual(["Error: unheard"]);
+  });
+
   it("may wait for system calls side by side: the calls take turns", () =>
     run(
       async ({ rt }) => {

@@ -29,6 +29,8 @@ export class Elapsed extends Error {
 export interface RuntimeOptions {
   /** The clock stands still, and jumps to the next timer when there is nothing else to do. */
   readonly startPaused?: boolean;
+  /** Hears of spawned tasks that fail while nobody waits for their handle. */
+  readonly onTaskError?: (error: unknown) => void;
 }
 
 interface Parts {
@@ -61,7 +63,7 @@ export class Runtime {
   static async open(system: Sys, options: RuntimeOptions = {}): Promise<Runtime> {
     const sys = serialise(system);
     const reactor = await Reactor.open(sys);
-    const executor = new Executor(sys);
+    const executor = new Executor(sys, options.onTaskError);
     const spawn = (body: () => Promise<void>): void => void executor.spawn(body);
     const signal = await Signals.open({ sys, scheduler: executor, reactor, spawn });
     const clockBuffer = await sys.alloc(TIMESPEC_BYTES);
@@ -70,8 +72,9 @@ export class Runtime {
     return new Runtime({ sys, reactor, executor, signal, clock, clockBuffer });
   }
 
-  /** Frees the descriptors and memory. Tasks that have not ended never continue. */
+  /** Aborts the tasks that have not ended, so that what they hold is released, and frees descriptors and memory. */
   async close(): Promise<void> {
+    await this.#executor.shutdown(this.#driver);
     await this.signal.close(this.#parts.reactor);
     await this.#parts.reactor.close();
     await this.sys.free(this.#parts.clockBuffer);

@@ -27,6 +27,7 @@ export class Signals {
   readonly #pending = new Set<number>();
   readonly #waiting = new Map<number, Set<Future<void>>>();
   readonly #handler: SignalHandler = (signal) => this.#onSignal(signal);
+  #handlerAddress: UAddr | undefined;
   #token = 0;
 
   private constructor(context: SignalContext, [readFd, writeFd]: readonly [number, number], buffer: UAddr) {
@@ -78,7 +79,7 @@ export class Signals {
   async #install(signal: number): Promise<void> {
     if (this.#installed.has(signal)) return;
     const { view, bytes } = makeRecord(sigaction);
-    view.sa_handler = this.#sys.handlerAddress(this.#handler);
+    view.sa_handler = this.#handlerAddress ??= this.#sys.handlerAddress(this.#handler);
     view.sa_flags = SA.RESTART | SA.SIGINFO;
     await withParts(this.#sys, [bytes], async ([at = 0]) => {
       check("rt_sigaction", await this.#sys.trap(NR.rt_sigaction, signal, at, 0, SIGSET_BYTES));

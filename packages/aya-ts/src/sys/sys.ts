@@ -22,7 +22,7 @@ export interface Sys {
   /** A block of `bytes` bytes, aligned to 8, with undefined contents. */
   alloc(bytes: number): UAddr | Promise<UAddr>;
   free(addr: UAddr): void | Promise<void>;
-  /** The address under which the kernel calls `handler`, for rt_sigaction(2). The same function has the same address. */
+  /** The address under which the kernel calls `handler`, for rt_sigaction(2). Asked once per runtime. */
   handlerAddress(handler: SignalHandler): UAddr;
 }
 
