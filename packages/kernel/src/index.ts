@@ -1,2 +1,6 @@
 /** The kernel: memory, tasks, scheduler, file systems, system calls, probes, BPF. */
-export {};
+export { boot, bootCore, type BootOptions, DEFAULT_MEMORY_BYTES, DEFAULT_RELEASE } from "./boot.ts";
+export { Clock } from "./core/clock.ts";
+export { Kernel, KernelBug, type KernelConfig } from "./core/kernel.ts";
+export type { Observer } from "./core/observer.ts";
+export type { Subsystem } from "./subsystems.ts";

@@ -47,7 +47,8 @@ export function armedCall(cx: Cx, row: FunctionRow, args: readonly unknown[]): u
     const ksp = cx.ksp;
     cx.ksp = stackPointer(cx, frame);
     const result = target.body(cx, ...(argumentsAt(cx, frame, target) as never[]));
-    if (isBlocking(result)) throw new KernelBug(`scheduling while atomic: ${row.name} leads to ${target.name}`);
+    if (isBlocking(result))
+      throw new KernelBug(`scheduling while atomic: ${row.name} leads to ${target.name}`);
     cx.ksp = ksp;
     giveResult(cx, frame, target, result);
   }
@@ -95,7 +96,8 @@ function enter(cx: Cx, row: FunctionRow, args: readonly unknown[]): ArmedFrame {
   const { mem } = kernel;
   const { roles } = arch;
   mem.u8.fill(0, context, context + arch.contextBytes);
-  const pointer = (offset: number, value: KAddr): void => writeWords(cx, context + offset, value, mem.baseHi | 0);
+  const pointer = (offset: number, value: KAddr): void =>
+    writeWords(cx, context + offset, value, mem.baseHi | 0);
   pointer(roles.pc, kernel.text.addressOf(row.slot));
   pointer(roles.returnAddress, stopPc);
   pointer(roles.sp, context);
@@ -138,6 +140,7 @@ function runText(cx: Cx, frame: ArmedFrame): FunctionRow | undefined {
         break;
       }
       default:
+        if (text.onFault?.(frame.context) === true) break;
         throw new KernelBug(
           `${event.what} at ${cx.kernel.mem.format(event.address)} in the text of ${frame.row.name}`,
         );
@@ -208,7 +211,9 @@ function decode(cx: Cx, type: ParamType, lo: number, hi: number, where: () => st
   if (lo === 0 && hi === 0 && type.nullable) return null;
   const owner = hi >>> 0 === cx.kernel.mem.baseHi ? cx.kernel.ownerOf(lo >>> 0) : undefined;
   if (owner === undefined)
-    throw new KernelBug(`${where()}: 0x${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, "0")} is no ${type.c}`);
+    throw new KernelBug(
+      `${where()}: 0x${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, "0")} is no ${type.c}`,
+    );
   return owner;
 }
 

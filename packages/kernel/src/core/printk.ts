@@ -3,7 +3,16 @@
  * Linux: kernel/printk/printk.c. `printk` never sleeps and never fails; old lines fall out.
  */
 
-export const KERN = { EMERG: 0, ALERT: 1, CRIT: 2, ERR: 3, WARNING: 4, NOTICE: 5, INFO: 6, DEBUG: 7 } as const;
+export const KERN = {
+  EMERG: 0,
+  ALERT: 1,
+  CRIT: 2,
+  ERR: 3,
+  WARNING: 4,
+  NOTICE: 5,
+  INFO: 6,
+  DEBUG: 7,
+} as const;
 export type LogLevel = (typeof KERN)[keyof typeof KERN];
 
 export interface LogLine {

@@ -53,7 +53,9 @@ export interface FunctionRow {
   readonly body: (cx: Cx, ...args: never[]) => unknown;
 }
 
-export type Gate<A extends readonly unknown[], R> = ((cx: Cx, ...args: A) => R) & { readonly row: FunctionRow };
+export type Gate<A extends readonly unknown[], R> = ((cx: Cx, ...args: A) => R) & {
+  readonly row: FunctionRow;
+};
 
 let nextSlot = 0;
 
@@ -68,12 +70,17 @@ function makeRow(
   body: (cx: Cx, ...args: never[]) => unknown,
   options: RowOptions,
 ): FunctionRow {
-  if (params.length > 8) throw new Error(`${name}: ${params.length} parameters; the C ABI passes 8 in registers`);
+  if (params.length > 8)
+    throw new Error(`${name}: ${params.length} parameters; the C ABI passes 8 in registers`);
   return Object.freeze({ slot: nextSlot++, name, kind, params, ret, options, body });
 }
 
 /** A kernel function that finishes at once. */
-export function kernelFn<const P extends readonly Param[], R extends ParamType, V extends ParamValue<R> | Errno>(
+export function kernelFn<
+  const P extends readonly Param[],
+  R extends ParamType,
+  V extends ParamValue<R> | Errno,
+>(
   name: string,
   params: P,
   ret: R,
@@ -85,7 +92,11 @@ export function kernelFn<const P extends readonly Param[], R extends ParamType, 
 }
 
 /** A kernel function that may sleep: its body is a generator, and so is the call (`yield* vfs_read(…)`). */
-export function sleepingFn<const P extends readonly Param[], R extends ParamType, V extends ParamValue<R> | Errno>(
+export function sleepingFn<
+  const P extends readonly Param[],
+  R extends ParamType,
+  V extends ParamValue<R> | Errno,
+>(
   name: string,
   params: P,
   ret: R,
@@ -97,7 +108,11 @@ export function sleepingFn<const P extends readonly Param[], R extends ParamType
 }
 
 /** A kernel function whose body returns a value at once, or a generator where it has to sleep. */
-export function blockingFn<const P extends readonly Param[], R extends ParamType, V extends ParamValue<R> | Errno>(
+export function blockingFn<
+  const P extends readonly Param[],
+  R extends ParamType,
+  V extends ParamValue<R> | Errno,
+>(
   name: string,
   params: P,
   ret: R,
@@ -105,7 +120,9 @@ export function blockingFn<const P extends readonly Param[], R extends ParamType
   options: RowOptions = {},
 ): Gate<Values<P>, V | Blocking<V>> {
   const row = makeRow("blocking", name, params, ret, body as never, options);
-  return Object.assign(blockingGate(row) as unknown as (cx: Cx, ...args: Values<P>) => V | Blocking<V>, { row });
+  return Object.assign(blockingGate(row) as unknown as (cx: Cx, ...args: Values<P>) => V | Blocking<V>, {
+    row,
+  });
 }
 
 export const isBlocking = (value: unknown): value is Blocking<unknown> =>
@@ -167,7 +184,8 @@ function plainGate(row: FunctionRow): Body {
       };
     default:
       return (cx, a, b, c, d, e, f, g, h) => {
-        if (cx.armed[slot] !== 0) return armedCall(cx, row, [a, b, c, d, e, f, g, h].slice(0, row.params.length));
+        if (cx.armed[slot] !== 0)
+          return armedCall(cx, row, [a, b, c, d, e, f, g, h].slice(0, row.params.length));
         push(cx, slot);
         const result = body(cx, a, b, c, d, e, f, g, h);
         cx.depth--;

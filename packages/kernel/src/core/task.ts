@@ -2,18 +2,7 @@
  * `struct task_struct` and the class that owns one. What a guest can see of a task lives in the struct, and only there;
  * the rest are plain fields, added by the layers that own them (see kernel.ts).
  */
-import {
-  chars,
-  type KAddr,
-  nested,
-  ptr,
-  s32,
-  struct,
-  u32,
-  u64n,
-  ulong,
-  type ViewOf,
-} from "@alien-ts/abi";
+import { chars, type KAddr, nested, ptr, s32, struct, u32, u64n, ulong, type ViewOf } from "@alien-ts/abi";
 import type { Cx } from "./cx.ts";
 import type { Kernel } from "./kernel.ts";
 

@@ -192,14 +192,22 @@ export class Scheduler {
       }
       task.work = undefined;
     }
-    if (task.enterUser === undefined) {
-      this.deschedule(task);
-      return;
-    }
+    if (task.enterUser === undefined) throw new KernelBug(`task ${task.pid} has neither work nor a program`);
     this.hosted = task;
     this.#seenTraps = task.trapCount;
     this.#hostQuantum = 1 + this.#prng.below(HOST_QUANTUM_TRAPS);
     task.enterUser();
+  }
+
+  /** Steps the kernel work of the hosted task, in its own trap. */
+  stepHosted(task: Task): void {
+    const step = task.work!.next();
+    if (step.done !== true) {
+      this.deschedule(task);
+      return;
+    }
+    task.work = undefined;
+    task.enterUser?.();
   }
 
   /** The task leaves its CPU: to its queue when it is still runnable. */
@@ -262,7 +270,10 @@ export class Scheduler {
     if (this.halted !== undefined) return { state: "halted", status: this.halted };
     if (this.hosted !== undefined) return { state: "running" };
     const next = this.timers.nextNs;
-    return { state: "idle", wakeInNs: next === undefined ? undefined : Math.max(0, next - this.#kernel.clock.nowNs()) };
+    return {
+      state: "idle",
+      wakeInNs: next === undefined ? undefined : Math.max(0, next - this.#kernel.clock.nowNs()),
+    };
   }
 
   #becomesForeign(task: Task): void {

@@ -92,7 +92,10 @@ function* waitLoop(
 ): Blocking<Result<boolean>> {
   const { task } = cx;
   const { sched } = cx.kernel;
-  const timer = deadlineNs === undefined ? undefined : new HrTimer((timerCx) => void try_to_wake_up(timerCx, task, state));
+  const timer =
+    deadlineNs === undefined
+      ? undefined
+      : new HrTimer((timerCx) => void try_to_wake_up(timerCx, task, state));
   for (;;) {
     if (signalEndsWait(task, state)) return ERESTARTSYS;
     if (deadlineNs !== undefined && cx.kernel.clock.nowNs() >= deadlineNs) return condition();
@@ -116,7 +119,11 @@ function taskEntry(task: Task, exclusive: boolean): WaitEntry {
 }
 
 /** Sleeps for a time (schedule_timeout): false when it passed, ERESTARTSYS on a signal. */
-export function sleepUntil(cx: Cx, deadlineNs: number, state: number = TASK.INTERRUPTIBLE): Blocking<Result<boolean>> {
+export function sleepUntil(
+  cx: Cx,
+  deadlineNs: number,
+  state: number = TASK.INTERRUPTIBLE,
+): Blocking<Result<boolean>> {
   return waitEvent(cx, new WaitQueue(), () => false, { deadlineNs, state });
 }
 

@@ -1,0 +1,169 @@
+/**
+ * What the kernel image is made of, as the linker wants it: rows become text, in the order (listed file, symbol name), never
+ * in the order of creation, so that bundles, minifiers and tests from source agree; then read-only data with the kallsyms
+ * table, data, bss and the per-CPU template.
+ *
+ * Interface: `imageSections(files, arch)`, `linkKernel`. A symbol's contents do not depend on the kernel's layout or
+ * configuration: one System.map serves all.
+ */
+import { utf8Encode } from "@alien-ts/abi";
+import {
+  checkKallsyms,
+  encodeKallsyms,
+  link,
+  linkUntilStable,
+  type LinkedImage,
+  type SectionSpec,
+  type SymbolSpec,
+} from "@alien-ts/ksym";
+import type { Arch } from "../arch/arch.ts";
+import type { FunctionRow } from "./row.ts";
+
+/** Low word of the image's address. */
+export const IMAGE_BASE = 0x20_0000;
+/** The symbol whose contents are the compressed kallsyms table. */
+export const TABLE_SYMBOL = "kallsyms_table";
+
+/** A source file with rows, as text.ts lists it: its exports, some of which are gates or own one. */
+export type RowModule = Readonly<Record<string, unknown>>;
+
+export interface RowPlacement {
+  readonly row: FunctionRow;
+  readonly symbol: string;
+  /** What the host call in the row's text asks for: its position in text order. */
+  readonly index: number;
+  readonly returnOffset: number;
+}
+
+export interface KernelImage {
+  readonly image: LinkedImage;
+  readonly table: Uint8Array;
+  readonly rows: readonly RowPlacement[];
+}
+
+/** Rows exported by the listed files, in text order. Throws when two have one name. */
+export function listRows(files: readonly RowModule[]): FunctionRow[] {
+  const names = new Map<string, FunctionRow>();
+  return files.flatMap((file) => {
+    const rows = new Set<FunctionRow>();
+    for (const value of Object.values(file)) {
+      const row = rowOf(value);
+      if (row !== undefined) rows.add(row);
+    }
+    return [...rows]
+      .filter((row) => {
+        const other = names.get(row.name);
+        if (other !== undefined && other !== row) throw new Error(`two rows are called ${row.name}`);
+        names.set(row.name, row);
+        return other === undefined;
+      })
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  });
+}
+
+function rowOf(value: unknown): FunctionRow | undefined {
+  if (value === null || (typeof value !== "function" && typeof value !== "object")) return undefined;
+  const row = (value as { row?: unknown }).row;
+  return typeof row === "object" && row !== null && "slot" in row && "params" in row
+    ? (row as FunctionRow)
+    : undefined;
+}
+
+export const symbolOf = (row: FunctionRow, arch: Arch): string =>
+  row.options.syscall === true ? arch.syscallPrefix + row.name : row.name;
+
+/**
+ * Links the image of these rows.
+ * @param table the kallsyms table of an earlier link: the image is linked once, and must agree with it
+ *   (`InconsistentKallsyms` otherwise). Without it the link repeats until the table is stable.
+ */
+export function linkKernel(
+  files: readonly RowModule[],
+  arch: Arch,
+  baseHi: number,
+  table: Uint8Array | undefined,
+): KernelImage {
+  const rows = listRows(files).map((row, index) => {
+    const symbol = symbolOf(row, arch);
+    const text = arch.rowText(index, symbol);
+    return { row, symbol, index, returnOffset: text.returnOffset, bytes: text.bytes };
+  });
+  const text = rows.map(({ row, symbol, bytes }): SymbolSpec => ({
+    name: symbol,
+    type: row.options.local === true ? "t" : "T",
+    align: 4,
+    bytes,
+    ...(row.options.aliases === undefined ? {} : { aliases: row.options.aliases }),
+  }));
+  const options = { base: IMAGE_BASE, baseHi, sections: sections([...entryText(arch), ...text], table) };
+  if (table !== undefined) {
+    const image = link(options);
+    checkKallsyms(table, image.symbols);
+    return { image, table, rows };
+  }
+  const stable = linkUntilStable({
+    ...options,
+    tableSymbol: TABLE_SYMBOL,
+    makeTable: (image, atLeast) =>
+      encodeKallsyms(image.symbols, { baseHi, end: image.base + image.size, atLeast }),
+  });
+  return { image: stable.image, table: stable.table, rows };
+}
+
+/** Entry points that Linux writes in assembly (arch/riscv/kernel/entry.S). */
+function entryText(arch: Arch): SymbolSpec[] {
+  return [
+    "_start",
+    "handle_exception",
+    "ret_from_exception",
+    "ret_from_fork_kernel",
+    "ret_from_fork_user",
+  ].map((name) => ({
+    name,
+    type: "T",
+    align: 4,
+    bytes: arch.trapText(),
+  }));
+}
+
+const BANNER = "Linux version %s (%s)\n\0";
+
+function sections(text: readonly SymbolSpec[], table: Uint8Array | undefined): SectionSpec[] {
+  const tableBytes = table ?? new Uint8Array(0);
+  return [
+    { name: ".text", align: 4096, types: "Tt", symbols: text },
+    {
+      name: ".rodata",
+      align: 4096,
+      types: "Rr",
+      symbols: [
+        { name: "linux_proc_banner", type: "R", align: 8, bytes: utf8Encode(BANNER) },
+        { name: TABLE_SYMBOL, type: "R", align: 8, bytes: tableBytes },
+      ],
+    },
+    {
+      name: ".data",
+      align: 4096,
+      types: "Dd",
+      symbols: [
+        { name: "kptr_restrict", type: "D", align: 4, bytes: new Uint8Array(4) },
+        { name: "sysctl_unprivileged_bpf_disabled", type: "D", align: 4, bytes: Uint8Array.of(2, 0, 0, 0) },
+        { name: "sysctl_perf_event_paranoid", type: "D", align: 4, bytes: Uint8Array.of(2, 0, 0, 0) },
+        { name: "panic_on_oops", type: "D", align: 4, bytes: new Uint8Array(4) },
+      ],
+    },
+    {
+      name: ".bss",
+      align: 4096,
+      types: "Bb",
+      isZeroed: true,
+      symbols: [{ name: "saved_command_line_len", type: "B", align: 4, size: 4 }],
+    },
+    {
+      name: ".data..percpu",
+      align: 4096,
+      types: "Dd",
+      symbols: [{ name: "kprobe_ctlblk", type: "D", align: 8, bytes: new Uint8Array(8) }],
+    },
+  ];
+}

@@ -1,0 +1,381 @@
+/**
+ * The end of tasks and waiting for it: do_exit, do_group_exit, wait. Linux: kernel/exit.c.
+ *
+ * A task that exits gives everything back but its struct, becomes a zombie, and is released when its parent waits for it,
+ * or at once when nobody will. It never runs again: its generator stays where it is.
+ */
+import {
+  CLD,
+  ECHILD,
+  EINVAL,
+  isErr,
+  P_ALL,
+  P_PGID,
+  P_PID,
+  type Result,
+  s32,
+  SA,
+  SI,
+  SIG,
+  SIG_IGN,
+  ulong,
+  W,
+  ESRCH,
+} from "@alien-ts/abi";
+import type { Cx } from "../core/cx.ts";
+import { KernelBug } from "../core/kernel.ts";
+import { voidType } from "../core/owner.ts";
+import { type Blocking, kernelFn, sleepingFn } from "../core/row.ts";
+import { EXIT_DEAD, EXIT_ZOMBIE, PF, TASK, type Task } from "../core/task.ts";
+import { put_user_u32 } from "../mm/uaccess.ts";
+import { waitEvent, wakeUpAll } from "../sched/wait.ts";
+import { taskp } from "../sched/wakeup.ts";
+import { freeTask, parentOf, setMm } from "./create.ts";
+import type { CpuTimes, Process } from "./process.ts";
+import { sendToProcess, sendToTask, siginfo } from "./signal.ts";
+
+declare module "../core/kernel.ts" {
+  interface Kernel {
+    onExit: ((cx: Cx, task: Task) => void) | undefined;
+    /** FUTEX_WAKE of a thread's tid word; set by ipc. */
+    futexWakeAddress: ((cx: Cx, task: Task, addr: number, count: number) => void) | undefined;
+  }
+}
+
+/** The exit status of wait(2) for exit(code). */
+export const exitStatus = (code: number): number => (code & 0xff) << 8;
+
+/** Ends the current task with a wait status. Never returns. */
+export const do_exit = sleepingFn("do_exit", [["code", ulong]], voidType, function* (cx, code) {
+  const { task, kernel } = cx;
+  if (task.pid === 1 && task.process.threads.size === 1) {
+    if (kernel.sched.halted === undefined)
+      throw new KernelBug(`Attempted to kill init! exitcode=0x${code.toString(16).padStart(8, "0")}`);
+  }
+  task.t.flags |= PF.EXITING;
+  task.t.exit_code = code;
+  if (task.clearChildTid !== 0 && task.mm !== null) {
+    put_user_u32(task.mm, task.clearChildTid, 0);
+    kernel.futexWakeAddress?.(cx, task, task.clearChildTid, 1);
+  }
+  kernel.onExit?.(cx, task);
+  for (const hook of kernel.taskHooks.toReversed()) hook.exit?.(cx, task);
+  releaseMm(task);
+  leaveFamily(cx, task);
+  task.t.__state = TASK.DEAD;
+  yield;
+  throw new KernelBug(`dead task ${task.pid} was scheduled`);
+});
+
+/** Drops the user memory; a vfork parent goes on. Linux: mm_release(). */
+export function releaseMm(task: Task): void {
+  const { mm } = task;
+  if (mm !== null) task.process.maxRssPages = Math.max(task.process.maxRssPages, mm.hiwaterRssPages);
+  task.vforkDone?.();
+  task.vforkDone = undefined;
+  setMm(task, null);
+  mm?.put();
+}
+
+/** Ends the whole thread group. Linux: do_group_exit(). */
+export const do_group_exit = sleepingFn(
+  "do_group_exit",
+  [["exit_code", s32]],
+  voidType,
+  function* (cx, exit_code) {
+    const { process } = cx.task;
+    process.groupExit ??= exit_code;
+    killOtherThreads(cx, process);
+    yield* do_exit(cx, process.groupExit);
+    return undefined;
+  },
+);
+
+/** Linux: zap_other_threads(). */
+export function killOtherThreads(cx: Cx, process: Process): number {
+  let count = 0;
+  for (const thread of process.threads) {
+    if (thread === cx.task || thread.t.exit_state !== 0) continue;
+    sendToTask(cx, thread, siginfo(SIG.KILL, SI.KERNEL));
+    count += 1;
+  }
+  return count;
+}
+
+function leaveFamily(cx: Cx, task: Task): void {
+  const { process } = task;
+  addTimes(process.deadThreads, timesOf(task));
+  task.t.exit_state = EXIT_ZOMBIE;
+  process.threads.delete(task);
+  task.cx.kernel.onTaskGone?.(task);
+  reparentChildren(cx, task);
+  if (task !== process.leader) {
+    cx.kernel.pids.remove(task);
+    task.t.exit_state = EXIT_DEAD;
+    deferFree(task);
+    if (process.threads.size === 0 && process.leader.t.exit_state === EXIT_ZOMBIE) notifyParent(cx, process);
+    return;
+  }
+  if (process.threads.size === 0) notifyParent(cx, process);
+}
+
+declare module "../core/kernel.ts" {
+  interface Kernel {
+    /** The program host forgets the task. */
+    onTaskGone: ((task: Task) => void) | undefined;
+  }
+}
+
+/** A dead task's stack and struct are freed when it has left its CPU. */
+function deferFree(task: Task): void {
+  task.kernel.deadTasks.push(task);
+}
+
+declare module "../core/kernel.ts" {
+  interface Kernel {
+    deadTasks: Task[];
+  }
+}
+
+/** Frees the tasks that left their CPU for good. Called between steps. */
+export function reapDeadTasks(cx: Cx): void {
+  const { kernel } = cx;
+  if (kernel.deadTasks.length === 0) return;
+  const stay: Task[] = [];
+  for (const task of kernel.deadTasks) {
+    if (task.cx.cpu.current === task || task.t.__state !== TASK.DEAD) stay.push(task);
+    else freeTask(task);
+  }
+  kernel.deadTasks = stay;
+}
+
+/** Children go to another thread of the group, the nearest subreaper, or init. */
+function reparentChildren(cx: Cx, task: Task): void {
+  if (task.childTasks.size === 0) return;
+  const heir = [...task.process.threads][0]?.process.leader ?? findReaper(cx, task);
+  const moved = heir === task ? [] : [...task.childTasks];
+  for (const child of moved) {
+    task.childTasks.delete(child);
+    child.t.real_parent = heir.addr;
+    child.t.parent = heir.addr;
+    heir.childTasks.add(child);
+    if (child.parentDeathSignal !== 0)
+      sendToProcess(cx, child.process, siginfo(child.parentDeathSignal, SI.USER));
+    if (child.t.exit_state === EXIT_ZOMBIE && child.process.threads.size === 0)
+      notifyParent(cx, child.process);
+  }
+}
+
+function findReaper(cx: Cx, task: Task): Task {
+  let at = parentOf(task);
+  while (at !== undefined && at.pid > 1) {
+    if (at.process.isSubreaper && at.t.exit_state === 0) return at.process.leader;
+    at = parentOf(at);
+  }
+  return cx.kernel.pids.find(1) ?? task;
+}
+
+/** The group is dead: SIGCHLD to the parent, or release at once where it does not care. Linux: exit_notify(). */
+function notifyParent(cx: Cx, process: Process): void {
+  const { leader } = process;
+  const parent = parentOf(leader);
+  wakeUpAll(cx, process.waitPidfd);
+  orphanedGroups(cx, process);
+  if (parent === undefined || parent === leader) {
+    release(leader);
+    return;
+  }
+  const status = leader.t.exit_code;
+  const signal = leader.t.exit_signal;
+  const action = parent.sighand.actions[SIG.CHLD]!;
+  const ignores = signal === SIG.CHLD && (action.handler === SIG_IGN || (action.flags & SA.NOCLDWAIT) !== 0);
+  if (signal > 0 && !(ignores && action.handler === SIG_IGN))
+    sendToProcess(cx, parent.process, {
+      ...siginfo(
+        signal,
+        (status & 0x7f) !== 0 ? ((status & 0x80) !== 0 ? CLD.DUMPED : CLD.KILLED) : CLD.EXITED,
+      ),
+      pid: leader.pid,
+      uid: leader.cred.uid,
+      status: (status & 0x7f) !== 0 ? status & 0x7f : (status >> 8) & 0xff,
+    });
+  if (signal < 0 || ignores) release(leader);
+  wakeUpAll(cx, parent.process.waitChild);
+}
+
+/** A stopped group that loses its last link to its session gets SIGHUP and SIGCONT. Linux: kill_orphaned_pgrp(). */
+function orphanedGroups(cx: Cx, process: Process): void {
+  const groups = new Set([...process.leader.childTasks].map((child) => child.process.pgid));
+  for (const pgid of groups) {
+    const members = cx.kernel.pids.group(pgid).filter((p) => p.leader.t.exit_state === 0);
+    const isStopped = members.some((p) => p.stoppedBy !== 0);
+    const isLinked = members.some((p) => {
+      const parent = parentOf(p.leader)?.process;
+      return parent !== undefined && parent !== process && parent.pgid !== pgid && parent.sid === p.sid;
+    });
+    if (!isStopped || isLinked) continue;
+    for (const member of members) {
+      sendToProcess(cx, member, siginfo(SIG.HUP, SI.KERNEL));
+      sendToProcess(cx, member, siginfo(SIG.CONT, SI.KERNEL));
+    }
+  }
+}
+
+/** The last trace of a process. Linux: release_task(). */
+function release(leader: Task): void {
+  const parent = parentOf(leader);
+  parent?.childTasks.delete(leader);
+  leader.t.exit_state = EXIT_DEAD;
+  leader.kernel.pids.remove(leader);
+  deferFree(leader);
+}
+
+export const release_task = kernelFn("release_task", [["p", taskp]], voidType, (_, p) => {
+  release(p);
+  return undefined;
+});
+
+export function timesOf(task: Task): CpuTimes {
+  return {
+    userNs: task.t.utime,
+    systemNs: task.t.stime,
+    minorFaults: task.t.min_flt,
+    majorFaults: task.t.maj_flt,
+    voluntarySwitches: task.t.nvcsw,
+    involuntarySwitches: task.t.nivcsw,
+  };
+}
+
+export function addTimes(into: CpuTimes, more: CpuTimes): void {
+  into.userNs += more.userNs;
+  into.systemNs += more.systemNs;
+  into.minorFaults += more.minorFaults;
+  into.majorFaults += more.majorFaults;
+  into.voluntarySwitches += more.voluntarySwitches;
+  into.involuntarySwitches += more.involuntarySwitches;
+}
+
+/** Times of a whole thread group, dead threads included. */
+export function processTimes(process: Process): CpuTimes {
+  const sum = { ...process.deadThreads };
+  for (const thread of process.threads) addTimes(sum, timesOf(thread));
+  return sum;
+}
+
+export interface WaitRequest {
+  /** P_ALL, P_PID, P_PGID. */
+  readonly which: number;
+  readonly id: number;
+  /** W.* */
+  readonly options: number;
+}
+
+export interface WaitResult {
+  /** 0: WNOHANG, and nothing to report. */
+  readonly pid: number;
+  readonly uid: number;
+  /** As wait(2) encodes it. */
+  readonly status: number;
+  /** CLD_*. */
+  readonly code: number;
+  readonly times: CpuTimes;
+  readonly maxRssPages: number;
+}
+
+/** wait4 and waitid. Linux: do_wait(). */
+export function* do_wait(cx: Cx, request: WaitRequest): Blocking<Result<WaitResult>> {
+  const { process } = cx.task;
+  let found: Result<WaitResult | undefined> = undefined;
+  const look = (): boolean => {
+    found = findChild(cx, request, false);
+    return found !== undefined;
+  };
+  if (!look() && (request.options & W.NOHANG) !== 0)
+    return { pid: 0, uid: 0, status: 0, code: 0, times: timesOf(cx.task), maxRssPages: 0 };
+  const woken = yield* waitEvent(cx, process.waitChild, look);
+  if (isErr(woken)) return woken;
+  const result = findChild(cx, request, true);
+  return result ?? ESRCH;
+}
+
+function findChild(cx: Cx, request: WaitRequest, take: boolean): Result<WaitResult | undefined> {
+  let hasChild = false;
+  for (const thread of cx.task.process.threads) {
+    for (const child of thread.childTasks) {
+      if (!isWanted(child, request)) continue;
+      hasChild = true;
+      const report = reportOf(child, request.options);
+      if (report === undefined) continue;
+      if (take && (request.options & W.NOWAIT) === 0) consume(cx, child, report);
+      return report;
+    }
+  }
+  return hasChild ? undefined : ECHILD;
+}
+
+function isWanted(child: Task, { which, id, options }: WaitRequest): boolean {
+  const isClone = child.t.exit_signal !== SIG.CHLD;
+  if ((options & W.ALL) === 0 && isClone !== ((options & W.CLONE) !== 0)) return false;
+  if (which === P_ALL) return true;
+  return which === P_PID ? child.pid === id : which === P_PGID && child.process.pgid === id;
+}
+
+function reportOf(child: Task, options: number): WaitResult | undefined {
+  const { process } = child;
+  const base = {
+    pid: child.pid,
+    uid: child.cred.uid,
+    times: processTimes(process),
+    maxRssPages: process.maxRssPages,
+  };
+  if (child.t.exit_state === EXIT_ZOMBIE) {
+    if (process.threads.size > 0 || (options & W.EXITED) === 0) return undefined;
+    const status = child.t.exit_code;
+    const code = (status & 0x7f) === 0 ? CLD.EXITED : (status & 0x80) === 0 ? CLD.KILLED : CLD.DUMPED;
+    return { ...base, status, code };
+  }
+  if ((options & W.STOPPED) !== 0 && process.stoppedBy !== 0 && !process.stopReported)
+    return { ...base, status: (process.stoppedBy << 8) | 0x7f, code: CLD.STOPPED };
+  if ((options & W.CONTINUED) !== 0 && !process.continuedReported)
+    return { ...base, status: 0xffff, code: CLD.CONTINUED };
+  return undefined;
+}
+
+function consume(cx: Cx, child: Task, report: WaitResult): void {
+  const { process } = child;
+  if (report.code === CLD.STOPPED) process.stopReported = true;
+  else if (report.code === CLD.CONTINUED) process.continuedReported = true;
+  else {
+    const mine = cx.task.process;
+    addTimes(mine.waitedChildren, report.times);
+    addTimes(mine.waitedChildren, process.waitedChildren);
+    mine.childrenMaxRssPages = Math.max(
+      mine.childrenMaxRssPages,
+      report.maxRssPages,
+      process.childrenMaxRssPages,
+    );
+    release_task(cx, child);
+  }
+}
+
+/** The (which, id) of wait4's pid argument; EINVAL for unknown options. */
+export function wait4Request(cx: Cx, pid: number, options: number): Result<WaitRequest> {
+  const known = W.NOHANG | W.UNTRACED | W.CONTINUED | W.NOTHREAD | W.ALL | W.CLONE;
+  if ((options & ~known) !== 0) return EINVAL;
+  if (pid === -(2 ** 31)) return ESRCH;
+  const flags = options | W.EXITED;
+  if (pid === -1) return { which: P_ALL, id: 0, options: flags };
+  if (pid > 0) return { which: P_PID, id: pid, options: flags };
+  return { which: P_PGID, id: pid === 0 ? cx.task.process.pgid : -pid, options: flags };
+}
+
+/** exec by a thread of a group: the others die and it becomes the leader. Linux: de_thread(). */
+export function* becomeOnlyThread(cx: Cx): Blocking<Result<0>> {
+  const { process } = cx.task;
+  killOtherThreads(cx, process);
+  const woken = yield* waitEvent(cx, process.waitChild, () => process.threads.size === 1, {
+    state: TASK.KILLABLE,
+  });
+  if (isErr(woken)) return woken;
+  return 0;
+}

@@ -1,0 +1,300 @@
+/**
+ * The kernel's side of the trap gate: one `Port` per task whose user code is a TypeScript program, and the system call entry
+ * that all tasks share. Linux: arch/riscv/kernel/{entry.S,traps.c}.
+ *
+ * A trap writes the user registers, calls `do_trap_ecall_u` (a row: it can be probed), and then handles what is pending. When
+ * nothing sleeps and nothing is pending, the result is returned at once. Otherwise the rest is the task's kernel work (a
+ * generator), which the scheduler steps; the outcome then goes to `onResume`, or is the trap's own result when the task got
+ * back to user mode before the trap returned.
+ */
+import {
+  ENOSYS,
+  Errno,
+  type KAddr,
+  PENDING,
+  ptr,
+  SEGV_ACCERR,
+  SEGV_MAPERR,
+  SIG,
+  type TrapOutcome,
+  type TrapPort,
+  type UAddr,
+} from "@alien-ts/abi";
+import type { Cx } from "../core/cx.ts";
+import { KERN } from "../core/printk.ts";
+import { voidType } from "../core/owner.ts";
+import { type Blocking, blockingFn, isBlocking } from "../core/row.ts";
+import type { SyscallResult, SyscallRow } from "../core/syscall.ts";
+import { TASK, type Task } from "../core/task.ts";
+import { FAULT } from "../mm/fault.ts";
+import { TaskMemory } from "../mm/user-memory.ts";
+import { ECALL_BYTES, exitToUser } from "./deliver.ts";
+import { reapDeadTasks } from "./exit.ts";
+import { forceSignal, siginfo } from "./signal.ts";
+
+declare module "../core/kernel.ts" {
+  interface Kernel {
+    /** By number; undefined answers ENOSYS. */
+    syscallTable: (SyscallRow | undefined)[];
+    /** Around every system call, for tracepoints; undefined costs one test. */
+    onSyscallEnter: ((cx: Cx, regs: KAddr, nr: number) => void) | undefined;
+    onSyscallExit: ((cx: Cx, regs: KAddr, nr: number, result: number) => void) | undefined;
+  }
+}
+declare module "../core/task.ts" {
+  interface Task {
+    port: Port | undefined;
+  }
+}
+
+/** Virtual cost of entering and leaving the kernel. */
+export const TRAP_NS = 250;
+
+const words = (value: number): [number, number] => [value | 0, Math.floor(value / 2 ** 32) | 0];
+
+function setResult(cx: Cx, regs: KAddr, result: SyscallResult): void {
+  const value = result instanceof Errno ? -result.number : result;
+  const at = regs + cx.kernel.text.arch.roles.returnValue;
+  const [lo, hi] = words(value);
+  cx.kernel.mem.dv.setInt32(at, lo, true);
+  cx.kernel.mem.dv.setInt32(at + 4, hi, true);
+}
+
+function* finishLater(cx: Cx, regs: KAddr, nr: number, work: Blocking<SyscallResult>): Blocking<undefined> {
+  leave(cx, regs, nr, yield* work);
+  return undefined;
+}
+
+function leave(cx: Cx, regs: KAddr, nr: number, result: SyscallResult): void {
+  setResult(cx, regs, result);
+  const { onSyscallExit } = cx.kernel;
+  if (onSyscallExit !== undefined)
+    onSyscallExit(cx, regs, nr, result instanceof Errno ? -result.number : result);
+}
+
+/** The system call that the registers ask for. */
+export const do_trap_ecall_u = blockingFn(
+  "do_trap_ecall_u",
+  [["regs", ptr("pt_regs")]],
+  voidType,
+  (cx, regs) => {
+    const { kernel } = cx;
+    const { dv } = kernel.mem;
+    const { roles } = kernel.text.arch;
+    const nr = dv.getInt32(regs + roles.syscallNumber, true);
+    dv.setUint32(regs + roles.pc, dv.getUint32(regs + roles.pc, true) + ECALL_BYTES, true);
+    const at = regs + roles.arguments[0]!;
+    dv.setInt32(regs + roles.originalArgument, dv.getInt32(at, true), true);
+    dv.setInt32(regs + roles.originalArgument + 4, dv.getInt32(at + 4, true), true);
+    setResult(cx, regs, ENOSYS);
+    if (kernel.onSyscallEnter !== undefined) kernel.onSyscallEnter(cx, regs, nr);
+    const row = kernel.syscallTable[nr];
+    if (row === undefined) {
+      unknownSyscall(cx, nr);
+      leave(cx, regs, nr, ENOSYS);
+      return undefined;
+    }
+    const result = row.gate(cx, regs);
+    if (isBlocking(result)) return finishLater(cx, regs, nr, result as Blocking<SyscallResult>);
+    leave(cx, regs, nr, result as SyscallResult);
+    return undefined;
+  },
+);
+
+function unknownSyscall(cx: Cx, nr: number): void {
+  cx.kernel.log.once(
+    `syscall:${nr}`,
+    KERN.INFO,
+    `${cx.task.t.comm}[${cx.task.pid}]: system call ${nr} is not implemented: ENOSYS`,
+  );
+}
+
+export class Port implements TrapPort {
+  readonly memory: TaskMemory;
+  sp: UAddr;
+  onResume: (outcome: TrapOutcome) => void = () => {
+    throw new Error("no program listens on this port");
+  };
+  readonly #task: Task;
+  /** Address of the instruction that the task's traps count as. */
+  readonly #ecallPc: UAddr;
+  #isOutstanding = false;
+  /** The trap function is still on the host's stack: an outcome is its result. */
+  #isInside = false;
+  #outcome: TrapOutcome | undefined;
+  /** Exec'd or dead: nothing of the old program may enter. */
+  #isClosed = false;
+
+  constructor(task: Task, sp: UAddr, ecallPc: UAddr) {
+    this.#task = task;
+    this.sp = sp;
+    this.#ecallPc = ecallPc;
+    if (task.mm === null) throw new Error("a kernel thread has no trap port");
+    this.memory = new TaskMemory(task.mm, (addr, code) => this.#segfault(addr, code));
+  }
+
+  trap(nr: number, a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0, a5 = 0): TrapOutcome | typeof PENDING {
+    if (this.#isClosed) return PENDING;
+    if (this.#isOutstanding)
+      throw new Error(`task ${this.#task.pid}: a second system call while one is outstanding`);
+    const task = this.#task;
+    const { cx, kernel } = task;
+    task.trapCount += 1;
+    this.#setRegisters(nr, a0, a1, a2, a3, a4, a5);
+    if (kernel.sched.hosted !== task) return this.#trapFromOutside();
+    kernel.clock.charge(TRAP_NS);
+    task.t.stime += TRAP_NS;
+    const made = do_trap_ecall_u(cx, task.userRegs);
+    if (!isBlocking(made) && !task.hasPendingSignal && this.#isQuiet(cx)) {
+      const result = this.#result();
+      kernel.observer.trap(cx, nr, [a0, a1, a2, a3, a4, a5], result);
+      return result;
+    }
+    this.#isOutstanding = true;
+    task.work = this.#rest(
+      cx,
+      nr,
+      [a0, a1, a2, a3, a4, a5],
+      isBlocking(made) ? (made as Blocking<undefined>) : undefined,
+    );
+    return this.#drive();
+  }
+
+  /** A port for a clone of this one's task, which shares its memory. */
+  forClone(child: Task, sp: UAddr): Port {
+    return new Port(child, sp, this.#ecallPc);
+  }
+
+  /** The task's user code is gone (exec, exit). */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** Nothing else wants the CPU at the end of this trap. */
+  #isQuiet(cx: Cx): boolean {
+    const { sched, clock } = cx.kernel;
+    const next = sched.timers.nextNs;
+    if (next !== undefined && next <= clock.nowNs()) sched.runTimers();
+    if (cx.kernel.deadTasks.length > 0) reapDeadTasks(cx);
+    return !cx.task.hasPendingSignal && !sched.needsResched(cx.task) && cx.task.savedBlocked === undefined;
+  }
+
+  #drive(): TrapOutcome | typeof PENDING {
+    const { sched } = this.#task.kernel;
+    this.#isInside = true;
+    this.#outcome = undefined;
+    sched.stepHosted(this.#task);
+    sched.run();
+    this.#isInside = false;
+    return this.#outcome ?? PENDING;
+  }
+
+  /** A task that waited on something foreign is back: it queues up like any other. */
+  #trapFromOutside(): typeof PENDING {
+    const task = this.#task;
+    this.#isOutstanding = true;
+    task.isForeign = false;
+    task.work = this.#rest(task.cx, this.#number(), [], undefined, true);
+    task.t.__state = TASK.UNINTERRUPTIBLE;
+    task.kernel.sched.activate(task.cx, task);
+    return PENDING;
+  }
+
+  /** What is left of a trap once it cannot return at once. */
+  *#rest(
+    cx: Cx,
+    nr: number,
+    args: readonly number[],
+    work: Blocking<undefined> | undefined,
+    isNew = false,
+  ): Blocking<void> {
+    let call: Blocking<undefined> | undefined = work;
+    if (isNew) call = enter(cx);
+    for (;;) {
+      if (call !== undefined) yield* call;
+      cx.kernel.observer.trap(cx, nr, args, this.#result());
+      const entry = yield* exitToUser(cx, true);
+      reapDeadTasks(cx);
+      if (entry !== undefined) {
+        this.#outcome = { pc: entry.handler, a0: entry.signo, a1: entry.info, a2: entry.context };
+        return;
+      }
+      if (!this.#isAtEcall()) break;
+      call = enter(cx);
+    }
+    this.#outcome = this.#result();
+  }
+
+  /** Called by the scheduler when the task is back in user mode. */
+  enterUser(): void {
+    this.#isOutstanding = false;
+    if (this.#isInside || this.#isClosed) return;
+    const outcome = this.#outcome;
+    if (outcome !== undefined) this.onResume(outcome);
+  }
+
+  #isAtEcall(): boolean {
+    const { dv } = this.#task.kernel.mem;
+    const { roles } = this.#task.kernel.text.arch;
+    return dv.getUint32(this.#task.userRegs + roles.pc, true) === this.#ecallPc % 2 ** 32;
+  }
+
+  #result(): number {
+    const { dv } = this.#task.kernel.mem;
+    const at = this.#task.userRegs + this.#task.kernel.text.arch.roles.returnValue;
+    return dv.getInt32(at + 4, true) * 2 ** 32 + dv.getUint32(at, true);
+  }
+
+  #number(): number {
+    return this.#task.kernel.mem.dv.getInt32(
+      this.#task.userRegs + this.#task.kernel.text.arch.roles.syscallNumber,
+      true,
+    );
+  }
+
+  #setRegisters(nr: number, a0: number, a1: number, a2: number, a3: number, a4: number, a5: number): void {
+    const { dv } = this.#task.kernel.mem;
+    const { roles } = this.#task.kernel.text.arch;
+    const base = this.#task.userRegs;
+    const set = (offset: number, value: number): void => {
+      dv.setInt32(base + offset, value | 0, true);
+      dv.setInt32(base + offset + 4, Math.floor(value / 2 ** 32) | 0, true);
+    };
+    const registers = roles.arguments;
+    set(roles.pc, this.#ecallPc);
+    set(roles.syscallNumber, nr);
+    set(registers[0]!, a0);
+    set(registers[1]!, a1);
+    set(registers[2]!, a2);
+    set(registers[3]!, a3);
+    set(registers[4]!, a4);
+    set(registers[5]!, a5);
+  }
+
+  #segfault(addr: UAddr, code: number): void {
+    const task = this.#task;
+    const si = code === FAULT.ACCERR ? SEGV_ACCERR : SEGV_MAPERR;
+    task.kernel.log.info(
+      `${task.t.comm}[${task.pid}]: unhandled signal 11 code 0x${si.toString(16)} at 0x${addr.toString(16).padStart(16, "0")}`,
+    );
+    forceSignal(task.cx, task, { ...siginfo(SIG.SEGV, si), addr });
+  }
+}
+
+/**
+ * Gives a task its program: `start` tells the program host, when the task is first on a CPU. The kernel's own way of saying
+ * that user code may run.
+ */
+export function attachPort(task: Task, port: Port, start: (port: Port) => void): void {
+  task.port?.close();
+  task.port = port;
+  task.enterUser = () => {
+    task.enterUser = () => port.enterUser();
+    start(port);
+  };
+}
+
+function enter(cx: Cx): Blocking<undefined> | undefined {
+  const made = do_trap_ecall_u(cx, cx.task.userRegs);
+  return isBlocking(made) ? (made as Blocking<undefined>) : undefined;
+}
