@@ -16,7 +16,7 @@ import { type CType, Errno, errnoFromNumber, fromWords, type KAddr } from "@alie
 import { CALL_DEPTH_MAX, callStackOverflow, type Cx } from "./cx.ts";
 import { KernelBug } from "./kernel.ts";
 import type { Owned, OwnerType } from "./owner.ts";
-import { type Blocking, type FunctionRow, isBlocking, type ParamType } from "./row.ts";
+import { type Blocking, type FunctionRow, isBlocking, type ParamType } from "./function-row.ts";
 
 interface ArmedFrame {
   readonly row: FunctionRow;

@@ -12,46 +12,30 @@
  * the text (armed.ts); else the row is pushed on the call stack and the body is called. One gate literal per arity: a gate
  * with a rest array measured 19 ns against 7 ns. No `finally`: a throw stops the kernel.
  */
-import type { CType, Errno, ValueOf } from "@alien-ts/abi";
+import type { Errno } from "@alien-ts/abi";
 import { armedCall, armedSleepingCall } from "./armed.ts";
 import { CALL_DEPTH_MAX, callStackOverflow, type Cx } from "./cx.ts";
-import type { OwnerType } from "./owner.ts";
+import {
+  type Blocking,
+  type FunctionRow,
+  isBlocking,
+  type Param,
+  type ParamType,
+  type ParamValue,
+  type RowKind,
+  type RowOptions,
+} from "./function-row.ts";
 
-/** A generator that sleeps: it yields when the task must be scheduled away, and is resumed when it was woken. */
-export type Blocking<T> = Generator<undefined, T, undefined>;
+export {
+  type Blocking,
+  type Fidelity,
+  type FunctionRow,
+  isBlocking,
+  type ParamType,
+  type RowOptions,
+} from "./function-row.ts";
 
-export type ParamType = CType<never> | CType | OwnerType<never> | OwnerType<unknown>;
-export type Param = readonly [name: string, type: ParamType];
-export type ParamValue<X> = X extends OwnerType<infer T> ? T : ValueOf<X>;
 type Values<P extends readonly Param[]> = { [I in keyof P]: ParamValue<P[I][1]> };
-
-/** How close a row is to Linux: as is, with something left out (said), or a stand-in that does nothing. */
-export type Fidelity = "real" | { readonly simplified: string } | "stub";
-
-export interface RowOptions {
-  readonly doc?: string;
-  readonly fidelity?: Fidelity;
-  /** Refuses probes (Linux: NOKPROBE_SYMBOL, __kprobes). */
-  readonly noprobe?: boolean;
-  /** Other names of the same address. */
-  readonly aliases?: readonly string[];
-  /** `static` in Linux: a lower-case letter in /proc/kallsyms. */
-  readonly local?: boolean;
-  /** A system call: the symbol gets the architecture's prefix ("__riscv_"). */
-  readonly syscall?: boolean;
-}
-
-export type RowKind = "plain" | "sleeping" | "blocking";
-
-export interface FunctionRow {
-  readonly slot: number;
-  readonly name: string;
-  readonly kind: RowKind;
-  readonly params: readonly Param[];
-  readonly ret: ParamType;
-  readonly options: RowOptions;
-  readonly body: (cx: Cx, ...args: never[]) => unknown;
-}
 
 export type Gate<A extends readonly unknown[], R> = ((cx: Cx, ...args: A) => R) & {
   readonly row: FunctionRow;
@@ -124,9 +108,6 @@ export function blockingFn<
     row,
   });
 }
-
-export const isBlocking = (value: unknown): value is Blocking<unknown> =>
-  typeof value === "object" && value !== null && typeof (value as { next?: unknown }).next === "function";
 
 type U = unknown;
 type Body = (cx: Cx, a?: U, b?: U, c?: U, d?: U, e?: U, f?: U, g?: U, h?: U) => unknown;
