@@ -54,6 +54,8 @@ export abstract class PerfEvent {
   protected isEnabled: boolean;
   protected lostSamples = 0;
   #references = 1;
+  /** Mappings through this event's fd. */
+  #mappings = 0;
   #enabledNs = 0;
   #enabledSinceNs: number;
 
@@ -142,22 +144,20 @@ export abstract class PerfEvent {
     const ring = this.ring ?? this.#makeRing(dataPages, !isWritable);
     if (ring === undefined) return ENOMEM;
     this.ring = ring;
-    ring.mappings += 1;
+    this.#mappings += 1;
     return ring.base;
   }
 
   /** A mapping was copied (fork, split). */
   mapAgain(): void {
-    if (this.ring !== undefined) this.ring.mappings += 1;
+    this.#mappings += 1;
   }
 
   unmap(): void {
-    const { ring } = this;
-    if (ring === undefined) return;
-    ring.mappings -= 1;
-    if (ring.mappings > 0) return;
+    this.#mappings -= 1;
+    if (this.#mappings > 0) return;
+    this.ring?.put();
     this.ring = undefined;
-    ring.put();
   }
 
   /** poll(2) events: POLLHUP where no ring is mapped. */
@@ -204,8 +204,8 @@ export abstract class PerfEvent {
   }
 
   #setOutput(fd: number): Result<number> {
-    if ((this.ring?.mappings ?? 0) > 0) return EINVAL;
     if (fd === -1) {
+      if (this.#mappings > 0) return EINVAL;
       this.ring?.put();
       this.ring = undefined;
       return 0;
@@ -213,7 +213,8 @@ export abstract class PerfEvent {
     const target = this.ports.objectOf(fd);
     if (isErr(target)) return target;
     if (target?.kind !== "perf") return EBADF;
-    if (target === this || target.cpu !== this.cpu || target.ring === undefined) return EINVAL;
+    if (this.#mappings > 0 || target === this || target.cpu !== this.cpu || target.ring === undefined)
+      return EINVAL;
     target.ring.get();
     this.ring?.put();
     this.ring = target.ring;

@@ -31,8 +31,6 @@ export class PerfRing {
   readonly base: KAddr;
   readonly dataPages: number;
   readonly page: ViewOf<typeof perf_event_mmap_page>;
-  /** How many mappings there are. */
-  mappings = 0;
   isPaused = false;
   readonly #ports: MemoryOps;
   readonly #m: LinearMemory;
@@ -88,7 +86,7 @@ export class PerfRing {
     this.#lost += 1;
   }
 
-  /** Bytes that `begin` will need before the record, for a LOST record with `idBytes` of sample id. */
+  /** How many records were lost since the last LOST record. */
   get pendingLost(): number {
     return this.#lost;
   }
