@@ -169,6 +169,6 @@ export class FakeKernel implements KernelAuxiliaryOps {
   };
   /** A hit of every probe on `symbol`. */
   hit(symbol: string, regs: KAddr): void {
-    for (const handler of [...(this.probes.get(symbol) ?? [])]) handler(regs);
+    for (const handler of Array.from(this.probes.get(symbol) ?? [])) handler(regs);
   }
 }

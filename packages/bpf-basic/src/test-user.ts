@@ -17,7 +17,9 @@ import { bpf } from "./commands/bpf.ts";
 import type { CommandName } from "./commands/table.ts";
 import { BpfEngine } from "./engine.ts";
 import { FakeKernel, USER_BASE } from "./fake-kernel.ts";
+import type { MapFile } from "./maps/map-file.ts";
 import { perfEventOpen, type PerfEventOpenArguments } from "./perf/open.ts";
+import type { BpfProgram } from "./programs/program.ts";
 
 type Fields = Readonly<Record<string, number | string>>;
 
@@ -129,7 +131,20 @@ export class TestUser {
     return key.length === 0 ? 0 : this.place(key);
   }
 
-  /** A program's fd, or the errno; `log` is filled. */
+  /** The map behind an fd. */
+  mapAt(fd: number): MapFile {
+    const object = ok(this.kernel.objectOf(fd));
+    if (object?.kind !== "map") throw new Error(`fd ${fd} is no map`);
+    return object;
+  }
+  /** The program behind an fd. */
+  programAt(fd: number): BpfProgram {
+    const object = ok(this.kernel.objectOf(fd));
+    if (object?.kind !== "program") throw new Error(`fd ${fd} is no program`);
+    return object;
+  }
+
+  /** A program's fd, or the errno. */
   load(insns: readonly Insn[], more: Fields = {}): Result<number> {
     return this.bpf("PROG_LOAD", {
       prog_type: BPF_PROG_TYPE.KPROBE,

@@ -205,8 +205,7 @@ describe("PROG_LOAD", () => {
     const user = new TestUser();
     const map = ok(user.map("ARRAY", 4, 32, 1));
     const insns = program(asm.mapValue(1, map, 8), asm.storeImm(8, 1, 0, 42), asm.movImm(0, 0), asm.exit());
-    const object = ok(user.kernel.objectOf(ok(user.load(insns))));
-    expect(object?.kind === "program" ? object.run(user.regs()) : undefined).toBe(0);
+    expect(user.programAt(ok(user.load(insns))).run(user.regs())).toBe(0);
     expect(user.lookup(map, le(0), 32)).toEqual([...le(0, 8), ...le(42, 8), ...le(0, 8), ...le(0, 8)]);
   });
 });

@@ -8,9 +8,7 @@ import { le, ok, TestUser } from "../test-user.ts";
 
 /** Loads a program whose last part is `exit`. */
 function load(user: TestUser, ...parts: readonly (Insn | readonly Insn[])[]): BpfProgram {
-  const object = ok(user.kernel.objectOf(ok(user.load(program(...parts, asm.exit())))));
-  if (object?.kind !== "program") throw new Error("no program");
-  return object;
+  return user.programAt(ok(user.load(program(...parts, asm.exit()))));
 }
 const run = (user: TestUser, ...parts: readonly (Insn | readonly Insn[])[]): number => {
   const regs = user.regs();

@@ -1,5 +1,5 @@
 /** Helpers that work on maps. Answers to kernel/bpf/helpers.c. */
-import { EINVAL, type KAddr } from "@alien-ts/abi";
+import { BPF_F, EACCES, EINVAL, type KAddr } from "@alien-ts/abi";
 import type { BpfMachine } from "@alien-ts/bpf-vm";
 import type { BpfMap, ElementVisitor } from "../maps/map.ts";
 import { argU64, type HelperHost, setStatus } from "./host.ts";
@@ -8,6 +8,17 @@ import { helper, type HelperRow } from "./row.ts";
 
 /** The map in r1, which the kind has checked. */
 const mapOf = (host: HelperHost, machine: BpfMachine): BpfMap => host.maps.at(machine.argPointer(1))!;
+
+/**
+ * The map in r1, for a program to change: undefined, and -EACCES in r0, where BPF_F_RDONLY_PROG forbids that. The verifier will
+ * refuse such programs ("write into map forbidden").
+ */
+function writableMapOf(host: HelperHost, machine: BpfMachine): BpfMap | undefined {
+  const map = mapOf(host, machine);
+  if ((map.flags & BPF_F.RDONLY_PROG) === 0) return map;
+  setStatus(machine, EACCES);
+  return undefined;
+}
 
 export const mapHelpers = {
   map_lookup_elem: helper({
@@ -23,8 +34,9 @@ export const mapHelpers = {
     ret: ret.integer,
     doc: "Stores *value* under *key* in *map*; *flags* is BPF_ANY, BPF_NOEXIST or BPF_EXIST.",
     impl: (host, machine) => {
-      const flags = argU64(machine, 4);
-      setStatus(machine, mapOf(host, machine).update(machine.argPointer(2), machine.argPointer(3), flags));
+      const map = writableMapOf(host, machine);
+      if (map === undefined) return;
+      setStatus(machine, map.update(machine.argPointer(2), machine.argPointer(3), argU64(machine, 4)));
     },
   }),
   map_delete_elem: helper({
@@ -32,22 +44,30 @@ export const mapHelpers = {
     args: [arg.map, arg.mapKey],
     ret: ret.integer,
     doc: "Deletes what is stored under *key* in *map*.",
-    impl: (host, machine) => setStatus(machine, mapOf(host, machine).delete(machine.argPointer(2))),
+    impl: (host, machine) => {
+      const map = writableMapOf(host, machine);
+      if (map !== undefined) setStatus(machine, map.delete(machine.argPointer(2)));
+    },
   }),
   map_push_elem: helper({
     since: "4.20",
     args: [arg.map, arg.mapValue, arg.any],
     ret: ret.integer,
     doc: "Pushes *value* onto the queue or stack *map*; with BPF_EXIST a full one drops its oldest value.",
-    impl: (host, machine) =>
-      setStatus(machine, mapOf(host, machine).push(machine.argPointer(2), argU64(machine, 3))),
+    impl: (host, machine) => {
+      const map = writableMapOf(host, machine);
+      if (map !== undefined) setStatus(machine, map.push(machine.argPointer(2), argU64(machine, 3)));
+    },
   }),
   map_pop_elem: helper({
     since: "4.20",
     args: [arg.map, arg.uninitMapValue],
     ret: ret.integer,
     doc: "Takes a value from the queue or stack *map*.",
-    impl: (host, machine) => setStatus(machine, mapOf(host, machine).pop(machine.argPointer(2))),
+    impl: (host, machine) => {
+      const map = writableMapOf(host, machine);
+      if (map !== undefined) setStatus(machine, map.pop(machine.argPointer(2)));
+    },
   }),
   map_peek_elem: helper({
     since: "4.20",

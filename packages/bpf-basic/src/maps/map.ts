@@ -198,6 +198,7 @@ export class MapTable {
   readonly #slots: (BpfMap | undefined)[] = [undefined];
   readonly #freeSlots: number[] = [];
   #count = 0;
+  #lastId = 0;
 
   constructor(ports: MemoryOps) {
     this.#ports = ports;
@@ -221,7 +222,7 @@ export class MapTable {
     const slot = this.#freeSlots.pop() ?? this.#slots.length;
     this.#slots[slot] = map;
     this.#ports.memory.u32[(map.addr - HIDDEN_BYTES) >> 2] = slot;
-    map.t.id = slot;
+    map.t.id = ++this.#lastId;
     this.#count += 1;
   }
 

@@ -363,9 +363,8 @@ describe("a kprobe event", () => {
       return 0;
     };
     user.kernel.hit("vfs_open", regs);
-    const object = ok(user.kernel.objectOf(prog));
-    expect(depth).toBe(1);
-    expect(object?.kind === "program" ? [object.runCount, object.missCount] : []).toEqual([1, 1]);
+    const { runCount, missCount } = user.programAt(prog);
+    expect([depth, runCount, missCount]).toEqual([1, 1, 1]);
   });
 
   test("a program reads its trap frame, and nothing beyond", () => {
@@ -373,8 +372,7 @@ describe("a kprobe event", () => {
     const regs = user.regs();
     user.kernel.memory.u32[(regs + 80) >> 2] = 1234;
     const run = (offset: number): number => {
-      const object = ok(user.kernel.objectOf(ok(user.load(program(asm.load(8, 0, 1, offset), asm.exit())))));
-      return object?.kind === "program" ? object.run(regs) : -1;
+      return user.programAt(ok(user.load(program(asm.load(8, 0, 1, offset), asm.exit())))).run(regs);
     };
     expect(run(80)).toBe(1234);
     expect(run(user.kernel.ptRegsBytes)).toBe(0);
@@ -394,8 +392,7 @@ describe("bpf_perf_event_output", () => {
       asm.call(25),
       asm.exit(),
     );
-    const object = ok(user.kernel.objectOf(ok(user.load(insns))));
-    return object?.kind === "program" ? object.run(user.regs()) | 0 : 0;
+    return user.programAt(ok(user.load(insns))).run(user.regs()) | 0;
   };
 
   test("writes to the ring of this CPU's event, which any task's program reaches", () => {

@@ -1,0 +1,122 @@
+/** What must hold for any guest: nothing throws, nothing leaks, and no kernel layout or number of CPUs changes a result. */
+import { BPF_F, type BPF_MAP_TYPE, BPF_PROG_TYPE, EACCES, isErr, Layout } from "@alien-ts/abi";
+import { asm, type Insn, OPCODES, program } from "@alien-ts/bpf-isa";
+import { describe, expect, test } from "vitest";
+import { FakeKernel } from "./fake-kernel.ts";
+import { helperIds } from "./helpers/ids.ts";
+import { helperRows } from "./helpers/table.ts";
+import { mapTypes } from "./maps/types.ts";
+import { le, ok, TestUser } from "./test-user.ts";
+
+function generator(seed: number): (n: number) => number {
+  let state = seed;
+  return (n) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return (state >>> 8) % n;
+  };
+}
+
+describe.each([
+  ["natural", Layout.natural()],
+  ["shuffled(1)", Layout.shuffled(1)],
+  ["shuffled(2)", Layout.shuffled(2)],
+  ["shuffled(3)", Layout.shuffled(3)],
+])("on a kernel with layout %s", (_, layout) => {
+  test.each([1, 2, 4])("and %i CPUs a program counts per CPU", (cpus) => {
+    const user = new TestUser(new FakeKernel(cpus, layout));
+    const map = ok(user.map("PERCPU_ARRAY", 4, 8, 1, { map_name: "counts" }));
+    expect(user.mapAt(map).map.t.name).toBe("counts");
+    const insns = program(
+      asm.storeImm(4, 10, -4, 0),
+      asm.mapFd(1, map),
+      asm.movReg(2, 10),
+      asm.aluImm("add", 2, -4),
+      asm.call(1),
+      asm.jumpImm("jeq", 0, 0, 3),
+      asm.load(8, 1, 0),
+      asm.aluImm("add", 1, 1),
+      asm.storeReg(8, 0, 0, 1),
+      asm.movImm(0, 0),
+      asm.exit(),
+    );
+    const prog = user.programAt(ok(user.load(insns)));
+    const regs = user.regs();
+    for (let cpu = 0; cpu < cpus; cpu++) {
+      user.kernel.cpu = cpu;
+      for (let i = 0; i <= cpu; i++) prog.run(regs);
+    }
+    const expected = Array.from({ length: cpus }, (__, cpu) => le(cpu + 1, 8)).flat();
+    expect(user.lookup(map, le(0), 8 * cpus)).toEqual(expected);
+  });
+});
+
+test("BPF_F_RDONLY_PROG keeps programs from writing, by helper and directly", () => {
+  const user = new TestUser();
+  const map = ok(user.map("ARRAY", 4, 8, 1, { map_flags: BPF_F.RDONLY_PROG }));
+  const update = program(
+    asm.storeImm(8, 10, -8, 0),
+    asm.mapFd(1, map),
+    asm.movReg(2, 10),
+    asm.aluImm("add", 2, -8),
+    asm.movReg(3, 2),
+    asm.movImm(4, 0),
+    asm.call(2),
+    asm.exit(),
+  );
+  expect(user.programAt(ok(user.load(update))).run(user.regs()) | 0).toBe(-EACCES.number);
+  const store = program(asm.mapValue(1, map, 0), asm.storeImm(8, 1, 0, 1), asm.movImm(0, 1), asm.exit());
+  user.programAt(ok(user.load(store))).run(user.regs());
+  expect(user.kernel.log[0]).toContain("invalid write");
+  expect(user.lookup(map, le(0), 8)).toEqual(le(0, 8));
+});
+
+test("random programs over maps of every type neither throw nor leak", () => {
+  const seed = 77;
+  const random = generator(seed);
+  const supported = Object.keys(helperRows).map((name) => helperIds[name as keyof typeof helperIds]);
+  const types = Object.entries(mapTypes).flatMap(([name, row]) =>
+    row.supported ? [name as keyof typeof BPF_MAP_TYPE] : [],
+  );
+  const opcodes = OPCODES.map(({ opcode }) => opcode);
+  const user = new TestUser();
+  let loaded = 0;
+  for (let round = 0; round < 400; round++) {
+    const type = types[random(types.length)]!;
+    const isKeyless = type === "QUEUE" || type === "STACK";
+    const map = ok(user.map(type, isKeyless ? 0 : 4, type === "PERF_EVENT_ARRAY" ? 4 : 8, 3));
+    const any = (): Insn => ({
+      opcode: opcodes[random(opcodes.length)]!,
+      dst: random(10),
+      src: random(3) === 0 ? 0 : random(11),
+      off: random(2) === 0 ? 0 : random(32) - 16,
+      imm: random(2) === 0 ? 0 : random(64) - 32,
+    });
+    const call = (): (Insn | readonly Insn[])[] => [
+      asm.mapFd(1, map),
+      asm.movReg(2, 10),
+      asm.aluImm("add", 2, -8 * (1 + random(3))),
+      asm.movReg(3, random(2) === 0 ? 2 : 10),
+      asm.movImm(4, random(3)),
+      asm.movImm(5, random(20) - 2),
+      asm.call(supported[random(supported.length)]!),
+    ];
+    const parts = Array.from({ length: 1 + random(6) }, () => (random(3) === 0 ? [any()] : call())).flat();
+    const fd = user.load(program(...parts, asm.movImm(0, 0), asm.exit()), {
+      prog_type: BPF_PROG_TYPE.KPROBE,
+    });
+    if (!isErr(fd)) {
+      loaded += 1;
+      const regs = user.regs();
+      user.programAt(fd).run(regs);
+      user.kernel.free(regs);
+      user.kernel.close(fd);
+    }
+    user.kernel.close(map);
+    expect({ seed, round, allocations: user.allocations }).toEqual({
+      seed,
+      round,
+      allocations: user.baseline,
+    });
+  }
+  expect(loaded).toBeGreaterThan(100);
+});
