@@ -4,3 +4,4 @@ export { Clock } from "./core/clock.ts";
 export { Kernel, KernelBug, type KernelConfig } from "./core/kernel.ts";
 export type { Observer } from "./core/observer.ts";
 export type { Subsystem } from "./subsystems.ts";
+export { systemMap } from "./system-map.ts";

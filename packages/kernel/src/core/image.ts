@@ -3,7 +3,7 @@
  * in the order of creation, so that bundles, minifiers and tests from source agree; then read-only data with the kallsyms
  * table, data, bss and the per-CPU template.
  *
- * Interface: `imageSections(files, arch)`, `linkKernel`. A symbol's contents do not depend on the kernel's layout or
+ * Interface: `linkKernel`, `linkPass`, `listRows`. A symbol's contents do not depend on the kernel's layout or
  * configuration: one System.map serves all.
  */
 import { utf8Encode } from "@alien-ts/abi";
@@ -13,6 +13,7 @@ import {
   link,
   linkUntilStable,
   type LinkedImage,
+  type LinkOptions,
   type SectionSpec,
   type SymbolSpec,
 } from "@alien-ts/ksym";
@@ -83,19 +84,8 @@ export function linkKernel(
   baseHi: number,
   table: Uint8Array | undefined,
 ): KernelImage {
-  const rows = listRows(files).map((row, index) => {
-    const symbol = symbolOf(row, arch);
-    const text = arch.rowText(index, symbol);
-    return { row, symbol, index, returnOffset: text.returnOffset, bytes: text.bytes };
-  });
-  const text = rows.map(({ row, symbol, bytes }): SymbolSpec => ({
-    name: symbol,
-    type: row.options.local === true ? "t" : "T",
-    align: 4,
-    bytes,
-    ...(row.options.aliases === undefined ? {} : { aliases: row.options.aliases }),
-  }));
-  const options = { base: IMAGE_BASE, baseHi, sections: sections([...entryText(arch), ...text], table) };
+  const rows = placeRows(files, arch);
+  const options = linkOptions(rows, arch, baseHi, table);
   if (table !== undefined) {
     const image = link(options);
     checkKallsyms(table, image.symbols);
@@ -108,6 +98,44 @@ export function linkKernel(
       encodeKallsyms(image.symbols, { baseHi, end: image.base + image.size, atLeast }),
   });
   return { image: stable.image, table: stable.table, rows };
+}
+
+/** The image with this table in it, whether or not they agree: a pass of a build, whose symbols make the next table. */
+export function linkPass(
+  files: readonly RowModule[],
+  arch: Arch,
+  baseHi: number,
+  table: Uint8Array,
+): LinkedImage {
+  return link(linkOptions(placeRows(files, arch), arch, baseHi, table));
+}
+
+interface PlacedRow extends RowPlacement {
+  readonly bytes: Uint8Array;
+}
+
+function placeRows(files: readonly RowModule[], arch: Arch): PlacedRow[] {
+  return listRows(files).map((row, index) => {
+    const symbol = symbolOf(row, arch);
+    const text = arch.rowText(index, symbol);
+    return { row, symbol, index, returnOffset: text.returnOffset, bytes: text.bytes };
+  });
+}
+
+function linkOptions(
+  rows: readonly PlacedRow[],
+  arch: Arch,
+  baseHi: number,
+  table: Uint8Array | undefined,
+): LinkOptions {
+  const text = rows.map(({ row, symbol, bytes }): SymbolSpec => ({
+    name: symbol,
+    type: row.options.local === true ? "t" : "T",
+    align: 4,
+    bytes,
+    ...(row.options.aliases === undefined ? {} : { aliases: row.options.aliases }),
+  }));
+  return { base: IMAGE_BASE, baseHi, sections: sections([...entryText(arch), ...text], table) };
 }
 
 /** Entry points that Linux writes in assembly (arch/riscv/kernel/entry.S). */
