@@ -30,6 +30,7 @@ import type { BpfEngine } from "../engine.ts";
 import { helperById } from "../helpers/table.ts";
 import type { BpfMap } from "../maps/map.ts";
 import { BpfProgram } from "../programs/program.ts";
+import { programTag } from "../programs/tag.ts";
 import { mayCall, programTypeRow, type SupportedProgramType } from "../programs/types.ts";
 import { readUserString } from "../user-string.ts";
 import { attributesOf, type BpfCall, mapFileOf, objectName, withMemory, writeBack } from "./call.ts";
@@ -66,7 +67,7 @@ export function progLoad(call: BpfCall): Result<number> {
   const verdict = check({ call, a, row, loader, insns, license, maps });
   if (isErr(verdict)) return verdict;
   if (!verdict.ok) return verdict.errno;
-  return install(call, a, row, { name, license, verdict, maps });
+  return install(call, a, row, { name, license, tag: programTag(insns), verdict, maps });
 }
 
 function loaderOf({ ports }: BpfEngine): Loader {
@@ -187,6 +188,7 @@ function copyLog(call: BpfCall, a: Attributes, log: string | undefined): Result<
 
 interface Accepted {
   readonly name: string;
+  readonly tag: string;
   readonly license: string;
   readonly verdict: Verdict & { readonly ok: true };
   readonly maps: ReadonlyMap<number, BpfMap>;
@@ -209,6 +211,7 @@ function install(
     isGplCompatible: isGplCompatible(accepted.license),
     isSleepable: (a.prog_flags & BPF_PROG_F.SLEEPABLE) !== 0,
     insns: verdict.insns,
+    tag: accepted.tag,
     prepared: prepare(verdict.insns, { helpers: engine.helpers }),
     maps: used,
     loadTimeNs: engine.ports.ktimeNs(),

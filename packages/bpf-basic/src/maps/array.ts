@@ -15,6 +15,7 @@ import {
   type Result,
 } from "@alien-ts/abi";
 import { ACCESS_FLAGS, flagsAreOk, isProgramWritable } from "./checks.ts";
+import { copyBytes } from "./copy.ts";
 import { createWithStorage } from "./create.ts";
 import {
   BpfMap,
@@ -118,7 +119,7 @@ export class ArrayMap extends BpfMap {
     const index = this.m.dv.getUint32(key, true);
     const refused = checkIndexUpdate(index, this.maxEntries, flags);
     if (refused !== 0) return refused;
-    this.m.u8.copyWithin(this.values + index * this.#stride, value, value + this.valueSize);
+    copyBytes(this.m, this.values + index * this.#stride, value, this.valueSize);
     return 0;
   }
 
@@ -133,7 +134,7 @@ export class ArrayMap extends BpfMap {
   override copyValue(key: KAddr, to: KAddr): Status {
     const value = this.lookup(key);
     if (value === 0) return ENOENT;
-    this.m.u8.copyWithin(to, value, value + this.valueSize);
+    copyBytes(this.m, to, value, this.valueSize);
     return 0;
   }
 

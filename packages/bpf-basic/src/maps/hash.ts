@@ -30,6 +30,7 @@ import {
   KMALLOC_MAX_SIZE,
   PCPU_MIN_UNIT_SIZE,
 } from "./checks.ts";
+import { copyBytes } from "./copy.ts";
 import { createWithStorage } from "./create.ts";
 import { HashTable } from "./hash-table.ts";
 import {
@@ -245,7 +246,7 @@ export class HashMap extends BpfMap {
     }
     const link = old === 0 ? this.#acquire() : this.#replacement(old);
     if (typeof link !== "number") return link;
-    this.m.u8.copyWithin(table.keyOf(link), key, key + this.keySize);
+    copyBytes(this.m, table.keyOf(link), key, this.keySize);
     if (this.#kind.isPerCpu) this.m.u8.fill(0, table.valueOf(link), table.valueOf(link) + this.userValueSize);
     this.#writeValue(link, value, onAllCpus);
     table.insert(link, hash);
@@ -305,30 +306,29 @@ export class HashMap extends BpfMap {
 
   /** A fresh per-CPU element that a program makes is zero on the other CPUs. */
   #writeValue(link: KAddr, value: KAddr, onAllCpus: boolean): void {
-    const { u8 } = this.m;
     const to = this.#table.valueOf(link);
     if (!this.#kind.isPerCpu) {
-      u8.copyWithin(to, value, value + this.valueSize);
+      copyBytes(this.m, to, value, this.valueSize);
       return;
     }
     if (onAllCpus) {
       for (let cpu = 0; cpu < this.host.ports.possibleCpus; cpu++) {
         const offset = cpu * this.#stride;
-        u8.copyWithin(to + offset, value + offset, value + offset + this.valueSize);
+        copyBytes(this.m, to + offset, value + offset, this.valueSize);
       }
       return;
     }
     const own = to + this.host.ports.currentCpu() * this.#stride;
-    u8.copyWithin(own, value, value + this.valueSize);
+    copyBytes(this.m, own, value, this.valueSize);
   }
 
   #copyKey(link: KAddr, to: KAddr): void {
     const from = this.#table.keyOf(link);
-    this.m.u8.copyWithin(to, from, from + this.keySize);
+    copyBytes(this.m, to, from, this.keySize);
   }
 
   #copyOut(link: KAddr, to: KAddr): void {
     const from = this.#table.valueOf(link);
-    this.m.u8.copyWithin(to, from, from + this.userValueSize);
+    copyBytes(this.m, to, from, this.userValueSize);
   }
 }

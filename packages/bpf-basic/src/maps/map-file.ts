@@ -65,6 +65,23 @@ export class MapFile {
     if (isWritable) this.map.writers += delta;
   }
 
+  /** `bpf_map_show_fdinfo`: what /proc/<pid>/fdinfo/<fd> adds for a map. */
+  fdInfo(): string {
+    const { map } = this;
+    const lines: [string, string | number][] = [
+      ["map_type", map.mapType],
+      ["key_size", map.keySize],
+      ["value_size", map.valueSize],
+      ["max_entries", map.maxEntries],
+      ["map_flags", `0x${map.flags.toString(16)}`],
+      ["map_extra", "0x0"],
+      ["memlock", map.memoryBytes],
+      ["map_id", map.t.id],
+      ["frozen", map.isFrozen ? 1 : 0],
+    ];
+    return lines.map(([key, value]) => `${key}:\t${value}\n`).join("");
+  }
+
   release(): void {
     this.map.fileClosed(this);
     this.map.put();

@@ -162,6 +162,10 @@ export abstract class BpfMap {
   mappablePages(): KAddr {
     return 0;
   }
+  /** Bytes of its contents when it is full. */
+  get memoryBytes(): number {
+    return (roundUp8(this.keySize) + roundUp8(this.userValueSize)) * this.maxEntries;
+  }
   /** A file of this map was closed. */
   fileClosed(_file: object): void {}
 
@@ -199,6 +203,8 @@ export class MapTable {
   readonly #freeSlots: number[] = [];
   #count = 0;
   #lastId = 0;
+  /** The map found last: a helper call asks for the same one several times. */
+  #found: BpfMap | undefined;
 
   constructor(ports: MemoryOps) {
     this.#ports = ports;
@@ -228,15 +234,23 @@ export class MapTable {
 
   /** The map whose `struct bpf_map` lies at `addr`, which may be any number. */
   at(addr: number): BpfMap | undefined {
+    const found = this.#found;
+    return found !== undefined && found.addr === addr ? found : this.#find(addr);
+  }
+
+  #find(addr: number): BpfMap | undefined {
     const { u32: words, size } = this.#ports.memory;
     if (addr < HIDDEN_BYTES || addr >= size || (addr & 7) !== 0) return undefined;
     const map = this.#slots[words[(addr - HIDDEN_BYTES) >> 2]!];
-    return map !== undefined && map.addr === addr ? map : undefined;
+    if (map === undefined || map.addr !== addr) return undefined;
+    this.#found = map;
+    return map;
   }
 
   remove(map: BpfMap): void {
     const slot = this.#ports.memory.u32[(map.addr - HIDDEN_BYTES) >> 2]!;
     this.#slots[slot] = undefined;
+    if (this.#found === map) this.#found = undefined;
     this.#freeSlots.push(slot);
     this.#count -= 1;
     this.freeAddr(map.addr);

@@ -12,6 +12,7 @@ import {
   visitIndices,
 } from "./array.ts";
 import { isProgramWritable, PCPU_MIN_UNIT_SIZE } from "./checks.ts";
+import { copyBytes } from "./copy.ts";
 import { createWithStorage } from "./create.ts";
 import {
   BpfMap,
@@ -64,7 +65,7 @@ export class PercpuArrayMap extends BpfMap {
     const index = this.m.dv.getUint32(key, true);
     const refused = checkIndexUpdate(index, this.maxEntries, flags);
     if (refused !== 0) return refused;
-    this.m.u8.copyWithin(this.#valueAt(index, this.host.ports.currentCpu()), value, value + this.valueSize);
+    copyBytes(this.m, this.#valueAt(index, this.host.ports.currentCpu()), value, this.valueSize);
     return 0;
   }
 
@@ -74,7 +75,7 @@ export class PercpuArrayMap extends BpfMap {
     if (refused !== 0) return refused;
     for (let cpu = 0; cpu < this.host.ports.possibleCpus; cpu++) {
       const from = value + cpu * this.#stride;
-      this.m.u8.copyWithin(this.#valueAt(index, cpu), from, from + this.valueSize);
+      copyBytes(this.m, this.#valueAt(index, cpu), from, this.valueSize);
     }
     return 0;
   }
@@ -87,7 +88,7 @@ export class PercpuArrayMap extends BpfMap {
   override copyValue(key: KAddr, to: KAddr): Status {
     const first = this.lookupPercpu(key, 0);
     if (first === 0) return ENOENT;
-    this.m.u8.copyWithin(to, first, first + this.userValueSize);
+    copyBytes(this.m, to, first, this.userValueSize);
     return 0;
   }
 

@@ -4,6 +4,7 @@
  */
 import { BPF_ELEM, BPF_F, BPF_MAP_TYPE, E2BIG, EINVAL, ENOENT, type KAddr, type Result } from "@alien-ts/abi";
 import { ACCESS_FLAGS, flagsAreOk, KMALLOC_MAX_SIZE } from "./checks.ts";
+import { copyBytes } from "./copy.ts";
 import { createWithStorage } from "./create.ts";
 import { BpfMap, type MapAttributes, type MapHost, type Status } from "./map.ts";
 
@@ -39,7 +40,7 @@ export class QueueMap extends BpfMap {
       this.#dropOldest();
     }
     const at = this.#address(this.#length);
-    this.m.u8.copyWithin(at, value, value + this.valueSize);
+    copyBytes(this.m, at, value, this.valueSize);
     this.#length += 1;
     return 0;
   }
@@ -58,7 +59,7 @@ export class QueueMap extends BpfMap {
       return ENOENT;
     }
     const from = this.#address(this.mapType === BPF_MAP_TYPE.QUEUE ? 0 : this.#length - 1);
-    this.m.u8.copyWithin(value, from, from + this.valueSize);
+    copyBytes(this.m, value, from, this.valueSize);
     return 0;
   }
 

@@ -41,7 +41,7 @@ const KPROBE_RETPROBE = 1;
 /** A new fd of the current task, or Linux's errno. */
 export function perfEventOpen(engine: BpfEngine, a: PerfEventOpenArguments): Result<number> {
   const { ports } = engine;
-  if ((a.flags & ~KNOWN_FLAGS) !== 0) return EINVAL;
+  if (a.flags > KNOWN_FLAGS || (a.flags & ~KNOWN_FLAGS) !== 0) return EINVAL;
   const attributes = copyAttributes(ports, a.attr);
   if (isErr(attributes)) return attributes;
   const refused = check(engine, a, attributes);

@@ -2,7 +2,7 @@
  * `BpfProgram`: a loaded program, and what a program fd holds. It holds its maps; events that it is attached to hold it. A
  * program that was freed is never run: who runs one holds a reference.
  */
-import type { KAddr } from "@alien-ts/abi";
+import { BPF_INSN_SIZE, type KAddr, PAGE_SIZE } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { BpfProgram as PreparedProgram } from "@alien-ts/bpf-vm";
 import type { BpfMap } from "../maps/map.ts";
@@ -15,7 +15,10 @@ export interface ProgramOptions {
   readonly name: string;
   readonly isGplCompatible: boolean;
   readonly isSleepable: boolean;
+  /** As rewritten by the verifier. */
   readonly insns: readonly Insn[];
+  /** 16 hexadecimal digits that name it by what was loaded. */
+  readonly tag: string;
   readonly prepared: PreparedProgram;
   /** One reference to each is taken over. */
   readonly maps: readonly BpfMap[];
@@ -32,7 +35,10 @@ export class BpfProgram {
   readonly name: string;
   readonly isGplCompatible: boolean;
   readonly isSleepable: boolean;
+  /** As rewritten by the verifier. */
   readonly insns: readonly Insn[];
+  /** 16 hexadecimal digits that name it by what was loaded. */
+  readonly tag: string;
   readonly prepared: PreparedProgram;
   readonly maps: readonly BpfMap[];
   readonly loadTimeNs: number;
@@ -53,6 +59,7 @@ export class BpfProgram {
     this.isGplCompatible = options.isGplCompatible;
     this.isSleepable = options.isSleepable;
     this.insns = options.insns;
+    this.tag = options.tag;
     this.prepared = options.prepared;
     this.maps = options.maps;
     this.loadTimeNs = options.loadTimeNs;
@@ -63,6 +70,23 @@ export class BpfProgram {
   /** Runs it on the current CPU with its context at `context`; the low word of r0, unsigned. */
   run(context: KAddr): number {
     return this.#engine.run(this, context);
+  }
+
+  /** `bpf_prog_show_fdinfo`: what /proc/<pid>/fdinfo/<fd> adds for a program. Run times are not measured. */
+  fdInfo(): string {
+    const pages = Math.ceil((this.insns.length * BPF_INSN_SIZE) / PAGE_SIZE);
+    const lines: [string, string | number][] = [
+      ["prog_type", this.type],
+      ["prog_jited", 0],
+      ["prog_tag", this.tag],
+      ["memlock", pages * PAGE_SIZE],
+      ["prog_id", this.id],
+      ["run_time_ns", 0],
+      ["run_cnt", this.runCount],
+      ["recursion_misses", this.missCount],
+      ["verified_insns", this.verifiedInsns],
+    ];
+    return lines.map(([key, value]) => `${key}:\t${value}\n`).join("");
   }
 
   get(): void {
