@@ -8,7 +8,10 @@ import { type Blocking, isBlocking } from "../core/row.ts";
 export type MaybeBlocking<T> = T | Blocking<T>;
 
 /** Runs `next` with the step's value, at once when it did not sleep. */
-export function andThen<T, U>(step: MaybeBlocking<T>, next: (value: T) => MaybeBlocking<U>): MaybeBlocking<U> {
+export function andThen<T, U>(
+  step: MaybeBlocking<T>,
+  next: (value: T) => MaybeBlocking<U>,
+): MaybeBlocking<U> {
   return isBlocking(step) ? continueAfter(step as Blocking<T>, next) : next(step as T);
 }
 

@@ -33,7 +33,8 @@ export class CharDevices {
 
   /** Device numbers [first, first + count). EBUSY when one is taken. */
   register(name: string, first: number, count: number, operations: FileOperations): Result<0> {
-    if (this.#regions.some((held) => held.first < first + count && first < held.first + held.count)) return EBUSY;
+    if (this.#regions.some((held) => held.first < first + count && first < held.first + held.count))
+      return EBUSY;
     this.#regions.push({ name, first, count, operations });
     return 0;
   }
@@ -54,8 +55,13 @@ export class CharDevices {
 }
 
 /** Registers a driver's device numbers. Linux: register_chrdev_region() and cdev_add(). */
-export const register_chrdev = (kernel: Kernel, name: string, first: number, count: number, operations: FileOperations): Result<0> =>
-  kernel.vfs.charDevices.register(name, first, count, operations);
+export const register_chrdev = (
+  kernel: Kernel,
+  name: string,
+  first: number,
+  count: number,
+  operations: FileOperations,
+): Result<0> => kernel.vfs.charDevices.register(name, first, count, operations);
 
 /** i_fop of character device nodes. */
 export const def_chr_fops: FileOperations = {
@@ -64,7 +70,9 @@ export const def_chr_fops: FileOperations = {
     const operations = cx.kernel.vfs.charDevices.find(inode.rdev);
     if (operations === undefined) return ENXIO;
     file.f_op = operations;
-    return operations.open === undefined ? 0 : andThen(operations.open(cx, inode, file), (r) => (isErr(r) ? r : 0));
+    return operations.open === undefined
+      ? 0
+      : andThen(operations.open(cx, inode, file), (r) => (isErr(r) ? r : 0));
   },
 };
 

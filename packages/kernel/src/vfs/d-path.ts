@@ -7,7 +7,7 @@ import type { PathRef } from "./mount.ts";
 export function d_path(cx: Cx, place: PathRef): string {
   const { dentry } = place;
   const own = dentry.d_op?.d_dname;
-  if (own !== undefined && (!dentry.isRoot || place.mnt.parent === place.mnt)) return own(dentry);
+  if (own !== undefined && (!dentry.isRoot || dentry !== place.mnt.root)) return own(dentry);
   const { text } = pathFrom(place, cx.task.fs.root);
   return isUnlinked(dentry) ? `${text} (deleted)` : text;
 }
@@ -16,7 +16,10 @@ export function d_path(cx: Cx, place: PathRef): string {
 export const isUnlinked = (dentry: Dentry): boolean => !dentry.isHashed && !dentry.isRoot;
 
 /** The path from `root`, and whether `root` lies on the way. Linux: prepend_path(). */
-export function pathFrom(place: PathRef, root: PathRef): { readonly text: string; readonly isReachable: boolean } {
+export function pathFrom(
+  place: PathRef,
+  root: PathRef,
+): { readonly text: string; readonly isReachable: boolean } {
   let { mnt, dentry } = place;
   let text = "";
   while (mnt !== root.mnt || dentry !== root.dentry) {

@@ -81,7 +81,13 @@ export function d_alloc(parent: Dentry, name: string): Result<Dentry> {
 }
 
 /** The root of a file system, or a name of its own (pipes, anonymous inodes). The inode's reference is handed over. */
-export function d_alloc_root(cx: Cx, sb: SuperBlock, inode: Inode, name = "/", d_op?: DentryOperations): Result<Dentry> {
+export function d_alloc_root(
+  cx: Cx,
+  sb: SuperBlock,
+  inode: Inode,
+  name = "/",
+  d_op?: DentryOperations,
+): Result<Dentry> {
   const made = allocDentry(sb, name);
   if (!(made instanceof Dentry)) {
     iput(cx, inode);

@@ -8,7 +8,19 @@
  *
  * Invariant: a set bit of open_fds is a reserved descriptor; a non-null fd[] entry is an open one and holds one reference.
  */
-import { EBADF, EINVAL, EMFILE, ENOMEM, isErr, type KAddr, type Result, RLIMIT, u32, s32, type ViewOf } from "@alien-ts/abi";
+import {
+  EBADF,
+  EINVAL,
+  EMFILE,
+  ENOMEM,
+  isErr,
+  type KAddr,
+  type Result,
+  RLIMIT,
+  u32,
+  s32,
+  type ViewOf,
+} from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
 import { type Owned, ownerPtr } from "../core/owner.ts";
@@ -256,9 +268,15 @@ export const fd_install = kernelFn(
 );
 
 /** Closes a descriptor of the current task. EBADF; else what the file's flush answers. */
-export const close_fd = kernelFn("close_fd", [["fd", u32]], s32, (cx, fd) => close_fd_of(cx, cx.task.files, fd), {
-  doc: "Closes a descriptor: the file is flushed, and released with its last reference.",
-});
+export const close_fd = kernelFn(
+  "close_fd",
+  [["fd", u32]],
+  s32,
+  (cx, fd) => close_fd_of(cx, cx.task.files, fd),
+  {
+    doc: "Closes a descriptor: the file is flushed, and released with its last reference.",
+  },
+);
 
 function close_fd_of(cx: Cx, files: FilesStruct, fd: number): Result<number> {
   const file = files.take(fd);

@@ -9,7 +9,19 @@
  * `fget`/`fput` count references; the last `fput` calls `release` and frees the struct. `close` of one descriptor calls
  * `flush` each time (filp_close).
  */
-import { ENFILE, ENOMEM, EBADF, type KAddr, O, POLL, type Result, S, u32, type UAddr, type ViewOf } from "@alien-ts/abi";
+import {
+  ENFILE,
+  ENOMEM,
+  EBADF,
+  type KAddr,
+  O,
+  POLL,
+  type Result,
+  S,
+  u32,
+  type UAddr,
+  type ViewOf,
+} from "@alien-ts/abi";
 import type { Cred } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
 import { assert, type Kernel } from "../core/kernel.ts";
@@ -31,7 +43,12 @@ import { file } from "./structs.ts";
 export const filep = ownerPtr<File>("file");
 export const fileOrNull = ownerPtrOrNull<File>("file");
 /** `struct iov_iter *` as a parameter of rows. */
-export const iov_iterp: OwnerType<IovIter> = { kind: "owner", c: "struct iov_iter *", target: "iov_iter", nullable: false };
+export const iov_iterp: OwnerType<IovIter> = {
+  kind: "owner",
+  c: "struct iov_iter *",
+  target: "iov_iter",
+  nullable: false,
+};
 
 /** Collects what a poll must wait on: called with each queue that wakes when the file's state changes. */
 export type PollRegister = (queue: WaitQueue) => void;
@@ -173,7 +190,8 @@ const isOwned = (value: unknown): value is Owned =>
   typeof value === "object" && value !== null && "addr" in value && typeof value.addr === "number";
 
 /** Linux: OPEN_FMODE(): 0, 1 and 2 are read, write, both; 3 is neither. */
-const modeOfFlags = (flags: number): number => ((flags + 1) & O.ACCMODE) | FMODE.LSEEK | FMODE.PREAD | FMODE.PWRITE;
+const modeOfFlags = (flags: number): number =>
+  ((flags + 1) & O.ACCMODE) | FMODE.LSEEK | FMODE.PREAD | FMODE.PWRITE;
 
 /** A file on a place, with one reference, not opened yet (alloc_empty_file). It takes references to the place. ENFILE, ENOMEM. */
 export function alloc_file(cx: Cx, at: PathRef, flags: number, operations: FileOperations): Result<File> {
@@ -192,7 +210,12 @@ export function alloc_file(cx: Cx, at: PathRef, flags: number, operations: FileO
 }
 
 /** A file on an inode without a name, opened (alloc_file_pseudo). Read and write as the operations allow. */
-export function alloc_opened_file(cx: Cx, at: PathRef, flags: number, operations: FileOperations): Result<File> {
+export function alloc_opened_file(
+  cx: Cx,
+  at: PathRef,
+  flags: number,
+  operations: FileOperations,
+): Result<File> {
   const made = alloc_file(cx, at, flags, operations);
   if (made instanceof File) markOpened(made);
   return made;
@@ -248,7 +271,9 @@ export const fput = kernelFn(
   { fidelity: { simplified: "the file is closed at once, not when the task returns to user mode" } },
 );
 
-export const ____fput = kernelFn("____fput", [["work", filep]], voidType, (cx, put) => __fput(cx, put), { local: true });
+export const ____fput = kernelFn("____fput", [["work", filep]], voidType, (cx, put) => __fput(cx, put), {
+  local: true,
+});
 
 export const __fput = kernelFn(
   "__fput",

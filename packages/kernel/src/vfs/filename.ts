@@ -2,7 +2,19 @@
  * `struct filename`: a path name that was copied from user memory (Linux: fs/namei.c, getname). Probes on `do_sys_openat2`'s
  * callees read it by `filename->name`. `getname` takes, `putname` gives back.
  */
-import { ENAMETOOLONG, ENOENT, ENOMEM, EFAULT, isErr, type KAddr, PATH_MAX, type Result, s32, type UAddr, userPtr } from "@alien-ts/abi";
+import {
+  ENAMETOOLONG,
+  ENOENT,
+  ENOMEM,
+  EFAULT,
+  isErr,
+  type KAddr,
+  PATH_MAX,
+  type Result,
+  s32,
+  type UAddr,
+  userPtr,
+} from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
 import { type Owned, ownerPtr, voidType } from "../core/owner.ts";
@@ -28,7 +40,8 @@ export class Filename implements Owned {
 }
 
 /** A filename of kernel text, for paths that no user gave (getname_kernel). ENOMEM. */
-export const getname_kernel = (kernel: Kernel, text: string): Result<Filename> => allocate(kernel, bytesOf(text), text, 0);
+export const getname_kernel = (kernel: Kernel, text: string): Result<Filename> =>
+  allocate(kernel, bytesOf(text), text, 0);
 
 function allocate(kernel: Kernel, bytes: Uint8Array, text: string, uptr: UAddr): Result<Filename> {
   const { kmalloc, layout, mem, vfs } = kernel;
@@ -66,7 +79,9 @@ export const getname_flags = kernelFn(
   },
 );
 
-export const getname = kernelFn("getname", [["filename", userPtr("char")]], filenamep, (cx, uptr) => getname_flags(cx, uptr, 0));
+export const getname = kernelFn("getname", [["filename", userPtr("char")]], filenamep, (cx, uptr) =>
+  getname_flags(cx, uptr, 0),
+);
 
 export const putname = kernelFn("putname", [["name", filenamep]], voidType, (cx, name) => {
   cx.kernel.kmalloc.kfree(name.addr);
@@ -74,7 +89,12 @@ export const putname = kernelFn("putname", [["name", filenamep]], voidType, (cx,
 });
 
 /** Runs `body` with a name from user memory, and gives it back. Only for bodies that do not sleep. */
-export function withName<T>(cx: Cx, uptr: UAddr, flags: number, body: (name: Filename) => Result<T>): Result<T> {
+export function withName<T>(
+  cx: Cx,
+  uptr: UAddr,
+  flags: number,
+  body: (name: Filename) => Result<T>,
+): Result<T> {
   const name = getname_flags(cx, uptr, flags);
   if (isErr(name)) return name;
   const result = body(name);

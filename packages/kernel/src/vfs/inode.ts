@@ -110,6 +110,8 @@ export class Inode implements Owned {
   writers = 0;
   /** A FIFO's pipe, owned by ipc (i_pipe). */
   pipe: object | undefined = undefined;
+  /** An unlinked file that linkat may name (O_TMPFILE without O_EXCL). */
+  canLink = false;
   /** Type of the file, a value of S.IFMT: never changes. */
   readonly type: number;
   /** When it was made (statx's btime). */
@@ -277,4 +279,3 @@ export function setattr_copy(target: Inode, attributes: Attributes): void {
   if (attributes.mtime !== undefined) touch(target, attributes.mtime, false, true, false);
   touch(target, attributes.ctime ?? target.kernel.clock.realTime(), false, false, true);
 }
-

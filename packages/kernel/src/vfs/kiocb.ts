@@ -12,7 +12,15 @@ import { kiocb } from "./structs.ts";
 export const kiocbp = ownerPtr<Kiocb>("kiocb");
 
 /** ki_flags: the RWF_* of preadv2, and what the file's flags say. */
-export const IOCB = { HIPRI: 1, DSYNC: 2, SYNC: 4, NOWAIT: 8, APPEND: 0x10, NOAPPEND: 0x20, ATOMIC: 0x40 } as const;
+export const IOCB = {
+  HIPRI: 1,
+  DSYNC: 2,
+  SYNC: 4,
+  NOWAIT: 8,
+  APPEND: 0x10,
+  NOAPPEND: 0x20,
+  ATOMIC: 0x40,
+} as const;
 
 export class Kiocb implements Owned {
   readonly addr: KAddr;

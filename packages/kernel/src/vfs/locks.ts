@@ -54,7 +54,10 @@ export class FileLocks {
   /** Sets, changes or (F_UNLCK) removes the owner's locks in a range. EAGAIN on a conflict. */
   set(cx: Cx, wanted: RecordLock): Result<0> {
     if (wanted.type !== F_UNLCK && this.conflictOf(wanted) !== undefined) return EAGAIN;
-    this.records = merged(this.records.flatMap((held) => remainders(held, wanted)), wanted);
+    this.records = merged(
+      this.records.flatMap((held) => remainders(held, wanted)),
+      wanted,
+    );
     wakeUpAll(cx, this.waiters);
     return 0;
   }

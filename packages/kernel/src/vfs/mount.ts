@@ -153,6 +153,9 @@ export function path_put(cx: Cx, put: PathRef): void {
   mntput(cx, put.mnt);
 }
 
+/** Device nodes of the mount do not work. */
+export const mnt_is_nodev = (mnt: Mount): boolean => (mnt.flags & MNT.NODEV) !== 0;
+
 /** What is mounted on `dentry` of `mnt`, without a reference. */
 export function lookupMnt(mnt: Mount, dentry: Dentry): Mount | undefined {
   return dentry.mounts === 0 ? undefined : mnt.children.get(dentry);

@@ -272,7 +272,10 @@ function followDotDot(walk: Walk): Result<0> {
     mnt = mnt.parent;
     if (mnt === walk.root.mnt && dentry === walk.root.dentry) return climbed(walk, { mnt, dentry });
   }
-  const escaped = walk.has(LOOKUP.BENEATH | LOOKUP.IN_ROOT) && !is_subdir(dentry, walk.root.dentry) && mnt === walk.root.mnt;
+  const escaped =
+    walk.has(LOOKUP.BENEATH | LOOKUP.IN_ROOT) &&
+    !is_subdir(dentry, walk.root.dentry) &&
+    mnt === walk.root.mnt;
   return escaped ? EAGAIN : climbed(walk, { mnt, dentry: dentry.parent });
 }
 

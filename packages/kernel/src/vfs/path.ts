@@ -43,7 +43,8 @@ const STACK_RESERVE_BYTES = 512;
  */
 export function stackAlloc(cx: Cx, size: number): KAddr {
   const at = (cx.ksp - size) & -STACK_ALIGN;
-  if (at - STACK_RESERVE_BYTES < cx.kstackBase) throw new KernelBug(`kernel stack overflow in task ${cx.task.pid}`);
+  if (at - STACK_RESERVE_BYTES < cx.kstackBase)
+    throw new KernelBug(`kernel stack overflow in task ${cx.task.pid}`);
   cx.kernel.mem.u8.fill(0, at, at + size);
   cx.ksp = at;
   return at;

@@ -1,7 +1,22 @@
 /**
  * Access checks (Linux: fs/namei.c, fs/attr.c): mode bits, capabilities, read-only file systems, sticky directories.
  */
-import { CAP, EACCES, EEXIST, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS, EBUSY, isErr, ptr, type Result, S, s32 } from "@alien-ts/abi";
+import {
+  CAP,
+  EACCES,
+  EEXIST,
+  EISDIR,
+  ENOENT,
+  ENOTDIR,
+  EPERM,
+  EROFS,
+  EBUSY,
+  isErr,
+  ptr,
+  type Result,
+  S,
+  s32,
+} from "@alien-ts/abi";
 import { capable } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
 import { kernelFn } from "../core/row.ts";
