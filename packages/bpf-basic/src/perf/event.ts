@@ -113,7 +113,7 @@ export abstract class PerfEvent {
       case PERF_EVENT_IOC.RESET:
         return 0;
       case PERF_EVENT_IOC.ID:
-        return this.#copyOut([this.id], argument);
+        return this.#copyId(argument);
       case PERF_EVENT_IOC.SET_BPF:
         return this.#setBpf(argument | 0);
       case PERF_EVENT_IOC.SET_OUTPUT:
@@ -166,8 +166,11 @@ export abstract class PerfEvent {
     return this.ring.isReadable ? POLL.IN | POLL.RDNORM : 0;
   }
 
-  /** read(2): the counters that `read_format` asks for. ENOSPC for a buffer too small. */
-  read(to: UAddr, sizeBytes: number): Result<number> {
+  /**
+   * read(2) of at most `sizeBytes`: writes the counters that `read_format` asks for to `into` (at least 48 bytes) and answers how
+   * many bytes they take. ENOSPC for a buffer too small.
+   */
+  readCounters(into: Uint8Array, sizeBytes: number): Result<number> {
     const format = this.attributes.readFormat;
     const time = this.#timeEnabledNs();
     const words: number[] = (format & PERF_FORMAT.GROUP) !== 0 ? [1] : [0];
@@ -177,8 +180,9 @@ export abstract class PerfEvent {
     if ((format & PERF_FORMAT.ID) !== 0) words.push(this.id);
     if ((format & PERF_FORMAT.LOST) !== 0) words.push(this.lostSamples);
     if (sizeBytes < words.length * 8) return ENOSPC;
-    const copied = this.#copyOut(words, to);
-    return isErr(copied) ? copied : words.length * 8;
+    const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
+    words.forEach((word, i) => putU64(view, 8 * i, word));
+    return words.length * 8;
   }
 
   // --- Programs -----------------------------------------------------------------------------------------------------
@@ -233,16 +237,17 @@ export abstract class PerfEvent {
     return this.#enabledNs + (this.isEnabled ? this.ports.ktimeNs() - this.#enabledSinceNs : 0);
   }
 
-  #copyOut(words: readonly number[], to: UAddr): Result<number> {
-    const { memory } = this.ports;
-    const scratch = this.ports.alloc(words.length * 8);
+  #copyId(to: UAddr): Result<number> {
+    const scratch = this.ports.alloc(8);
     if (scratch === 0) return ENOMEM;
-    words.forEach((word, i) => {
-      memory.u32[(scratch >> 2) + 2 * i] = word;
-      memory.u32[(scratch >> 2) + 2 * i + 1] = Math.floor(word / 0x1_0000_0000);
-    });
-    const isCopied = this.ports.copyToUser(to, scratch, words.length * 8);
+    putU64(this.ports.memory.dv, scratch, this.id);
+    const isCopied = this.ports.copyToUser(to, scratch, 8);
     this.ports.free(scratch);
     return isCopied ? 0 : EFAULT;
   }
+}
+
+function putU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }

@@ -300,10 +300,10 @@ describe("ioctl", () => {
     const user = new TestUser();
     const event = eventAt(user, ok(user.perf({ ...OUTPUT, read_format: 7 })));
     user.kernel.nowNs = 50;
-    const at = user.place(new Uint8Array(32));
-    expect(event.read(at, 31)).toBe(ENOSPC);
-    expect(event.read(at, 32)).toBe(32);
-    expect(user.read(at, 32)).toEqual([...le(0, 8), ...le(50, 8), ...le(50, 8), ...le(event.id, 8)]);
+    const into = new Uint8Array(48);
+    expect(event.readCounters(into, 31)).toBe(ENOSPC);
+    expect(event.readCounters(into, 4096)).toBe(32);
+    expect([...into.subarray(0, 32)]).toEqual([...le(0, 8), ...le(50, 8), ...le(50, 8), ...le(event.id, 8)]);
   });
 });
 
