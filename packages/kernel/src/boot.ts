@@ -117,6 +117,7 @@ function initTasks(kernel: Kernel): void {
     cpu.current = idle;
   }
   kernel.bootCx = kernel.cpus[0]!.idle.cx;
+  kernel.current = kernel.bootCx;
 }
 
 function must(made: Task | Errno): Task;

@@ -145,9 +145,9 @@ describe.each([1, 2, 3, 4, 5])("a sleeping row, seed %i", (seed) => {
     isReady = false;
     const log: string[] = [];
     const size = kernel.text.lookup(kernel.text.addressOf(sleeper.row.slot))!.size;
-    probe(kernel, "test_sleeper", () => void log.push(`enter ${kernel.trapCx.task.t.comm}`));
+    probe(kernel, "test_sleeper", () => void log.push(`enter ${kernel.current.task.t.comm}`));
     const last = size === 18 ? 16 : 20;
-    probe(kernel, "test_sleeper", () => void log.push(`exit ${kernel.trapCx.task.t.comm}`), last);
+    probe(kernel, "test_sleeper", () => void log.push(`exit ${kernel.current.task.t.comm}`), last);
     const results: unknown[] = [];
     const cpus = new Set<number>();
     const tasks: Task[] = [];

@@ -55,6 +55,11 @@ export class Kernel {
   cpus: Cpu[] = [];
   /** The context of code that runs for no task: boot, and tests. */
   bootCx!: Cx;
+  /**
+   * Who runs now. Kernel code gets its `cx` as a parameter; this is for the ports of libraries, which know no context. The
+   * scheduler and the trap paths keep it.
+   */
+  current!: Cx;
   /** The object that owns the allocation at `addr`, set by mm. */
   ownerOf: (addr: KAddr) => unknown = () => undefined;
 

@@ -116,6 +116,13 @@ export class AddressSpace {
     return frame < 0 ? frame : frame | (addr & 0xfff);
   }
 
+  /** As `translate`, but a page that is not there stays away: for code that must not fault (pagefault_disable). */
+  translatePresent(addr: UAddr, access: number): number {
+    if (!(addr >= 0 && addr < TASK_SIZE)) return FAULT.MAPERR;
+    const pte = this.table.get(pageNumber(addr));
+    return (pte & access) === 0 ? FAULT.MAPERR : (pte & FRAME_MASK) | (addr & 0xfff);
+  }
+
   /** Page fault entry: as `translate`, for a processor that faulted. */
   fault(addr: UAddr, access: number): number {
     return this.translate(addr, access);

@@ -153,9 +153,12 @@ export class Scheduler {
       this.#kernel.clock.charge(INTERRUPT_NS);
       this.#kernel.observer.timer(timer.expiresNs);
       const cpu = this.#kernel.cpus[0]!;
+      const interrupted = this.#kernel.current;
+      this.#kernel.current = cpu.current.cx;
       cpu.irqDepth += 1;
       timer.callback(cpu.current.cx, timer);
       cpu.irqDepth -= 1;
+      this.#kernel.current = interrupted;
     }
   }
 
@@ -222,12 +225,14 @@ export class Scheduler {
     } else task.t.nvcsw += 1;
     task.t.on_cpu = 0;
     this.#setCurrent(cpu, cpu.idle, task);
+    this.#kernel.current = cpu.idle.cx;
   }
 
   #switchTo(cpu: Cpu, task: Task): void {
     const previous = cpu.current;
     if (previous !== task) this.#setCurrent(cpu, task, previous);
     task.cx.cpu = cpu;
+    this.#kernel.current = task.cx;
     task.t.thread_info.cpu = cpu.id;
     task.t.on_cpu = 1;
   }

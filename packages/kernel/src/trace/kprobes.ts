@@ -22,8 +22,6 @@ import type { TrapHandled } from "../core/text.ts";
 declare module "../core/kernel.ts" {
   interface Kernel {
     kprobes: KprobeManager;
-    /** The context that the text trap in progress belongs to. */
-    trapCx: Cx;
   }
 }
 
@@ -59,11 +57,11 @@ class KernelKprobeOps implements KprobeAuxiliaryOps {
   }
 
   current_cpu(): number {
-    return this.#kernel.trapCx.cpu.id;
+    return this.#kernel.current.cpu.id;
   }
 
   current_task(): object {
-    return this.#kernel.trapCx.task;
+    return this.#kernel.current.task;
   }
 
   is_kernel_text(addr: KAddr): boolean {
@@ -89,17 +87,16 @@ class KernelKprobeOps implements KprobeAuxiliaryOps {
 /** Needs text, pages and the boot context. */
 export function initKprobes(kernel: Kernel): void {
   const ops = new KernelKprobeOps(kernel);
-  kernel.trapCx = kernel.bootCx;
   kernel.kprobes = new KprobeManager(ops, kernel.text.arch.kprobe);
   kernel.text.onTrap = (cx, context, cause): TrapHandled | undefined => {
     const args = kernel.text.arch.probeArgs(kernel.mem, context);
-    const outer = kernel.trapCx;
-    kernel.trapCx = cx;
+    const outer = kernel.current;
+    kernel.current = cx;
     const handled =
       cause === "break"
         ? kprobe_handler_from_break(kernel.kprobes, args)
         : kprobe_handler_from_debug(kernel.kprobes, args);
-    kernel.trapCx = outer;
+    kernel.current = outer;
     return handled;
   };
   kernel.taskHooks.push({ name: "kprobes", exit: (_, task) => kprobe_flush_task(kernel.kprobes, task) });

@@ -1,0 +1,168 @@
+/**
+ * BPF maps, programs and perf events as files: the operations that make an fd of one of bpf-basic's objects.
+ * Linux: kernel/bpf/syscall.c (bpf_map_fops, bpf_prog_fops), kernel/events/core.c (perf_fops).
+ */
+import { EINVAL, ENODEV, isErr, O, PAGE_SIZE, POLL, type Result } from "@alien-ts/abi";
+import { type BpfObject, BpfProgram, MapFile, PerfEvent } from "@alien-ts/bpf-basic";
+import type { Cx } from "../core/cx.ts";
+import { KernelPages, type Mappable } from "../mm/mappable.ts";
+import type { MapRequest } from "../mm/mmap.ts";
+import { VM } from "../mm/vma.ts";
+import { WaitQueue } from "../sched/wait.ts";
+import { anon_inode_getfile } from "../vfs/anon-inodes.ts";
+import type { File, FileOperations } from "../vfs/file.ts";
+
+const objectOf = (file: File): BpfObject => file.private_data as BpfObject;
+
+/** The object that a file holds, when it is one of ours. */
+export function bpfObjectOf(file: File): BpfObject | undefined {
+  const held = file.private_data;
+  return held instanceof MapFile || held instanceof BpfProgram || held instanceof PerfEvent
+    ? held
+    : undefined;
+}
+
+const release = (_cx: Cx, _inode: unknown, file: File): void => objectOf(file).release();
+
+const map_fops: FileOperations = {
+  name: "bpf_map_fops",
+  release,
+  mmap: mapMmap,
+  show_fdinfo: (_cx, file) => {
+    const held = objectOf(file);
+    if (held.kind !== "map") return "";
+    const { map } = held;
+    return (
+      `map_type:\t${map.mapType}\nkey_size:\t${map.keySize}\nvalue_size:\t${map.valueSize}\n` +
+      `max_entries:\t${map.maxEntries}\nmap_flags:\t0x${map.flags.toString(16)}\nmap_extra:\t0x0\n` +
+      `memlock:\t0\nmap_id:\t${map.t.id}\nfrozen:\t${map.isFrozen ? 1 : 0}\n`
+    );
+  },
+};
+
+const prog_fops: FileOperations = {
+  name: "bpf_prog_fops",
+  release,
+  show_fdinfo: (_cx, file) => {
+    const program = objectOf(file);
+    if (program.kind !== "program") return "";
+    return (
+      `prog_type:\t${program.type}\nprog_jited:\t0\nmemlock:\t4096\nprog_id:\t${program.id}\nrun_time_ns:\t0\n` +
+      `run_cnt:\t${program.runCount}\nrecursion_misses:\t${program.missCount}\nverified_insns:\t${program.verifiedInsns}\n`
+    );
+  },
+};
+
+const perf_fops: FileOperations = {
+  name: "perf_fops",
+  release,
+  mmap: perfMmap,
+  read_iter: (_cx, _iocb, to) => {
+    const event = objectOf(_iocb.file);
+    const bytes = new Uint8Array(64);
+    const length = event.kind === "perf" ? event.readCounters(bytes, to.count) : EINVAL;
+    return isErr(length) ? length : to.copyBytesTo(bytes.subarray(0, length));
+  },
+  poll: (cx, file, register) => {
+    const event = objectOf(file);
+    if (event.kind !== "perf") return POLL.ERR;
+    register?.(cx.kernel.bpf.queueOf(event));
+    return event.poll();
+  },
+  unlocked_ioctl: (_cx, file, cmd, arg) => {
+    const event = objectOf(file);
+    return event.kind === "perf" ? event.ioctl(cmd, arg) : EINVAL;
+  },
+};
+
+/** A file that owns `object`'s reference. ENFILE, ENOMEM: the object stays the caller's. */
+export function fileOfBpfObject(cx: Cx, object: BpfObject): Result<File> {
+  switch (object.kind) {
+    case "map":
+      return anon_inode_getfile(cx, "bpf-map", map_fops, object, accessMode(object));
+    case "program":
+      return anon_inode_getfile(cx, "bpf-prog", prog_fops, object, O.RDWR);
+    default:
+      return anon_inode_getfile(cx, "[perf_event]", perf_fops, object, O.RDWR);
+  }
+}
+
+function accessMode(map: MapFile): number {
+  if (!map.canRead) return O.WRONLY;
+  return map.canWrite ? O.RDWR : O.RDONLY;
+}
+
+function mapMmap(_cx: Cx, file: File, request: MapRequest): Result<Mappable> {
+  const held = objectOf(file);
+  if (held.kind !== "map") return ENODEV;
+  const isWritable = (request.flags & VM.WRITE) !== 0;
+  const pages = request.length / PAGE_SIZE;
+  const addr = held.mmap({
+    pages,
+    pageOffset: request.pageOffset,
+    isShared: (request.flags & VM.SHARED) !== 0,
+    isWritable,
+  });
+  if (isErr(addr)) return addr;
+  held.map.get();
+  if (!isWritable) request.flags &= ~VM.MAYWRITE;
+  let mappings = 0;
+  return new KernelPages({
+    name: "anon_inode:bpf-map",
+    addr: addr - request.pageOffset * PAGE_SIZE,
+    pageCount: request.pageOffset + pages,
+    onRetain: () => {
+      mappings += 1;
+      if (mappings > 1) held.mappingChanged(isWritable, 1);
+    },
+    onRelease: () => {
+      mappings -= 1;
+      held.mappingChanged(isWritable, -1);
+      if (mappings === 0) held.map.put();
+    },
+  });
+}
+
+function perfMmap(_cx: Cx, file: File, request: MapRequest): Result<Mappable> {
+  const event = objectOf(file);
+  if (event.kind !== "perf") return ENODEV;
+  const pages = request.length / PAGE_SIZE;
+  const base = event.map({
+    pages,
+    pageOffset: request.pageOffset,
+    isShared: (request.flags & VM.SHARED) !== 0,
+    isWritable: (request.flags & VM.WRITE) !== 0,
+  });
+  if (isErr(base)) return base;
+  request.flags |= VM.DONTCOPY;
+  event.get();
+  let mappings = 0;
+  return new KernelPages({
+    name: "anon_inode:[perf_event]",
+    addr: base,
+    pageCount: pages,
+    onRetain: () => {
+      mappings += 1;
+      if (mappings > 1) event.mapAgain();
+    },
+    onRelease: () => {
+      mappings -= 1;
+      event.unmap();
+      if (mappings === 0) event.put();
+    },
+  });
+}
+
+/** Wait queues of events, for as long as the events live. */
+export class EventQueues {
+  readonly #queues = new WeakMap<PerfEvent, WaitQueue>();
+
+  queueOf(event: PerfEvent): WaitQueue {
+    let queue = this.#queues.get(event);
+    if (queue === undefined) {
+      queue = new WaitQueue();
+      this.#queues.set(event, queue);
+    }
+    return queue;
+  }
+}
