@@ -120,6 +120,8 @@ export class File implements Owned {
   refs = 1;
   #operations: FileOperations;
   #privateData: unknown = undefined;
+  /** What its mappings refer to; made at the first mmap (file-mapping.ts). */
+  mappable: Mappable | undefined = undefined;
   /** F_SETOWN: a pid, or minus a process group; 0 none. */
   ownerPid = 0;
 

@@ -13,8 +13,8 @@ import type { Kernel } from "../core/kernel.ts";
 import { type Owned, ownerPtr, voidType } from "../core/owner.ts";
 import { kernelFn } from "../core/row.ts";
 import type { RealTime } from "../core/clock.ts";
-import type { Mappable } from "../mm/mappable.ts";
 import type { Dentry } from "./dentry.ts";
+import type { PageCache } from "./file-mapping.ts";
 import type { FileOperations } from "./file.ts";
 import type { FileLocks } from "./locks.ts";
 import type { PathRef } from "./mount.ts";
@@ -102,8 +102,8 @@ export class Inode implements Owned {
   refs = 1;
   /** What the file system keeps with it (i_private, the containing fs inode). */
   data: unknown = undefined;
-  /** The pages of a regular file, for mmap; undefined where the file system has none. */
-  mapping: Mappable | undefined = undefined;
+  /** The pages of a regular file; undefined where the file system has none. */
+  pages: PageCache | undefined = undefined;
   /** POSIX, OFD and flock locks; made at the first one. */
   locks: FileLocks | undefined = undefined;
   /** Linux: i_writecount. Positive: open for writing; negative: being executed. */

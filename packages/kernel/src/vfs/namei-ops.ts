@@ -33,6 +33,7 @@ import { capable } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
 import { type Owned, ownerPtr } from "../core/owner.ts";
 import { kernelFn } from "../core/row.ts";
+import { new_decode_dev } from "./char-dev.ts";
 import { d_delete, d_drop, d_exchange, d_move, Dentry, dentryp, dput, is_subdir } from "./dentry.ts";
 import { type Filename, filenamep, putname } from "./filename.ts";
 import { type Inode, inodep, MAY, touchChanged } from "./inode.ts";
@@ -346,7 +347,7 @@ export const do_mknodat = kernelFn(
       const map = mnt.t.mnt.mnt_idmap;
       if (type === S.IFREG) return vfs_create(cx, map, dir, child, bits | type, true);
       const isDevice = type === S.IFCHR || type === S.IFBLK;
-      return vfs_mknod(cx, map, dir, child, bits | type, isDevice ? dev : 0);
+      return vfs_mknod(cx, map, dir, child, bits | type, isDevice ? new_decode_dev(dev) : 0);
     });
   },
 );
