@@ -4,7 +4,7 @@ export { type CommandName, type CommandRow, commandName, commands } from "./comm
 export { BpfEngine } from "./engine.ts";
 export type { HelperHost } from "./helpers/host.ts";
 export { helperIds, type HelperName } from "./helpers/ids.ts";
-export { type ArgKind, arg, type Proof, ret, type RetKind } from "./helpers/kinds.ts";
+export { type ArgKind, arg, GUARD, type Guard, type Proof, ret, type RetKind } from "./helpers/kinds.ts";
 export type { AbsentHelperRow, HelperRow, HelperScope } from "./helpers/row.ts";
 export { helperById, helperRows, type NamedHelper } from "./helpers/table.ts";
 export { MapFile, type MapMapping } from "./maps/map-file.ts";

@@ -6,7 +6,7 @@ import { EFAULT } from "@alien-ts/abi";
 import type { BpfMachine, Helper } from "@alien-ts/bpf-vm";
 import type { HelperHost } from "./host.ts";
 import { helperIds, type HelperName } from "./ids.ts";
-import type { ArgKind } from "./kinds.ts";
+import { admits, GUARD } from "./kinds.ts";
 import { mapHelpers } from "./map-helpers.ts";
 import type { AbsentHelperRow, HelperRow } from "./row.ts";
 import { taskHelpers } from "./task-helpers.ts";
@@ -47,10 +47,12 @@ export function bindHelpers(host: HelperHost): (Helper | undefined)[] {
  * -EFAULT; the verifier will refuse such programs.
  */
 function bind({ args, impl }: HelperRow, host: HelperHost): Helper {
-  if (args.length === 0) return (machine) => impl(host, machine);
+  const guards = args.map(({ guard }) => guard);
+  while (guards.at(-1) === GUARD.none) guards.pop();
+  if (guards.length === 0) return (machine) => impl(host, machine);
   return (machine) => {
-    for (let i = 0; i < args.length; i++) {
-      if (!(args[i] as ArgKind).admits(machine, i + 1, host)) return refuse(machine);
+    for (let i = 0; i < guards.length; i++) {
+      if (!admits(guards[i]!, machine, i + 1, host)) return refuse(machine);
     }
     impl(host, machine);
   };
