@@ -249,6 +249,7 @@ class Grep {
       return this.#process.stdout.write(name + number + offset + this.#highlight(line.text) + end);
     }
     if (separator === "-" || options.has("v")) return;
+    this.#regex.lastIndex = 0;
     for (const match of line.text.matchAll(this.#regex)) {
       if (match[0] === "") continue;
       const offset = options.has("b") ? `${line.offset + match.index}:` : "";

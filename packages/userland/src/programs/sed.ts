@@ -319,6 +319,7 @@ function replace(text: string, regex: RegExp, { replacement, global, nth }: Subs
   let seen = 0;
   let count = 0;
   let previousEnd = -1;
+  regex.lastIndex = 0;
   for (const match of text.matchAll(regex)) {
     const end = match.index + match[0].length;
     // An empty match at the end of another is none: "abc" with s/b*/x/g is "xaxcx".
