@@ -13,7 +13,7 @@
  * changed is decoded again. The same holds for results.
  */
 import { type CType, Errno, errnoFromNumber, fromWords, type KAddr } from "@alien-ts/abi";
-import { CALL_DEPTH_MAX, callStackOverflow, type Cx } from "./cx.ts";
+import type { Cx } from "./cx.ts";
 import { KernelBug } from "./kernel.ts";
 import type { Owned, OwnerType } from "./owner.ts";
 import { type Blocking, type FunctionRow, isBlocking, type ParamType } from "./function-row.ts";
@@ -79,7 +79,6 @@ function enter(cx: Cx, row: FunctionRow, args: readonly unknown[]): ArmedFrame {
   const context = (cx.ksp - arch.contextBytes) & -STACK_ALIGN;
   if (context - STACK_RESERVE_BYTES < cx.kstackBase)
     throw new KernelBug(`kernel stack overflow in task ${cx.task.pid}, calling ${row.name}`);
-  if (cx.depth === CALL_DEPTH_MAX) callStackOverflow(cx);
   const stopPc = kernel.text.returnAddress(cx.depth === 0 ? undefined : cx.stack[cx.depth - 1]);
   const frame: ArmedFrame = {
     row,

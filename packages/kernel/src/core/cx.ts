@@ -8,10 +8,9 @@
 import type { KAddr } from "@alien-ts/abi";
 import type { Cpu } from "./cpu.ts";
 import type { Kernel } from "./kernel.ts";
-import { KernelBug } from "./kernel.ts";
 import type { Task } from "./task.ts";
 
-/** Rows on one call stack. Linux's 16 KiB stacks hold about as many frames. */
+/** Rows that a call stack records; deeper ones are called, but not shown. Linux's 16 KiB stacks hold about as many frames. */
 export const CALL_DEPTH_MAX = 256;
 
 export class Cx {
@@ -33,9 +32,4 @@ export class Cx {
     this.cpu = cpu;
     this.armed = armed;
   }
-}
-
-/** Called by the gates when the call stack is full. */
-export function callStackOverflow(cx: Cx): never {
-  throw new KernelBug(`call stack overflow: ${CALL_DEPTH_MAX} frames in task ${cx.task.pid}`);
 }
