@@ -22,46 +22,39 @@ export function bpfObjectOf(file: File): BpfObject | undefined {
     : undefined;
 }
 
+function show_fdinfo(_cx: Cx, file: File): string {
+  const held = objectOf(file);
+  return held.kind === "perf" ? "" : held.fdInfo();
+}
+
+/** As many counters as any read_format has. */
+const counters = new Uint8Array(64);
+
 const release = (_cx: Cx, _inode: unknown, file: File): void => objectOf(file).release();
 
 const map_fops: FileOperations = {
   name: "bpf_map_fops",
   release,
   mmap: mapMmap,
-  show_fdinfo: (_cx, file) => {
-    const held = objectOf(file);
-    if (held.kind !== "map") return "";
-    const { map } = held;
-    return (
-      `map_type:\t${map.mapType}\nkey_size:\t${map.keySize}\nvalue_size:\t${map.valueSize}\n` +
-      `max_entries:\t${map.maxEntries}\nmap_flags:\t0x${map.flags.toString(16)}\nmap_extra:\t0x0\n` +
-      `memlock:\t0\nmap_id:\t${map.t.id}\nfrozen:\t${map.isFrozen ? 1 : 0}\n`
-    );
-  },
+  poll: () => POLL.ERR,
+  show_fdinfo,
 };
 
 const prog_fops: FileOperations = {
   name: "bpf_prog_fops",
   release,
-  show_fdinfo: (_cx, file) => {
-    const program = objectOf(file);
-    if (program.kind !== "program") return "";
-    return (
-      `prog_type:\t${program.type}\nprog_jited:\t0\nmemlock:\t4096\nprog_id:\t${program.id}\nrun_time_ns:\t0\n` +
-      `run_cnt:\t${program.runCount}\nrecursion_misses:\t${program.missCount}\nverified_insns:\t${program.verifiedInsns}\n`
-    );
-  },
+  show_fdinfo,
 };
 
 const perf_fops: FileOperations = {
   name: "perf_fops",
   release,
   mmap: perfMmap,
-  read_iter: (_cx, _iocb, to) => {
-    const event = objectOf(_iocb.file);
-    const bytes = new Uint8Array(64);
-    const length = event.kind === "perf" ? event.readCounters(bytes, to.count) : EINVAL;
-    return isErr(length) ? length : to.copyBytesTo(bytes.subarray(0, length));
+  read_iter: (_cx, iocb, to) => {
+    const event = objectOf(iocb.file);
+    if (event.kind !== "perf") return EINVAL;
+    const length = event.readCounters(counters, to.count);
+    return isErr(length) ? length : to.copyBytesTo(counters.subarray(0, length));
   },
   poll: (cx, file, register) => {
     const event = objectOf(file);
