@@ -1,5 +1,5 @@
 /** Images as another reader of ELF sees them. */
-import { PT_LOAD, PT_NOTE, isElfError, parseElf, parseNotes } from "@alien-ts/elf";
+import { type ElfError, PT_LOAD, PT_NOTE, isElfError, parseElf, parseNotes } from "@alien-ts/elf";
 import { expect, test } from "vitest";
 import { FUNCTION_BYTES, type Program, TEXT_BASE } from "./host/program.ts";
 import { buildImage, imageFiles } from "./image.ts";
@@ -7,10 +7,10 @@ import { fromBytes } from "./libc/text.ts";
 
 const program: Program = { name: "demo", path: "/bin/demo", main: () => 0, functions: ["work"] };
 
-const must = <T>(value: T): Exclude<T, { kind: "elf-error" }> => {
-  if (isElfError(value)) throw new Error(String(value));
-  return value as Exclude<T, { kind: "elf-error" }>;
-};
+function must<T>(value: T | ElfError): T {
+  if (isElfError(value)) throw value;
+  return value;
+}
 
 test("an image is an executable whose entry is main, with a symbol per function", () => {
   const elf = must(parseElf(buildImage(program)));
@@ -28,7 +28,7 @@ test("the first segment is the text, and PT_NOTE leads to the program's name", (
   const segments = must(elf.segments());
   expect(segments.map(({ type }) => type)).toEqual([PT_LOAD, PT_NOTE]);
   expect(segments[0]!.vaddr).toBe(TEXT_BASE);
-  const [note] = must(parseNotes(segments[1]!.data, { littleEndian: true, align: 4 }));
+  const [note] = must(parseNotes(segments[1]!.data, { littleEndian: true, align: 4, fileOffset: 0 }));
   expect([note!.name, note!.type, fromBytes(note!.desc)]).toEqual(["alien", 1, "demo\0"]);
 });
 

@@ -6,8 +6,28 @@
  * `.note.alien` note (owner "alien", type 1, the program's name) tells exec which TypeScript program it is.
  */
 import { S } from "@alien-ts/abi";
-import { EM_RISCV, ET_EXEC, PF_R, PF_X, PT_LOAD, PT_NOTE, SHF_ALLOC, SHF_EXECINSTR, SHT_NOTE, STT_FUNC, buildElf, writeNotes } from "@alien-ts/elf";
-import { FUNCTION_BYTES, type Program, SLOT_COUNT, TEXT_BASE, functionNames, slotsOffset } from "./host/program.ts";
+import {
+  EM_RISCV,
+  ET_EXEC,
+  PF_R,
+  PF_X,
+  PT_LOAD,
+  PT_NOTE,
+  SHF_ALLOC,
+  SHF_EXECINSTR,
+  SHT_NOTE,
+  STT_FUNC,
+  buildElf,
+  writeNotes,
+} from "@alien-ts/elf";
+import {
+  FUNCTION_BYTES,
+  type Program,
+  SLOT_COUNT,
+  TEXT_BASE,
+  functionNames,
+  slotsOffset,
+} from "./host/program.ts";
 import { toBytes } from "./libc/text.ts";
 
 export const NOTE_OWNER = "alien";

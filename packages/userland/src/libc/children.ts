@@ -224,4 +224,3 @@ export function shellStatus(status: number): number {
   if (isExited(status)) return exitStatus(status);
   return 128 + (isStopped(status) ? stopSignal(status) : termSignal(status));
 }
-

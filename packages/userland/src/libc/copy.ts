@@ -38,7 +38,12 @@ export interface CopyOptions {
   readonly onCopy?: (from: string, to: string) => Promise<void>;
 }
 
-export async function copyPath(process: Process, from: string, to: string, options: CopyOptions): Promise<void> {
+export async function copyPath(
+  process: Process,
+  from: string,
+  to: string,
+  options: CopyOptions,
+): Promise<void> {
   const status = options.keepLinks ? await lstat(process, from) : await stat(process, from);
   if (isDirectory(status)) return copyDirectory(process, { from, to, status }, options);
   const target = await tryStat(process, to);
@@ -46,7 +51,8 @@ export async function copyPath(process: Process, from: string, to: string, optio
     throw new ToolError(`'${from}' and '${to}' are the same file`);
   }
   if (isSymlink(status)) await copyLink(process, from, to);
-  else if (options.recursive && typeBits(status) !== S.IFREG) await mknod(process, to, status.st_mode, status.st_rdev);
+  else if (options.recursive && typeBits(status) !== S.IFREG)
+    await mknod(process, to, status.st_mode, status.st_rdev);
   else await copyContents(process, { from, to, status }, options);
   if (options.preserve && !isSymlink(status)) await preserve(process, to, status);
   await options.onCopy?.(from, to);
@@ -58,7 +64,11 @@ interface Pair {
   readonly status: FileStatus;
 }
 
-async function copyDirectory(process: Process, { from, to, status }: Pair, options: CopyOptions): Promise<void> {
+async function copyDirectory(
+  process: Process,
+  { from, to, status }: Pair,
+  options: CopyOptions,
+): Promise<void> {
   if (!options.recursive) throw new ToolError(`-r not specified; omitting directory '${from}'`);
   if (`${to}/`.startsWith(`${from}/`)) {
     throw new ToolError(`cannot copy a directory, '${from}', into itself, '${to}'`);
@@ -87,7 +97,11 @@ async function copyLink(process: Process, from: string, to: string): Promise<voi
   }
 }
 
-async function copyContents(process: Process, { from, to, status }: Pair, options: CopyOptions): Promise<void> {
+async function copyContents(
+  process: Process,
+  { from, to, status }: Pair,
+  options: CopyOptions,
+): Promise<void> {
   const input = await openInput(process, from);
   try {
     const output = new Stream(process, await openTarget(process, to, status, options.force), "full", to);

@@ -1,7 +1,15 @@
 /** Dates as `date -d` and `touch -d`, `-t` take them, in UTC. */
 import { type Instant, secondsFromUtc, utcFromSeconds } from "./time.ts";
 
-const UNITS: Readonly<Record<string, number>> = { second: 1, sec: 1, minute: 60, min: 60, hour: 3600, day: 86_400, week: 604_800 };
+const UNITS: Readonly<Record<string, number>> = {
+  second: 1,
+  sec: 1,
+  minute: 60,
+  min: 60,
+  hour: 3600,
+  day: 86_400,
+  week: 604_800,
+};
 
 /** `@SECONDS`, `now`, `today`, `yesterday`, `tomorrow`, ISO dates, `2 days ago`, `[[CC]YY]MMDDhhmm[.ss]`. */
 export function parseDate(text: string, now: Instant): Instant | undefined {
@@ -14,7 +22,10 @@ export function parseDate(text: string, now: Instant): Instant | undefined {
 function absolute(text: string, now: Instant): number | undefined {
   const at = /^@(-?\d+(?:\.\d+)?)$/.exec(text);
   if (at !== null) return Number(at[1]);
-  const iso = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?(?: ?(?:Z|UTC|\+00:?00))?$/.exec(text);
+  const iso =
+    /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?(?: ?(?:Z|UTC|\+00:?00))?$/.exec(
+      text,
+    );
   if (iso !== null) {
     const [, year, month, day, hour = "0", minute = "0", second = "0"] = iso;
     return secondsFromUtc({

@@ -58,4 +58,3 @@ export class ToolError extends Error {
     this.status = status;
   }
 }
-

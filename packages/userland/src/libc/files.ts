@@ -2,7 +2,19 @@
  * Files and paths: the *at system calls relative to the current directory, one function each. All throw `SystemError`
  * with the path that failed.
  */
-import { AT, NR, O, PATH_MAX, S, UTIME_NOW, UTIME_OMIT, type ViewOf, statfs, stat as statStruct, timespec } from "@alien-ts/abi";
+import {
+  AT,
+  NR,
+  O,
+  PATH_MAX,
+  S,
+  UTIME_NOW,
+  UTIME_OMIT,
+  type ViewOf,
+  statfs,
+  stat as statStruct,
+  timespec,
+} from "@alien-ts/abi";
 import { check } from "./errors.ts";
 import type { Process } from "./process.ts";
 import { BUFFER_BYTES, Stream } from "./stdio.ts";
@@ -55,7 +67,7 @@ export async function writeAll(process: Process, fd: number, text: string): Prom
   if (bytes.length === 0) return;
   const size = Math.min(bytes.length, BUFFER_BYTES);
   await withBlock(process, size, async (buffer) => {
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const chunk = bytes.subarray(at, at + size);
       process.memory.write(buffer, chunk);
       at += check(await process.trap(NR.write, fd, buffer, chunk.length), "write", "write error");
@@ -172,11 +184,7 @@ export async function link(process: Process, from: string, to: string, follow = 
 export async function readlink(process: Process, path: string): Promise<string> {
   return withString(process, path, (at) =>
     withBlock(process, PATH_MAX, async (buffer) => {
-      const length = check(
-        await process.trap(NR.readlinkat, CWD, at, buffer, PATH_MAX),
-        "readlink",
-        path,
-      );
+      const length = check(await process.trap(NR.readlinkat, CWD, at, buffer, PATH_MAX), "readlink", path);
       return fromBytes(process.memory.read(buffer, length));
     }),
   );

@@ -82,7 +82,8 @@ function parseCluster(
 ): void {
   for (let i = 0; i < cluster.length; i++) {
     const letter = cluster[i]!;
-    if (letter === ":" || !spec.options.includes(letter)) throw new UsageError(`invalid option -- '${letter}'`);
+    if (letter === ":" || !spec.options.includes(letter))
+      throw new UsageError(`invalid option -- '${letter}'`);
     if (!takesArgument(spec, letter)) {
       options.add(letter, "");
       continue;
@@ -94,12 +95,7 @@ function parseCluster(
   }
 }
 
-function parseLong(
-  spec: OptionSpec,
-  word: string,
-  next: () => string | undefined,
-  options: Options,
-): void {
+function parseLong(spec: OptionSpec, word: string, next: () => string | undefined, options: Options): void {
   const equals = word.indexOf("=");
   const given = equals < 0 ? word : word.slice(0, equals);
   const attached = equals < 0 ? undefined : word.slice(equals + 1);

@@ -23,7 +23,7 @@ export const escapePattern = (text: string): string => text.replace(/[*?[\]\\]/g
 /** The source of a regular expression that matches what the pattern does; with `lazy`, `*` takes as little as it can. */
 export function patternSource(pattern: string, options: { readonly lazy?: boolean } = {}): string {
   let source = "";
-  for (let i = 0; i < pattern.length; ) {
+  for (let i = 0; i < pattern.length;) {
     const char = pattern[i]!;
     i += 1;
     if (char === "*") source += options.lazy === true ? "[^]*?" : "[^]*";
@@ -40,7 +40,10 @@ export function patternSource(pattern: string, options: { readonly lazy?: boolea
   return source;
 }
 
-function tryBracket(pattern: string, at: number): { readonly source: string; readonly next: number } | undefined {
+function tryBracket(
+  pattern: string,
+  at: number,
+): { readonly source: string; readonly next: number } | undefined {
   try {
     return translateBracket(pattern, at, "!^");
   } catch (error) {

@@ -66,7 +66,15 @@ export class Heap {
 
   async #map(task: Task, total: number): Promise<UAddr> {
     const size = Math.ceil(total / PAGE) * PAGE;
-    const addr = await task.trap(NR.mmap, 0, size, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
+    const addr = await task.trap(
+      NR.mmap,
+      0,
+      size,
+      PROT.READ | PROT.WRITE,
+      MAP.PRIVATE | MAP.ANONYMOUS,
+      -1,
+      0,
+    );
     task.memory.writeU64(check(addr, "mmap"), size);
     return addr + HEADER_BYTES;
   }

@@ -22,7 +22,8 @@ export function applyModeChange(change: string, context: ModeContext): number | 
     const match = CLAUSE.exec(clause);
     if (match === null) return undefined;
     const who = match[1] ?? "";
-    const reach = who === "" ? 0o7777 & ~context.umask : [...who].reduce((bits, letter) => bits | WHO_BITS[letter]!, 0);
+    const reach =
+      who === "" ? 0o7777 & ~context.umask : [...who].reduce((bits, letter) => bits | WHO_BITS[letter]!, 0);
     for (const [, operator, permissions = ""] of match[2]!.matchAll(ACTION)) {
       const bits = permissionBits(permissions, mode, context.isDirectory) & reach;
       if (operator === "+") mode |= bits;

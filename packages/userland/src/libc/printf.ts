@@ -35,7 +35,7 @@ class Formatter {
   /** One pass over the format. */
   pass(format: string): { text: string; stopped: boolean } {
     let text = "";
-    for (let i = 0; i < format.length; ) {
+    for (let i = 0; i < format.length;) {
       const char = format[i]!;
       if (char === "\\") {
         const escape = readEscape(format, i, false);
@@ -132,7 +132,9 @@ function parseInteger(text: string): { value: bigint; complaint?: string } {
   if (/^["']./.test(text)) return { value: BigInt(text.charCodeAt(1)) };
   const match = /^\s*([+-]?)(0[xX][0-9a-fA-F]+|\d+)/.exec(text);
   if (match === null) {
-    return text.trim() === "" ? { value: 0n } : { value: 0n, complaint: `'${text}': expected a numeric value` };
+    return text.trim() === ""
+      ? { value: 0n }
+      : { value: 0n, complaint: `'${text}': expected a numeric value` };
   }
   const digits = match[2]!;
   const isOctal = /^0[0-7]+$/.test(digits);
@@ -203,7 +205,7 @@ function pad(spec: Spec, text: string): string {
 /** The escapes of echo and of `%b`: `\0nnn` octal, `\c` ends the output. */
 export function expandEscapes(text: string): { text: string; stopped: boolean } {
   let out = "";
-  for (let i = 0; i < text.length; ) {
+  for (let i = 0; i < text.length;) {
     if (text[i] !== "\\") {
       out += text[i]!;
       i += 1;

@@ -107,7 +107,8 @@ class Translator {
     if (char === "(") return this.#openGroup();
     if (char === ")") return this.#open.length > 0 ? this.#closeGroup() : this.#atom("\\)");
     if (char === "|") return this.#alternative();
-    if (char === "+" || char === "?") return this.#hasAtom ? this.#repeat(char) : this.#atom(quoteRegex(char));
+    if (char === "+" || char === "?")
+      return this.#hasAtom ? this.#repeat(char) : this.#atom(quoteRegex(char));
     if (char === "{" && this.#hasAtom && /^\d*,?\d*\}/.test(this.#pattern.slice(this.#at))) {
       return this.#interval("}");
     }
@@ -123,7 +124,8 @@ class Translator {
       if (char === ")") return this.#closeGroup();
       if (char === "{") return this.#interval("\\}");
       if (char === "|") return this.#alternative();
-      if (char === "+" || char === "?") return this.#hasAtom ? this.#repeat(char) : this.#atom(quoteRegex(char));
+      if (char === "+" || char === "?")
+        return this.#hasAtom ? this.#repeat(char) : this.#atom(quoteRegex(char));
     }
     if (char >= "1" && char <= "9") return this.#backReference(Number(char));
     this.#atom(Object.hasOwn(ESCAPES, char) ? ESCAPES[char]! : quoteRegex(char));

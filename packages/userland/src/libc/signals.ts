@@ -138,10 +138,7 @@ export async function setSignalMask(process: Process, mask: SignalSet): Promise<
     memory.writeU32(addr, mask.low);
     memory.writeU32(addr + 4, mask.high);
     const old = addr + SIGSET_BYTES;
-    check(
-      await process.trap(NR.rt_sigprocmask, SIG_SETMASK, addr, old, SIGSET_BYTES),
-      "rt_sigprocmask",
-    );
+    check(await process.trap(NR.rt_sigprocmask, SIG_SETMASK, addr, old, SIGSET_BYTES), "rt_sigprocmask");
     return { low: memory.readU32(old), high: memory.readU32(old + 4) };
   });
 }

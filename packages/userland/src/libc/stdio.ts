@@ -135,7 +135,7 @@ export class Stream {
   async #writeAll(bytes: Uint8Array): Promise<void> {
     const process = this.#process;
     if (this.#buffer === 0) this.#buffer = await process.malloc(BUFFER_BYTES);
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const chunk = bytes.subarray(at, at + BUFFER_BYTES);
       process.memory.write(this.#buffer, chunk);
       const put = await process.trap(NR.write, this.fd, this.#buffer, chunk.length);

@@ -20,7 +20,10 @@ export async function systemInformation(process: Process): Promise<ViewOf<typeof
 }
 
 export async function setHostName(process: Process, name: string): Promise<void> {
-  check(await withString(process, name, (at) => process.trap(NR.sethostname, at, name.length)), "sethostname");
+  check(
+    await withString(process, name, (at) => process.trap(NR.sethostname, at, name.length)),
+    "sethostname",
+  );
 }
 
 export interface MountRequest {

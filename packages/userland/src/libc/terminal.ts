@@ -33,9 +33,7 @@ export async function setTermios(process: Process, fd: number, value: Termios): 
     Object.assign(view, flags);
     view.c_cc = c_cc;
   };
-  const result = await pass(process, termios, set, (addr) =>
-    process.trap(NR.ioctl, fd, IOCTL.TCSETSW, addr),
-  );
+  const result = await pass(process, termios, set, (addr) => process.trap(NR.ioctl, fd, IOCTL.TCSETSW, addr));
   check(result, "ioctl");
 }
 

@@ -57,7 +57,11 @@ export function utcFromSeconds(seconds: number): CalendarTime {
   const era = Math.floor(shifted / 146_097);
   const dayOfEra = shifted - era * 146_097;
   const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+    (dayOfEra -
+      Math.floor(dayOfEra / 1460) +
+      Math.floor(dayOfEra / 36_524) -
+      Math.floor(dayOfEra / 146_096)) /
+      365,
   );
   const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
   const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
@@ -153,7 +157,10 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
 /** strftime(3); an unknown conversion stays as it is. */
 export function formatTime(format: string, instant: Instant): string {
   const time = utcFromSeconds(instant.seconds);
-  return format.replace(/%([A-Za-z%])/g, (text, letter: string) => CONVERSIONS[letter]?.(time, instant) ?? text);
+  return format.replace(
+    /%([A-Za-z%])/g,
+    (text, letter: string) => CONVERSIONS[letter]?.(time, instant) ?? text,
+  );
 }
 
 /** Seconds with a unit: `1`, `0.5`, `2m`, `1h`, `1d`. Undefined where it is none. */

@@ -52,7 +52,10 @@ export function tool(spec: ToolSpec): Tool {
 export async function runTool(spec: ToolSpec, process: Process, words: readonly string[]): Promise<number> {
   try {
     if (spec.raw) return await spec.main(process, { ...parseOptions(NO_OPTIONS, ["--", ...words]), words });
-    const parsed = parseOptions({ ...spec, long: { ...spec.long, help: "help" } }, spec.rewrite?.(words) ?? words);
+    const parsed = parseOptions(
+      { ...spec, long: { ...spec.long, help: "help" } },
+      spec.rewrite?.(words) ?? words,
+    );
     if (parsed.options.has("help")) {
       await process.stdout.write(`Usage: ${spec.usage}\n`);
       return 0;

@@ -16,7 +16,18 @@ export function humanSize(bytes: number): string {
 }
 
 const MULTIPLIERS: Readonly<Record<string, number>> = {
-  "": 1, b: 512, c: 1, w: 2, k: 1024, K: 1024, kB: 1000, KB: 1000, M: 1024 ** 2, MB: 1e6, G: 1024 ** 3, GB: 1e9,
+  "": 1,
+  b: 512,
+  c: 1,
+  w: 2,
+  k: 1024,
+  K: 1024,
+  kB: 1000,
+  KB: 1000,
+  M: 1024 ** 2,
+  MB: 1e6,
+  G: 1024 ** 3,
+  GB: 1e9,
 };
 
 /** `10`, `4k`, `1M`; undefined where it is no size. */

@@ -4,7 +4,18 @@ import { readGroups, readUsers } from "../libc/accounts.ts";
 import { parseDate } from "../libc/dates.ts";
 import { listNames } from "../libc/directories.ts";
 import { SystemError, ToolError, UsageError, isErrno } from "../libc/errors.ts";
-import { type FileTime, chmod as setMode, chown as setOwner, close, isDirectory, isSymlink, lstat, open, setTimes, stat } from "../libc/files.ts";
+import {
+  type FileTime,
+  chmod as setMode,
+  chown as setOwner,
+  close,
+  isDirectory,
+  isSymlink,
+  lstat,
+  open,
+  setTimes,
+  stat,
+} from "../libc/files.ts";
 import type { Options } from "../libc/getopt.ts";
 import { applyModeChange, formatMode } from "../libc/modes.ts";
 import type { Process } from "../libc/process.ts";
@@ -32,16 +43,24 @@ export const touch = tool({
         if (!isErrno(error, ENOENT)) throw error;
         if (options.has("c") || options.has("h")) return;
         await close(process, await open(process, path, O.WRONLY | O.CREAT | O.CLOEXEC));
-        if (typeof wanted.modification !== "string" || typeof wanted.access !== "string") await setTimes(process, path, wanted);
+        if (typeof wanted.modification !== "string" || typeof wanted.access !== "string")
+          await setTimes(process, path, wanted);
       }
     };
-    return forEachOperand(process, "touch", operands, change, (error) =>
-      `cannot touch '${error.path ?? ""}': ${error.errno.message}`,
+    return forEachOperand(
+      process,
+      "touch",
+      operands,
+      change,
+      (error) => `cannot touch '${error.path ?? ""}': ${error.errno.message}`,
     );
   },
 });
 
-async function timesFor(process: Process, options: Options): Promise<{ access: FileTime; modification: FileTime }> {
+async function timesFor(
+  process: Process,
+  options: Options,
+): Promise<{ access: FileTime; modification: FileTime }> {
   const reference = options.value("r");
   if (reference !== undefined) {
     const status = await stat(process, reference);
@@ -58,7 +77,12 @@ async function timesFor(process: Process, options: Options): Promise<{ access: F
 }
 
 /** Visits a path, and with `-R` what is below it. */
-async function visit(process: Process, path: string, isRecursive: boolean, act: (path: string) => Promise<void>): Promise<void> {
+async function visit(
+  process: Process,
+  path: string,
+  isRecursive: boolean,
+  act: (path: string) => Promise<void>,
+): Promise<void> {
   await act(path);
   if (!isRecursive) return;
   const status = await lstat(process, path);
@@ -86,13 +110,20 @@ export const chmod = tool({
       await setMode(process, path, mode);
       const isChanged = mode !== (status.st_mode & 0o7777);
       if (flags.has("v") || (flags.has("c") && isChanged)) {
-        const octal = (bits: number): string => `${(bits & 0o7777).toString(8).padStart(4, "0")} (${formatMode(bits).slice(1)})`;
-        const text = isChanged ? `changed from ${octal(status.st_mode)} to ${octal(mode)}` : `retained as ${octal(mode)}`;
+        const octal = (bits: number): string =>
+          `${(bits & 0o7777).toString(8).padStart(4, "0")} (${formatMode(bits).slice(1)})`;
+        const text = isChanged
+          ? `changed from ${octal(status.st_mode)} to ${octal(mode)}`
+          : `retained as ${octal(mode)}`;
         await process.stdout.write(`mode of '${path}' ${text}\n`);
       }
     };
-    return forEachOperand(process, "chmod", files, (path) => visit(process, path, flags.has("R"), act), (error) =>
-      `cannot access '${error.path ?? ""}': ${error.errno.message}`,
+    return forEachOperand(
+      process,
+      "chmod",
+      files,
+      (path) => visit(process, path, flags.has("R"), act),
+      (error) => `cannot access '${error.path ?? ""}': ${error.errno.message}`,
     );
   },
 });
@@ -132,8 +163,22 @@ export const chown = tool({
     const [owner, ...files] = operands;
     if (owner === undefined || files.length === 0) throw new UsageError("missing operand");
     const [user = "", group] = owner.split(/[:.]/);
-    const uid = user === "" ? -1 : await idOf(user, "user", await readUsers(process).then((all) => all.map(({ name, uid: id }) => ({ name, id }))));
-    const gid = group === undefined || group === "" ? -1 : await idOf(group, "group", await readGroups(process).then((all) => all.map(({ name, gid: id }) => ({ name, id }))));
+    const uid =
+      user === ""
+        ? -1
+        : await idOf(
+            user,
+            "user",
+            await readUsers(process).then((all) => all.map(({ name, uid: id }) => ({ name, id }))),
+          );
+    const gid =
+      group === undefined || group === ""
+        ? -1
+        : await idOf(
+            group,
+            "group",
+            await readGroups(process).then((all) => all.map(({ name, gid: id }) => ({ name, id }))),
+          );
     return forEachOperand(
       process,
       "chown",
@@ -144,7 +189,11 @@ export const chown = tool({
   },
 });
 
-async function idOf(text: string, what: string, known: readonly { readonly name: string; readonly id: number }[]): Promise<number> {
+async function idOf(
+  text: string,
+  what: string,
+  known: readonly { readonly name: string; readonly id: number }[],
+): Promise<number> {
   const found = known.find(({ name }) => name === text);
   if (found !== undefined) return found.id;
   if (/^\d+$/.test(text)) return Promise.resolve(Number(text));

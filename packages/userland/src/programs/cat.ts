@@ -11,9 +11,19 @@ export const cat = tool({
   name: "cat",
   usage: "cat [-AbEensTtuv] [FILE]...",
   options: "AbEensTtuv",
-  long: { number: "n", "number-nonblank": "b", "show-all": "A", "show-ends": "E", "show-tabs": "T", "squeeze-blank": "s", "show-nonprinting": "v" },
+  long: {
+    number: "n",
+    "number-nonblank": "b",
+    "show-all": "A",
+    "show-ends": "E",
+    "show-tabs": "T",
+    "squeeze-blank": "s",
+    "show-nonprinting": "v",
+  },
   main: async (process, { options, operands }) => {
-    const writer = [..."AbEensTtv"].some((letter) => options.has(letter)) ? new LineWriter(process, options) : undefined;
+    const writer = [..."AbEensTtv"].some((letter) => options.has(letter))
+      ? new LineWriter(process, options)
+      : undefined;
     return forEachOperand(process, "cat", operands.length > 0 ? operands : ["-"], async (path) => {
       const input = await openInput(process, path);
       try {
@@ -55,13 +65,16 @@ class LineWriter {
       const isBlank = this.#atLineStart && text === "" && hasNewline;
       this.#blank = isBlank ? this.#blank + 1 : 0;
       if (this.#squeeze && this.#blank > 1) continue;
-      await this.#process.stdout.write(this.#prefix(isBlank) + this.#show(text) + (hasNewline ? `${this.#ends ? "$" : ""}\n` : ""));
+      await this.#process.stdout.write(
+        this.#prefix(isBlank) + this.#show(text) + (hasNewline ? `${this.#ends ? "$" : ""}\n` : ""),
+      );
       this.#atLineStart = hasNewline;
     }
   }
 
   #prefix(isBlank: boolean): string {
-    if (!this.#atLineStart || this.#numbers === "none" || (isBlank && this.#numbers === "nonblank")) return "";
+    if (!this.#atLineStart || this.#numbers === "none" || (isBlank && this.#numbers === "nonblank"))
+      return "";
     this.#line += 1;
     return `${String(this.#line).padStart(6)}\t`;
   }
@@ -93,7 +106,11 @@ export const tee = tool({
     const status = await forEachOperand(process, "tee", operands, async (path) => {
       outputs.push(await openOutput(process, path, options.has("a") ? O.APPEND : O.TRUNC));
     });
-    for (let bytes = await process.stdin.readBytes(); bytes.length > 0; bytes = await process.stdin.readBytes()) {
+    for (
+      let bytes = await process.stdin.readBytes();
+      bytes.length > 0;
+      bytes = await process.stdin.readBytes()
+    ) {
       for (const output of outputs) {
         await output.writeBytes(bytes);
         await output.flush();

@@ -2,7 +2,18 @@
 import { ENOENT, EXDEV } from "@alien-ts/abi";
 import { copyPath } from "../libc/copy.ts";
 import { SystemError, ToolError, UsageError, errnoOf } from "../libc/errors.ts";
-import { accessible, isDirectory, link, lstat, rmdir, symlink, tryLstat, tryRename, tryStat, unlink } from "../libc/files.ts";
+import {
+  accessible,
+  isDirectory,
+  link,
+  lstat,
+  rmdir,
+  symlink,
+  tryLstat,
+  tryRename,
+  tryStat,
+  unlink,
+} from "../libc/files.ts";
 import { listNames } from "../libc/directories.ts";
 import type { Options } from "../libc/getopt.ts";
 import type { Process } from "../libc/process.ts";
@@ -24,8 +35,13 @@ async function pairsOf(process: Process, options: Options, operands: readonly st
   if (sources.length === 0) throw new UsageError(`missing destination file operand after '${target}'`);
   const status = await tryStat(process, target);
   const isDir = typeof status !== "number" && isDirectory(status);
-  if (!options.has("T") && isDir) return sources.map((from) => ({ from, to: joinPath(target, basename(from)) }));
-  if (sources.length > 1 || directory !== undefined || (target.endsWith("/") && typeof status === "number" && !options.has("r"))) {
+  if (!options.has("T") && isDir)
+    return sources.map((from) => ({ from, to: joinPath(target, basename(from)) }));
+  if (
+    sources.length > 1 ||
+    directory !== undefined ||
+    (target.endsWith("/") && typeof status === "number" && !options.has("r"))
+  ) {
     throw new ToolError(`target '${target}' is not a directory`);
   }
   return [{ from: sources[0]!, to: target }];
@@ -45,7 +61,8 @@ async function forEachPair(
       await act(pair);
     } catch (error) {
       if (error instanceof ToolError) await complain(process, name, error.message);
-      else if (error instanceof SystemError && error.call !== "write") await complain(process, name, describe(error, pair));
+      else if (error instanceof SystemError && error.call !== "write")
+        await complain(process, name, describe(error, pair));
       else throw error;
       status = 1;
     }
@@ -67,10 +84,20 @@ export const cp = tool({
   name: "cp",
   usage: "cp [-adfHiLnPpRrTv] [-t DIRECTORY] SOURCE... DESTINATION",
   options: "adfHiLnPpRrTvt:",
-  long: { archive: "a", force: "f", recursive: "R", verbose: "v", "no-clobber": "n", interactive: "i", "target-directory": "t", "no-target-directory": "T" },
+  long: {
+    archive: "a",
+    force: "f",
+    recursive: "R",
+    verbose: "v",
+    "no-clobber": "n",
+    interactive: "i",
+    "target-directory": "t",
+    "no-target-directory": "T",
+  },
   main: async (process, { options, operands }) => {
     const has = (...letters: readonly string[]): boolean => letters.some((letter) => options.has(letter));
-    const tell = async (from: string, to: string): Promise<void> => process.stdout.write(`'${from}' -> '${to}'\n`);
+    const tell = async (from: string, to: string): Promise<void> =>
+      process.stdout.write(`'${from}' -> '${to}'\n`);
     const settings = {
       recursive: has("a", "r", "R"),
       preserve: has("a", "p"),
@@ -79,7 +106,8 @@ export const cp = tool({
       ...(has("v") && { onCopy: tell }),
     };
     const act = async (pair: Pair): Promise<void> => {
-      if (await mayReplace(process, "cp", options, pair)) await copyPath(process, pair.from, pair.to, settings);
+      if (await mayReplace(process, "cp", options, pair))
+        await copyPath(process, pair.from, pair.to, settings);
     };
     const describe = (error: SystemError, { from, to }: Pair): string =>
       error.path === from && error.call !== "open"
@@ -95,11 +123,22 @@ export const mv = tool({
   name: "mv",
   usage: "mv [-finTv] [-t DIRECTORY] SOURCE... DESTINATION",
   options: "finTvt:",
-  long: { force: "f", interactive: "i", "no-clobber": "n", verbose: "v", "target-directory": "t", "no-target-directory": "T" },
+  long: {
+    force: "f",
+    interactive: "i",
+    "no-clobber": "n",
+    verbose: "v",
+    "target-directory": "t",
+    "no-target-directory": "T",
+  },
   main: async (process, { options, operands }) => {
     const act = async (pair: Pair): Promise<void> => {
       await lstat(process, pair.from);
-      if (!(await mayReplace(process, "mv", options, pair)) || !(await confirmProtected(process, options, pair))) return;
+      if (
+        !(await mayReplace(process, "mv", options, pair)) ||
+        !(await confirmProtected(process, options, pair))
+      )
+        return;
       await move(process, pair);
       if (options.has("v")) await process.stdout.write(`renamed '${pair.from}' -> '${pair.to}'\n`);
     };
@@ -143,7 +182,8 @@ export const ln = tool({
       if (options.has("f")) await removeOld(process, to);
       if (options.has("s")) await symlink(process, from, to);
       else await link(process, from, to, options.has("L"));
-      if (options.has("v")) await process.stdout.write(`'${to}' ${options.has("s") ? "->" : "=>"} '${from}'\n`);
+      if (options.has("v"))
+        await process.stdout.write(`'${to}' ${options.has("s") ? "->" : "=>"} '${from}'\n`);
     };
     const describe = (error: SystemError, { from, to }: Pair): string =>
       options.has("s") || error.errno !== ENOENT
@@ -160,7 +200,8 @@ async function removeOld(process: Process, path: string): Promise<void> {
 
 async function linkPairs(process: Process, options: Options, operands: readonly string[]): Promise<Pair[]> {
   const [only] = operands;
-  if (operands.length === 1 && only !== undefined && !options.has("t")) return [{ from: only, to: basename(only) }];
+  if (operands.length === 1 && only !== undefined && !options.has("t"))
+    return [{ from: only, to: basename(only) }];
   const target = operands.at(-1);
   if (options.has("n") && operands.length === 2 && target !== undefined) {
     const status = await tryLstat(process, target);

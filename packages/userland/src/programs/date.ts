@@ -22,8 +22,16 @@ export const date = tool({
   name: "date",
   usage: "date [-Ru] [-d STRING] [-r FILE] [-s STRING] [-I[SPEC]] [+FORMAT]",
   options: "Rud:r:s:",
-  long: { date: "d", reference: "r", "rfc-email": "R", set: "s", utc: "u", universal: "u", "iso-8601": "iso?" },
-  rewrite: (words) => words.map((word) => (/^-I/.test(word) ? `--iso-8601=${word.slice(2)}` : word)),
+  long: {
+    date: "d",
+    reference: "r",
+    "rfc-email": "R",
+    set: "s",
+    utc: "u",
+    universal: "u",
+    "iso-8601": "iso?",
+  },
+  rewrite: (words) => words.map((word) => (word.startsWith("-I") ? `--iso-8601=${word.slice(2)}` : word)),
   main: async (process, { options, operands }) => {
     const [format] = operands;
     if (operands.length > 1) throw new UsageError(`extra operand '${operands[1]!}'`);
@@ -64,6 +72,8 @@ async function setClock(process: Process, { seconds, nanoseconds }: Instant): Pr
     view.tv_sec = seconds;
     view.tv_nsec = nanoseconds;
   };
-  const result = await pass(process, timespec, set, (addr) => process.trap(NR.clock_settime, CLOCK.REALTIME, addr));
+  const result = await pass(process, timespec, set, (addr) =>
+    process.trap(NR.clock_settime, CLOCK.REALTIME, addr),
+  );
   check(result, "clock_settime", "cannot set date");
 }

@@ -17,15 +17,23 @@ export const mkdir = tool({
     const umask = await process.trap(NR.umask, 0);
     await process.trap(NR.umask, umask);
     const modeText = options.value("m");
-    const mode = modeText === undefined ? undefined : applyModeChange(modeText, { mode: 0o777, isDirectory: true, umask });
+    const mode =
+      modeText === undefined
+        ? undefined
+        : applyModeChange(modeText, { mode: 0o777, isDirectory: true, umask });
     if (modeText !== undefined && mode === undefined) throw new ToolError(`invalid mode '${modeText}'`);
     const make = async (path: string): Promise<void> => {
       const made = options.has("p") ? await makeParents(process, path) : await makeOne(process, path);
-      for (const each of made) if (options.has("v")) await process.stdout.write(`mkdir: created directory '${each}'\n`);
+      for (const each of made)
+        if (options.has("v")) await process.stdout.write(`mkdir: created directory '${each}'\n`);
       if (mode !== undefined && made.includes(path)) await chmod(process, path, mode);
     };
-    return forEachOperand(process, "mkdir", operands, make, (error) =>
-      `cannot create directory '${error.path ?? ""}': ${error.errno.message}`,
+    return forEachOperand(
+      process,
+      "mkdir",
+      operands,
+      make,
+      (error) => `cannot create directory '${error.path ?? ""}': ${error.errno.message}`,
     );
   },
 });
@@ -60,8 +68,12 @@ export const rmdir = tool({
       const parent = dirname(path);
       if (options.has("p") && parent !== "." && parent !== "/") await remove(parent);
     };
-    return forEachOperand(process, "rmdir", operands, remove, (error) =>
-      `failed to remove '${error.path ?? ""}': ${error.errno.message}`,
+    return forEachOperand(
+      process,
+      "rmdir",
+      operands,
+      remove,
+      (error) => `failed to remove '${error.path ?? ""}': ${error.errno.message}`,
     );
   },
 });

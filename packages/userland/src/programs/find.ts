@@ -75,7 +75,9 @@ async function visitTree(
   const { walk, test, follow } = search;
   const { process } = walk;
   try {
-    const status = follow ? await stat(process, path).catch(() => lstat(process, path)) : await lstat(process, path);
+    const status = follow
+      ? await stat(process, path).catch(() => lstat(process, path))
+      : await lstat(process, path);
     const visit = { path, status, depth };
     walk.pruned = false;
     if (!walk.depthFirst && depth >= walk.minDepth) await test(walk, visit);
@@ -96,7 +98,13 @@ async function visitTree(
 }
 
 const TYPE_BITS: Readonly<Record<string, number>> = {
-  b: S.IFBLK, c: S.IFCHR, d: S.IFDIR, f: S.IFREG, l: S.IFLNK, p: S.IFIFO, s: S.IFSOCK,
+  b: S.IFBLK,
+  c: S.IFCHR,
+  d: S.IFDIR,
+  f: S.IFREG,
+  l: S.IFLNK,
+  p: S.IFIFO,
+  s: S.IFSOCK,
 };
 
 class ExpressionParser {
@@ -113,7 +121,10 @@ class ExpressionParser {
   async parse(): Promise<Test> {
     const test = this.#words.length === 0 ? () => true : await this.#or();
     const word = this.#words[this.#at];
-    if (word !== undefined) throw new ToolError(word === ")" ? "you have too many ')'" : `paths must precede expression: '${word}'`);
+    if (word !== undefined)
+      throw new ToolError(
+        word === ")" ? "you have too many ')'" : `paths must precede expression: '${word}'`,
+      );
     if (this.#hasAction) return test;
     return async (walk, visit) => (await test(walk, visit)) && print(walk, `${visit.path}\n`);
   }
@@ -162,11 +173,14 @@ class ExpressionParser {
     }
     if (word === "(") {
       const test = await this.#or();
-      if (this.#words[this.#at] !== ")") throw new ToolError("invalid expression; expected ')' but didn't see one");
+      if (this.#words[this.#at] !== ")")
+        throw new ToolError("invalid expression; expected ')' but didn't see one");
       this.#at += 1;
       return test;
     }
-    return (await this.#option(word)) ?? (await this.#test(word)) ?? (await this.#action(word)) ?? unknown(word);
+    return (
+      (await this.#option(word)) ?? (await this.#test(word)) ?? (await this.#action(word)) ?? unknown(word)
+    );
   }
 
   /** Options that are always true and steer the walk. */
@@ -182,30 +196,44 @@ class ExpressionParser {
 
   async #test(word: string): Promise<Test | undefined> {
     switch (word) {
-      case "-true": return () => true;
-      case "-false": return () => false;
+      case "-true":
+        return () => true;
+      case "-false":
+        return () => false;
       case "-name":
       case "-iname":
       case "-path":
       case "-wholename":
       case "-ipath":
-      case "-regex": return nameTest(word, this.#argument(word));
-      case "-type": return typeTest(this.#argument(word));
-      case "-size": return sizeTest(this.#argument(word));
+      case "-regex":
+        return nameTest(word, this.#argument(word));
+      case "-type":
+        return typeTest(this.#argument(word));
+      case "-size":
+        return sizeTest(this.#argument(word));
       case "-mtime":
       case "-atime":
       case "-ctime":
       case "-mmin":
       case "-amin":
-      case "-cmin": return timeTest(word, this.#argument(word));
-      case "-perm": return permissionTest(this.#argument(word));
-      case "-links": return compareTest(this.#argument(word), ({ status }) => status.st_nlink);
-      case "-inum": return compareTest(this.#argument(word), ({ status }) => status.st_ino);
-      case "-newer": return newerTest(await stat(this.#walk.process, this.#argument(word)));
-      case "-empty": return (walk, { path, status }) => isEmpty(walk.process, path, status);
-      case "-user": return ownerTest(await userId(this.#walk.process, this.#argument(word)), "st_uid");
-      case "-group": return ownerTest(await groupId(this.#walk.process, this.#argument(word)), "st_gid");
-      default: return undefined;
+      case "-cmin":
+        return timeTest(word, this.#argument(word));
+      case "-perm":
+        return permissionTest(this.#argument(word));
+      case "-links":
+        return compareTest(this.#argument(word), ({ status }) => status.st_nlink);
+      case "-inum":
+        return compareTest(this.#argument(word), ({ status }) => status.st_ino);
+      case "-newer":
+        return newerTest(await stat(this.#walk.process, this.#argument(word)));
+      case "-empty":
+        return (walk, { path, status }) => isEmpty(walk.process, path, status);
+      case "-user":
+        return ownerTest(await userId(this.#walk.process, this.#argument(word)), "st_uid");
+      case "-group":
+        return ownerTest(await groupId(this.#walk.process, this.#argument(word)), "st_gid");
+      default:
+        return undefined;
     }
   }
 
@@ -222,9 +250,16 @@ class ExpressionParser {
     }
     this.#hasAction = true;
     switch (word) {
-      case "-print": return (walk, { path }) => print(walk, `${path}\n`);
-      case "-print0": return (walk, { path }) => print(walk, `${path}\0`);
-      case "-ls": return (walk, { path, status }) => print(walk, `${status.st_ino} ${formatMode(status.st_mode)} ${status.st_nlink} ${status.st_size} ${path}\n`);
+      case "-print":
+        return (walk, { path }) => print(walk, `${path}\n`);
+      case "-print0":
+        return (walk, { path }) => print(walk, `${path}\0`);
+      case "-ls":
+        return (walk, { path, status }) =>
+          print(
+            walk,
+            `${status.st_ino} ${formatMode(status.st_mode)} ${status.st_nlink} ${status.st_size} ${path}\n`,
+          );
       case "-delete":
         this.#walk.depthFirst = true;
         return deletePath;
@@ -234,8 +269,10 @@ class ExpressionParser {
           return true;
         };
       case "-exec":
-      case "-ok": return this.#exec(word);
-      default: return undefined;
+      case "-ok":
+        return this.#exec(word);
+      default:
+        return undefined;
     }
   }
 
@@ -243,7 +280,12 @@ class ExpressionParser {
     const command: string[] = [];
     for (;;) {
       const part = this.#argument(word);
-      if (part === ";") return (walk, { path }) => runCommand(walk, command.map((text) => text.replaceAll("{}", path)));
+      if (part === ";")
+        return (walk, { path }) =>
+          runCommand(
+            walk,
+            command.map((text) => text.replaceAll("{}", path)),
+          );
       if (part === "+" && command.at(-1) === "{}") break;
       command.push(part);
     }
@@ -261,11 +303,14 @@ class ExpressionParser {
 }
 
 function unknown(word: string): never {
-  throw new ToolError(word.startsWith("-") ? `unknown predicate '${word}'` : `paths must precede expression: '${word}'`);
+  throw new ToolError(
+    word.startsWith("-") ? `unknown predicate '${word}'` : `paths must precede expression: '${word}'`,
+  );
 }
 
 function numberArgument(name: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw new ToolError(`Expected a positive decimal integer argument to ${name}, but got '${text}'`);
+  if (!/^\d+$/.test(text))
+    throw new ToolError(`Expected a positive decimal integer argument to ${name}, but got '${text}'`);
   return Number(text);
 }
 
@@ -296,7 +341,15 @@ function typeTest(letters: string): Test {
   return (_walk, { status }) => bits.includes(status.st_mode & S.IFMT);
 }
 
-const SIZE_UNITS: Readonly<Record<string, number>> = { "": 512, b: 512, c: 1, w: 2, k: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  "": 512,
+  b: 512,
+  c: 1,
+  w: 2,
+  k: 1024,
+  M: 1024 ** 2,
+  G: 1024 ** 3,
+};
 
 function sizeTest(text: string): Test {
   const unit = SIZE_UNITS[text.replace(/^[-+]?\d+/, "")];
@@ -325,20 +378,29 @@ function permissionTest(text: string): Test {
   };
 }
 
-const newerTest = (reference: FileStatus): Test => (_walk, { status }) =>
-  status.st_mtime > reference.st_mtime ||
-  (status.st_mtime === reference.st_mtime && status.st_mtime_nsec > reference.st_mtime_nsec);
+const newerTest =
+  (reference: FileStatus): Test =>
+  (_walk, { status }) =>
+    status.st_mtime > reference.st_mtime ||
+    (status.st_mtime === reference.st_mtime && status.st_mtime_nsec > reference.st_mtime_nsec);
 
-const ownerTest = (id: number, field: "st_uid" | "st_gid"): Test => (_walk, { status }) => status[field] === id;
+const ownerTest =
+  (id: number, field: "st_uid" | "st_gid"): Test =>
+  (_walk, { status }) =>
+    status[field] === id;
 
 async function userId(process: Process, name: string): Promise<number> {
-  const id = (await readUsers(process)).find((user) => user.name === name)?.uid ?? (/^\d+$/.test(name) ? Number(name) : undefined);
+  const id =
+    (await readUsers(process)).find((user) => user.name === name)?.uid ??
+    (/^\d+$/.test(name) ? Number(name) : undefined);
   if (id === undefined) throw new ToolError(`'${name}' is not the name of a known user`);
   return id;
 }
 
 async function groupId(process: Process, name: string): Promise<number> {
-  const id = (await readGroups(process)).find((group) => group.name === name)?.gid ?? (/^\d+$/.test(name) ? Number(name) : undefined);
+  const id =
+    (await readGroups(process)).find((group) => group.name === name)?.gid ??
+    (/^\d+$/.test(name) ? Number(name) : undefined);
   if (id === undefined) throw new ToolError(`'${name}' is not the name of an existing group`);
   return id;
 }

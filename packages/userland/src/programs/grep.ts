@@ -18,11 +18,35 @@ const spec = (name: string, kind: "G" | "E" | "F"): ToolSpec => ({
   errorStatus: 2,
   options: "A:abB:C:cEe:Ff:GHhiILlm:noqRrsvwxyz",
   long: {
-    "after-context": "A", "before-context": "B", color: "color?", colour: "color?", context: "C", count: "c",
-    "extended-regexp": "E", regexp: "e", "fixed-strings": "F", file: "f", "basic-regexp": "G", "with-filename": "H",
-    "no-filename": "h", "ignore-case": "i", "files-without-match": "L", "files-with-matches": "l", "max-count": "m",
-    "line-number": "n", "only-matching": "o", quiet: "q", silent: "q", recursive: "r", "no-messages": "s",
-    "invert-match": "v", "word-regexp": "w", "line-regexp": "x", include: "include:", exclude: "exclude:", text: "a",
+    "after-context": "A",
+    "before-context": "B",
+    color: "color?",
+    colour: "color?",
+    context: "C",
+    count: "c",
+    "extended-regexp": "E",
+    regexp: "e",
+    "fixed-strings": "F",
+    file: "f",
+    "basic-regexp": "G",
+    "with-filename": "H",
+    "no-filename": "h",
+    "ignore-case": "i",
+    "files-without-match": "L",
+    "files-with-matches": "l",
+    "max-count": "m",
+    "line-number": "n",
+    "only-matching": "o",
+    quiet: "q",
+    silent: "q",
+    recursive: "r",
+    "no-messages": "s",
+    "invert-match": "v",
+    "word-regexp": "w",
+    "line-regexp": "x",
+    include: "include:",
+    exclude: "exclude:",
+    text: "a",
   },
   rewrite: (words) => words.map((word) => (/^-\d+$/.test(word) ? `-C${word.slice(1)}` : word)),
   main: async (process, { options, operands }) => {
@@ -64,7 +88,8 @@ function compile(patterns: readonly string[], options: Options, kind: "G" | "E" 
   const ignoreCase = options.has("i") || options.has("y");
   try {
     const sources = patterns.map((pattern) => {
-      const source = form === "F" ? quoteRegex(pattern) : compileRegex(pattern, { extended: form === "E" }).source;
+      const source =
+        form === "F" ? quoteRegex(pattern) : compileRegex(pattern, { extended: form === "E" }).source;
       if (options.has("x")) return `^(?:${source})$`;
       return options.has("w") ? `(?<!\\w)(?:${source})(?!\\w)` : `(?:${source})`;
     });
@@ -120,7 +145,8 @@ class Grep {
 
   async setUp(files: readonly string[]): Promise<void> {
     const when = this.#options.value("color");
-    this.#colored = when !== undefined && when !== "never" && (when === "always" || (await isTerminal(this.#process, 1)));
+    this.#colored =
+      when !== undefined && when !== "never" && (when === "always" || (await isTerminal(this.#process, 1)));
     const choice = this.#options.last("H", "h");
     const isRecursive = this.#options.has("r") || this.#options.has("R");
     this.#withName = choice === undefined ? files.length > 1 || isRecursive : choice === "H";
@@ -203,7 +229,11 @@ class Grep {
     let printedTo = 0;
     let afterLeft = 0;
     let number = 0;
-    for (let line = await input.readLine(terminator); line !== undefined; line = await input.readLine(terminator)) {
+    for (
+      let line = await input.readLine(terminator);
+      line !== undefined;
+      line = await input.readLine(terminator)
+    ) {
       number += 1;
       const text = line.charCodeAt(line.length - 1) === terminator ? line.slice(0, -1) : line;
       const current = { text, number, offset };
@@ -262,6 +292,8 @@ class Grep {
   }
 
   #highlight(text: string): string {
-    return this.#colored && !this.#options.has("v") ? text.replace(this.#regex, (match) => this.#paint(match)) : text;
+    return this.#colored && !this.#options.has("v")
+      ? text.replace(this.#regex, (match) => this.#paint(match))
+      : text;
   }
 }

@@ -21,7 +21,10 @@ function parseCount(text: string, unit: Count["unit"]): Count {
   return { value, unit, sign };
 }
 
-function countFrom(options: { value(key: string): string | undefined; last(...keys: string[]): string | undefined }): Count {
+function countFrom(options: {
+  value(key: string): string | undefined;
+  last(...keys: string[]): string | undefined;
+}): Count {
   return options.last("c", "n") === "c"
     ? parseCount(options.value("c") ?? "", "bytes")
     : parseCount(options.value("n") ?? "10", "lines");
@@ -36,7 +39,11 @@ async function showFiles(
   process: Process,
   name: string,
   operands: readonly string[],
-  { quiet, verbose, show }: { readonly quiet: boolean; readonly verbose: boolean; readonly show: (input: Stream) => Promise<void> },
+  {
+    quiet,
+    verbose,
+    show,
+  }: { readonly quiet: boolean; readonly verbose: boolean; readonly show: (input: Stream) => Promise<void> },
 ): Promise<number> {
   const files = operands.length > 0 ? operands : ["-"];
   const titled = (files.length > 1 || verbose) && !quiet;
@@ -71,14 +78,15 @@ export const head = tool({
     return showFiles(process, "head", operands, {
       quiet: options.has("q"),
       verbose: options.has("v"),
-      show: (input) => (count.sign === "-" ? allButLast(process, input, count) : firstPart(process, input, count)),
+      show: (input) =>
+        count.sign === "-" ? allButLast(process, input, count) : firstPart(process, input, count),
     });
   },
 });
 
 async function firstPart(process: Process, input: Stream, { value, unit }: Count): Promise<void> {
   if (unit === "bytes") {
-    for (let left = value; left > 0; ) {
+    for (let left = value; left > 0;) {
       const bytes = await input.readBytes(left);
       if (bytes.length === 0) return;
       await process.stdout.writeBytes(bytes);

@@ -27,20 +27,36 @@ const words =
 const bytes =
   (show: (value: number) => string): Format =>
   (row) =>
-    [...row].map((value) => ` ${show(value)}`).join("").padEnd(ROW * 4);
+    [...row]
+      .map((value) => ` ${show(value)}`)
+      .join("")
+      .padEnd(ROW * 4);
 
 const hex = (value: number, width: number): string => value.toString(16).padStart(width, "0");
-const NAMED: Readonly<Record<number, string>> = { 0: "\\0", 7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r" };
+const NAMED: Readonly<Record<number, string>> = {
+  0: "\\0",
+  7: "\\a",
+  8: "\\b",
+  9: "\\t",
+  10: "\\n",
+  11: "\\v",
+  12: "\\f",
+  13: "\\r",
+};
 
 function character(value: number): string {
-  const name = NAMED[value] ?? (value >= 32 && value < 127 ? String.fromCharCode(value) : value.toString(8).padStart(3, "0"));
+  const name =
+    NAMED[value] ??
+    (value >= 32 && value < 127 ? String.fromCharCode(value) : value.toString(8).padStart(3, "0"));
   return name.padStart(3);
 }
 
 function canonical(row: Uint8Array): string {
   const cell = (at: number): string => (at < row.length ? hex(row[at]!, 2) : "  ");
   const half = (from: number): string => Array.from({ length: 8 }, (_, i) => cell(from + i)).join(" ");
-  const text = [...row].map((value) => (value >= 32 && value < 127 ? String.fromCharCode(value) : ".")).join("");
+  const text = [...row]
+    .map((value) => (value >= 32 && value < 127 ? String.fromCharCode(value) : "."))
+    .join("");
   return `  ${half(0)}  ${half(8)}  |${text}|`;
 }
 
@@ -67,12 +83,16 @@ export const hexdump = tool({
     const size = (key: string): number | undefined => {
       const text = options.value(key);
       const value = text === undefined ? undefined : /^0x/i.test(text) ? Number(text) : parseSize(text);
-      if (text !== undefined && (value === undefined || Number.isNaN(value))) throw new ToolError(`${text}: bad ${key === "n" ? "length" : "skip"} value`);
+      if (text !== undefined && (value === undefined || Number.isNaN(value)))
+        throw new ToolError(`${text}: bad ${key === "n" ? "length" : "skip"} value`);
       return value;
     };
     const [skip = 0, length] = [size("s"), size("n")];
     const kind = options.last("b", "c", "C", "d", "o", "x") ?? "default";
-    const data = (await readFiles(process, operands)).subarray(skip, length === undefined ? undefined : skip + length);
+    const data = (await readFiles(process, operands)).subarray(
+      skip,
+      length === undefined ? undefined : skip + length,
+    );
     const offset = (at: number): string => hex(at, kind === "C" ? 8 : 7);
     let previous = "";
     let isSqueezed = false;

@@ -59,7 +59,8 @@ async function setUp(process: Process): Promise<void> {
     ["SHELL", "/bin/sh"],
     ["TERM", "xterm-256color"],
   ] as const;
-  for (const [key, value] of defaults) if (key !== "TERM" || !process.env.has(key)) process.env.set(key, value);
+  for (const [key, value] of defaults)
+    if (key !== "TERM" || !process.env.has(key)) process.env.set(key, value);
 }
 
 /** A file system that this kernel lacks, or that is mounted already, is passed over. */

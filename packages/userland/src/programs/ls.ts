@@ -38,8 +38,17 @@ export const ls = tool({
   errorStatus: 2,
   options: "1AaCcdFfghHiklLmnopqrRSstuUx",
   long: {
-    all: "a", "almost-all": "A", classify: "F", color: "color?", directory: "d", "human-readable": "h",
-    inode: "i", "numeric-uid-gid": "n", recursive: "R", reverse: "r", size: "s",
+    all: "a",
+    "almost-all": "A",
+    classify: "F",
+    color: "color?",
+    directory: "d",
+    "human-readable": "h",
+    inode: "i",
+    "numeric-uid-gid": "n",
+    recursive: "R",
+    reverse: "r",
+    size: "s",
   },
   main: async (process, { options, operands }) => {
     const listing = await makeListing(process, options);
@@ -79,7 +88,12 @@ async function makeListing(process: Process, options: Options): Promise<Listing>
 
 const isLong = (options: Options): boolean => ["l", "g", "n", "o"].some((letter) => options.has(letter));
 
-async function tryEntry(listing: Listing, path: string, name: string, follow: boolean): Promise<Entry | undefined> {
+async function tryEntry(
+  listing: Listing,
+  path: string,
+  name: string,
+  follow: boolean,
+): Promise<Entry | undefined> {
   const { process } = listing;
   try {
     const own = await lstat(process, path);
@@ -163,23 +177,34 @@ function decorate(listing: Listing, { name, status }: Entry): string {
 
 function typeSuffix({ st_mode }: FileStatus): string {
   switch (st_mode & S.IFMT) {
-    case S.IFDIR: return "/";
-    case S.IFLNK: return "@";
-    case S.IFIFO: return "|";
-    case S.IFSOCK: return "=";
-    default: return (st_mode & 0o111) === 0 ? "" : "*";
+    case S.IFDIR:
+      return "/";
+    case S.IFLNK:
+      return "@";
+    case S.IFIFO:
+      return "|";
+    case S.IFSOCK:
+      return "=";
+    default:
+      return (st_mode & 0o111) === 0 ? "" : "*";
   }
 }
 
 function colorOf({ st_mode }: FileStatus): string {
   switch (st_mode & S.IFMT) {
-    case S.IFDIR: return "01;34";
-    case S.IFLNK: return "01;36";
-    case S.IFIFO: return "33";
-    case S.IFSOCK: return "01;35";
+    case S.IFDIR:
+      return "01;34";
+    case S.IFLNK:
+      return "01;36";
+    case S.IFIFO:
+      return "33";
+    case S.IFSOCK:
+      return "01;35";
     case S.IFCHR:
-    case S.IFBLK: return "01;33";
-    default: return (st_mode & 0o111) === 0 ? "" : "01;32";
+    case S.IFBLK:
+      return "01;33";
+    default:
+      return (st_mode & 0o111) === 0 ? "" : "01;32";
   }
 }
 
@@ -211,7 +236,8 @@ function formatColumns(
 ): string {
   for (let rows = 1; ; rows++) {
     const columns = Math.ceil(cells.length / rows);
-    const index = (row: number, column: number): number => (across ? row * columns + column : column * rows + row);
+    const index = (row: number, column: number): number =>
+      across ? row * columns + column : column * rows + row;
     const columnWidths = Array.from({ length: columns }, (_, column) =>
       Math.max(...Array.from({ length: rows }, (_, row) => widths[index(row, column)] ?? 0)),
     );
@@ -253,7 +279,10 @@ async function printLong(listing: Listing, entries: readonly Entry[]): Promise<v
   for (const row of rows) {
     const { status, target } = row.entry;
     const inode = options.has("i") ? `${String(status.st_ino).padStart(inodeWidth)} ` : "";
-    const people = [options.has("g") ? undefined : row.owner.padEnd(owner), options.has("o") ? undefined : row.group.padEnd(group)];
+    const people = [
+      options.has("g") ? undefined : row.owner.padEnd(owner),
+      options.has("o") ? undefined : row.group.padEnd(group),
+    ];
     const fields = [
       formatMode(status.st_mode),
       row.links.padStart(links),

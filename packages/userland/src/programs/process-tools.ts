@@ -25,12 +25,16 @@ export const env = tool({
     }
     const command = operands.slice(i);
     if (command.length === 0) {
-      for (const [name, value] of variables) await process.stdout.write(`${name}=${value}${options.has("0") ? "\0" : "\n"}`);
+      for (const [name, value] of variables)
+        await process.stdout.write(`${name}=${value}${options.has("0") ? "\0" : "\n"}`);
       return 0;
     }
     const path = variables.get("PATH") ?? process.env.get("PATH") ?? "/bin:/usr/bin";
     const failure = await execFromPath(process, command, variables, path);
-    throw new ToolError(`'${command[0]!}': ${errnoOf(failure).message}`, failure === -ENOENT.number ? 127 : 126);
+    throw new ToolError(
+      `'${command[0]!}': ${errnoOf(failure).message}`,
+      failure === -ENOENT.number ? 127 : 126,
+    );
   },
 });
 
@@ -40,18 +44,29 @@ export const id = tool({
   options: "Ggnru",
   long: { group: "g", groups: "G", name: "n", real: "r", user: "u" },
   main: async (process, { options, operands }) => {
-    const who = operands[0] === undefined ? await currentIds(process, options.has("r")) : await idsOf(process, operands[0]);
+    const who =
+      operands[0] === undefined
+        ? await currentIds(process, options.has("r"))
+        : await idsOf(process, operands[0]);
     const names = await readNames(process);
     const kind = options.last("u", "g", "G");
     if (kind === undefined) {
-      if (options.has("n") || options.has("r")) throw new ToolError("cannot print only names or real IDs in default format");
+      if (options.has("n") || options.has("r"))
+        throw new ToolError("cannot print only names or real IDs in default format");
       const groups = who.groups.map((gid) => `${gid}(${names.group(gid)})`).join(",");
-      await process.stdout.writeLine(`uid=${who.uid}(${names.user(who.uid)}) gid=${who.gid}(${names.group(who.gid)}) groups=${groups}`);
+      await process.stdout.writeLine(
+        `uid=${who.uid}(${names.user(who.uid)}) gid=${who.gid}(${names.group(who.gid)}) groups=${groups}`,
+      );
       return 0;
     }
     const user = (uid: number): string => (options.has("n") ? names.user(uid) : String(uid));
     const group = (gid: number): string => (options.has("n") ? names.group(gid) : String(gid));
-    const text = kind === "u" ? user(who.uid) : kind === "g" ? group(who.gid) : who.groups.map((gid) => group(gid)).join(" ");
+    const text =
+      kind === "u"
+        ? user(who.uid)
+        : kind === "g"
+          ? group(who.gid)
+          : who.groups.map((gid) => group(gid)).join(" ");
     await process.stdout.writeLine(text);
     return 0;
   },
@@ -76,7 +91,9 @@ async function currentIds(process: Process, real: boolean): Promise<Ids> {
 async function idsOf(process: Process, name: string): Promise<Ids> {
   const user = (await readUsers(process)).find((each) => each.name === name || String(each.uid) === name);
   if (user === undefined) throw new ToolError(`'${name}': no such user`);
-  const groups = (await readGroups(process)).filter(({ members }) => members.includes(user.name)).map(({ gid }) => gid);
+  const groups = (await readGroups(process))
+    .filter(({ members }) => members.includes(user.name))
+    .map(({ gid }) => gid);
   return { uid: user.uid, gid: user.gid, groups: [...new Set([user.gid, ...groups])] };
 }
 
@@ -98,7 +115,8 @@ export const kill = tool({
     for (const pid of pids) {
       const result = /^-?\d+$/.test(pid) ? await sendSignal(process, Number(pid), signal) : undefined;
       if (result !== undefined && !failed(result)) continue;
-      const problem = result === undefined ? `failed to parse argument: '${pid}'` : `(${pid}): ${errnoOf(result).message}`;
+      const problem =
+        result === undefined ? `failed to parse argument: '${pid}'` : `(${pid}): ${errnoOf(result).message}`;
       await complain(process, "kill", problem);
       status = 1;
     }

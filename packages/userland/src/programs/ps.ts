@@ -44,13 +44,24 @@ const COLUMNS: Readonly<Record<string, Column>> = {
   stat: { title: "STAT", value: ({ state }) => state.padEnd(4) },
   s: { title: "S", value: ({ state }) => state[0] ?? "?" },
   time: { title: "TIME", right: true, value: ({ cpuSeconds }) => clock(cpuSeconds) },
-  etime: { title: "ELAPSED", right: true, value: ({ startSeconds }, now) => elapsed(now - startSeconds).padStart(11) },
-  stime: { title: "STIME", value: ({ startSeconds }) => formatTime("%H:%M", { seconds: startSeconds, nanoseconds: 0 }) },
+  etime: {
+    title: "ELAPSED",
+    right: true,
+    value: ({ startSeconds }, now) => elapsed(now - startSeconds).padStart(11),
+  },
+  stime: {
+    title: "STIME",
+    value: ({ startSeconds }) => formatTime("%H:%M", { seconds: startSeconds, nanoseconds: 0 }),
+  },
   c: { title: "C", right: true, value: () => " 0" },
   ni: { title: "NI", right: true, value: ({ nice }) => String(nice).padStart(3) },
   vsz: { title: "VSZ", right: true, value: ({ vsz }) => String(Math.floor(vsz / 1024)).padStart(6) },
   rss: { title: "RSS", right: true, value: ({ rss }) => String(rss * 4).padStart(5) },
-  pcpu: { title: "%CPU", right: true, value: ({ cpuSeconds, startSeconds }, now) => percent(cpuSeconds, now - startSeconds) },
+  pcpu: {
+    title: "%CPU",
+    right: true,
+    value: ({ cpuSeconds, startSeconds }, now) => percent(cpuSeconds, now - startSeconds),
+  },
   pmem: { title: "%MEM", right: true, value: () => " 0.0" },
   nlwp: { title: "NLWP", right: true, value: ({ threads }) => String(threads).padStart(4) },
   comm: { title: "COMMAND", value: ({ comm }) => comm },
@@ -59,8 +70,23 @@ const COLUMNS: Readonly<Record<string, Column>> = {
 };
 
 const ALIASES: Readonly<Record<string, string>> = {
-  tname: "tty", tt: "tty", command: "args", ucmd: "comm", fname: "comm", uid: "user", euser: "user", state: "s", nice: "ni",
-  "%cpu": "pcpu", "%mem": "pmem", start: "stime", pgrp: "pgid", sess: "sid", session: "sid", vsize: "vsz", thcount: "nlwp",
+  tname: "tty",
+  tt: "tty",
+  command: "args",
+  ucmd: "comm",
+  fname: "comm",
+  uid: "user",
+  euser: "user",
+  state: "s",
+  nice: "ni",
+  "%cpu": "pcpu",
+  "%mem": "pmem",
+  start: "stime",
+  pgrp: "pgid",
+  sess: "sid",
+  session: "sid",
+  vsize: "vsz",
+  thcount: "nlwp",
 };
 
 const DEFAULT = ["pid", "tty", "time", "comm=CMD"];
@@ -88,7 +114,8 @@ export const ps = tool({
       return all || options.has("a") || own === undefined || row.tty === own.tty;
     });
     const given = options.values("o").flatMap((text) => (text.includes("=") ? [text] : text.split(/[ ,]+/)));
-    const format = given.length > 0 ? given : isBsd ? BSD : options.has("f") || options.has("l") ? FULL : DEFAULT;
+    const format =
+      given.length > 0 ? given : isBsd ? BSD : options.has("f") || options.has("l") ? FULL : DEFAULT;
     await printTable(process, { rows: chosen, format, withTitles: !options.has("h") });
     return pids !== undefined && chosen.length === 0 ? 1 : 0;
   },
@@ -102,7 +129,9 @@ async function readProcesses(process: Process): Promise<ProcessRow[]> {
     if (!/^\d+$/.test(entry)) continue;
     try {
       const text = await readFile(process, `/proc/${entry}/stat`);
-      const args = (await readFile(process, `/proc/${entry}/cmdline`)).replace(/\0+$/, "").replace(/\0/g, " ");
+      const args = (await readFile(process, `/proc/${entry}/cmdline`))
+        .replace(/\0+$/, "")
+        .replace(/\0/g, " ");
       const { st_uid } = await stat(process, `/proc/${entry}`);
       rows.push(parseStat(text, { args, user: names.user(st_uid), boot }));
     } catch (error) {
@@ -126,7 +155,10 @@ function parseStat(
   const open = text.indexOf("(");
   const close = text.lastIndexOf(")");
   const comm = text.slice(open + 1, close);
-  const fields = text.slice(close + 2).trim().split(" ");
+  const fields = text
+    .slice(close + 2)
+    .trim()
+    .split(" ");
   const field = (number: number): number => Number(fields[number - 3] ?? 0);
   const state = fields[0] ?? "?";
   const isForeground = field(8) === field(5) && field(7) > 0;
@@ -152,7 +184,11 @@ function parseStat(
 
 async function printTable(
   process: Process,
-  table: { readonly rows: readonly ProcessRow[]; readonly format: readonly string[]; readonly withTitles: boolean },
+  table: {
+    readonly rows: readonly ProcessRow[];
+    readonly format: readonly string[];
+    readonly withTitles: boolean;
+  },
 ): Promise<void> {
   const now = (await clockGetTime(process)).seconds;
   const columns = table.format.map((text) => {
@@ -162,10 +198,15 @@ async function printTable(
     return title === undefined ? column : { ...column, title };
   });
   const cells = table.rows.map((row) => columns.map(({ value }) => value(row, now)));
-  const lines = table.withTitles && columns.some(({ title }) => title !== "") ? [columns.map(({ title }) => title), ...cells] : cells;
+  const lines =
+    table.withTitles && columns.some(({ title }) => title !== "")
+      ? [columns.map(({ title }) => title), ...cells]
+      : cells;
   const widths = columns.map((_, i) => Math.max(...lines.map((line) => line[i]!.length)));
   for (const line of lines) {
-    const padded = line.map((cell, i) => (columns[i]!.right === true ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)));
+    const padded = line.map((cell, i) =>
+      columns[i]!.right === true ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!),
+    );
     await process.stdout.writeLine(padded.join(" ").trimEnd());
   }
 }
@@ -180,7 +221,8 @@ function ttyName(device: number): string {
 }
 
 const two = (value: number): string => String(Math.floor(value)).padStart(2, "0");
-const clock = (seconds: number): string => `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
+const clock = (seconds: number): string =>
+  `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
 
 function elapsed(seconds: number): string {
   const whole = Math.max(Math.floor(seconds), 0);
@@ -191,4 +233,5 @@ function elapsed(seconds: number): string {
   return hours > 0 ? `${two(hours)}:${rest}` : rest;
 }
 
-const percent = (cpu: number, life: number): string => (life <= 0 ? 0 : Math.min((cpu / life) * 100, 99.9)).toFixed(1).padStart(4);
+const percent = (cpu: number, life: number): string =>
+  (life <= 0 ? 0 : Math.min((cpu / life) * 100, 99.9)).toFixed(1).padStart(4);

@@ -188,7 +188,10 @@ class SedParser {
     }
   }
 
-  #argument(name: string, from: Address | undefined): Pick<SedCommand, "text" | "substitution" | "translation"> {
+  #argument(
+    name: string,
+    from: Address | undefined,
+  ): Pick<SedCommand, "text" | "substitution" | "translation"> {
     const none = { text: "", substitution: undefined, translation: undefined };
     switch (name) {
       case "{":
@@ -196,19 +199,40 @@ class SedParser {
       case "}":
         if (from !== undefined) throw this.#error("} doesn't want any addresses");
         return this.#ended(none);
-      case "=": case "d": case "D": case "g": case "G": case "h": case "H": case "l": case "n": case "N": case "p":
-      case "P": case "x": case "z": case "F":
+      case "=":
+      case "d":
+      case "D":
+      case "g":
+      case "G":
+      case "h":
+      case "H":
+      case "l":
+      case "n":
+      case "N":
+      case "p":
+      case "P":
+      case "x":
+      case "z":
+      case "F":
         return this.#ended(none);
-      case "a": case "i": case "c":
+      case "a":
+      case "i":
+      case "c":
         return { ...none, text: this.#textArgument() };
       case ":":
         if (from !== undefined) throw this.#error(": doesn't want any addresses");
         return { ...none, text: this.#skip(/[^\n;]*/y).trim() };
-      case "b": case "t": case "T":
+      case "b":
+      case "t":
+      case "T":
         return { ...none, text: this.#skip(/[^\n;}]*/y).trim() };
-      case "r": case "w": case "R": case "W":
+      case "r":
+      case "w":
+      case "R":
+      case "W":
         return { ...none, text: this.#skip(/[^\n]*/y).trim() };
-      case "q": case "Q":
+      case "q":
+      case "Q":
         return this.#ended({ ...none, text: this.#skip(/[ \t]*\d*/y).trim() });
       case "s":
         return { ...none, substitution: this.#substitution() };
@@ -240,12 +264,18 @@ class SedParser {
 
   #substitution(): Substitution {
     const delimiter = this.#script[this.#at];
-    if (delimiter === undefined || delimiter === "\n" || delimiter === "\\") throw this.#error("unterminated `s' command");
+    if (delimiter === undefined || delimiter === "\n" || delimiter === "\\")
+      throw this.#error("unterminated `s' command");
     this.#at += 1;
     const source = this.#delimitedOrFail(delimiter, true);
     const replacement = this.#delimitedOrFail(delimiter, false);
     const flags = this.#skip(/[gpiImMe0-9]*/y);
-    const file = this.#script[this.#at] === "w" ? this.#skip(/w[^\n]*/y).slice(1).trim() : undefined;
+    const file =
+      this.#script[this.#at] === "w"
+        ? this.#skip(/w[^\n]*/y)
+            .slice(1)
+            .trim()
+        : undefined;
     if (file === undefined) this.#ended(undefined);
     const parts = parseReplacement(replacement);
     const regex = this.#compile(source, flags.replace(/[gp0-9]/g, ""));
@@ -286,7 +316,15 @@ class SedParser {
   }
 }
 
-const REPLACEMENT_ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", "\n": "\n", r: "\r", f: "\f", v: "\v", a: "\x07" };
+const REPLACEMENT_ESCAPES: Readonly<Record<string, string>> = {
+  n: "\n",
+  t: "\t",
+  "\n": "\n",
+  r: "\r",
+  f: "\f",
+  v: "\v",
+  a: "\x07",
+};
 
 function parseReplacement(text: string): ReplacementPart[] {
   const parts: ReplacementPart[] = [];
@@ -298,7 +336,8 @@ function parseReplacement(text: string): ReplacementPart[] {
       i += 1;
       const next = text[i] ?? "\\";
       if (/\d/.test(next)) parts.push({ kind: "group", group: Number(next) });
-      else if (next === "U" || next === "L" || next === "u" || next === "l" || next === "E") parts.push({ kind: "case", mode: next });
+      else if (next === "U" || next === "L" || next === "u" || next === "l" || next === "E")
+        parts.push({ kind: "case", mode: next });
       else parts.push({ kind: "text", text: REPLACEMENT_ESCAPES[next] ?? next });
     }
   }

@@ -5,17 +5,33 @@ import { closeInput, openInput, openOutput, readFile, stat, chmod, tryRename } f
 import type { Process } from "../libc/process.ts";
 import type { Stream } from "../libc/stdio.ts";
 import { complain, tool } from "../libc/tool.ts";
-import { type Address, type ReplacementPart, type SedCommand, type Substitution, parseSedScript } from "./sed-script.ts";
+import {
+  type Address,
+  type ReplacementPart,
+  type SedCommand,
+  type Substitution,
+  parseSedScript,
+} from "./sed-script.ts";
 
 export const sed = tool({
   name: "sed",
   usage: "sed [-Einrsuz] [-e SCRIPT]... [-f FILE]... [SCRIPT] [FILE]...",
   options: "Ee:f:inrsuz",
   long: {
-    quiet: "n", silent: "n", expression: "e", file: "f", "regexp-extended": "E", separate: "s", "null-data": "z",
-    "in-place": "in-place?", unbuffered: "u",
+    quiet: "n",
+    silent: "n",
+    expression: "e",
+    file: "f",
+    "regexp-extended": "E",
+    separate: "s",
+    "null-data": "z",
+    "in-place": "in-place?",
+    unbuffered: "u",
   },
-  rewrite: (words) => words.map((word) => (/^-i.+$/.test(word) && !/^-i[Enrsuz]+$/.test(word) ? `--in-place=${word.slice(2)}` : word)),
+  rewrite: (words) =>
+    words.map((word) =>
+      /^-i.+$/.test(word) && !/^-i[Enrsuz]+$/.test(word) ? `--in-place=${word.slice(2)}` : word,
+    ),
   main: async (process, { options, operands }) => {
     const scripts: string[] = [];
     for (const [key, value] of options.all) {
@@ -31,7 +47,7 @@ export const sed = tool({
     const text = scripts.join("\n");
     const commands = parseSedScript(text, { extended: options.has("E") || options.has("r") });
     const inPlace = options.has("i") ? "" : options.value("in-place");
-    const quiet = options.has("n") || /^#n\n/.test(text);
+    const quiet = options.has("n") || text.startsWith("#n\n");
     const editor = new Editor(process, commands, { quiet, terminator: options.has("z") ? "\0" : "\n" });
     if (inPlace !== undefined) return editInPlace(process, editor, { files, suffix: inPlace });
     const groups = options.has("s") ? files.map((file) => [file]) : [files.length > 0 ? files : ["-"]];
@@ -105,8 +121,10 @@ class Editor {
 
   async run(files: readonly string[], output: Stream): Promise<void> {
     this.#output = output;
+    this.#line = 0;
+    this.#ranges.clear();
     this.#input = new LineSource(this.#process, files, this.#options.terminator);
-    for (let outcome: Outcome = "end"; outcome !== "quit" && outcome !== "quit-silently"; ) {
+    for (let outcome: Outcome = "end"; outcome !== "quit" && outcome !== "quit-silently";) {
       if (outcome !== "restart" && !(await this.#nextLine())) break;
       outcome = await this.#cycle();
       if (!this.#options.quiet && (outcome === "end" || outcome === "quit")) await this.#print(this.#pattern);
@@ -145,7 +163,7 @@ class Editor {
 
   async #cycle(): Promise<Outcome> {
     this.#replaced = false;
-    for (let i = 0; i < this.#commands.length; ) {
+    for (let i = 0; i < this.#commands.length;) {
       const command = this.#commands[i]!;
       i += 1;
       if ((await this.#selects(command)) === command.negated) {
@@ -210,18 +228,25 @@ class Editor {
       case "y":
         this.#pattern = [...this.#pattern].map((char) => command.translation?.get(char) ?? char).join("");
         return undefined;
-      case "d": return "delete";
-      case "D": return this.#deleteFirstLine();
-      case "n": return this.#readNext();
-      case "N": return this.#appendNext();
-      case "b": return this.#target(command);
+      case "d":
+        return "delete";
+      case "D":
+        return this.#deleteFirstLine();
+      case "n":
+        return this.#readNext();
+      case "N":
+        return this.#appendNext();
+      case "b":
+        return this.#target(command);
       case "t":
-      case "T": return this.#branchOnReplaced(command);
+      case "T":
+        return this.#branchOnReplaced(command);
       case "q":
       case "Q":
         this.status = Number(command.text || 0);
         return command.name === "q" ? "quit" : "quit-silently";
-      case "c": return this.#change(command);
+      case "c":
+        return this.#change(command);
       default:
         await this.#printOrMove(command);
         return undefined;
@@ -231,23 +256,48 @@ class Editor {
   /** Commands that only print, or move text between the spaces. */
   async #printOrMove({ name, text }: SedCommand): Promise<void> {
     switch (name) {
-      case "p": return this.#print(this.#pattern);
-      case "P": return this.#output.write(this.#pattern.split("\n")[0]! + this.#options.terminator);
-      case "=": return this.#output.write(`${this.#line}\n`);
-      case "l": return this.#output.write(visible(this.#pattern));
-      case "F": return this.#output.write(`${this.#input.name}\n`);
-      case "i": return this.#output.write(text);
-      case "a": this.#appended.push({ text }); return undefined;
-      case "r": this.#appended.push({ file: text }); return undefined;
-      case "w": return (await this.#file(text)).write(`${this.#pattern}\n`);
-      case "W": return (await this.#file(text)).write(`${this.#pattern.split("\n")[0]!}\n`);
-      case "g": this.#pattern = this.#hold; return undefined;
-      case "G": this.#pattern += `\n${this.#hold}`; return undefined;
-      case "h": this.#hold = this.#pattern; return undefined;
-      case "H": this.#hold += `\n${this.#pattern}`; return undefined;
-      case "x": [this.#pattern, this.#hold] = [this.#hold, this.#pattern]; return undefined;
-      case "z": this.#pattern = ""; return undefined;
-      default: return undefined;
+      case "p":
+        return this.#print(this.#pattern);
+      case "P":
+        return this.#output.write(this.#pattern.split("\n")[0]! + this.#options.terminator);
+      case "=":
+        return this.#output.write(`${this.#line}\n`);
+      case "l":
+        return this.#output.write(visible(this.#pattern));
+      case "F":
+        return this.#output.write(`${this.#input.name}\n`);
+      case "i":
+        return this.#output.write(text);
+      case "a":
+        this.#appended.push({ text });
+        return undefined;
+      case "r":
+        this.#appended.push({ file: text });
+        return undefined;
+      case "w":
+        return (await this.#file(text)).write(`${this.#pattern}\n`);
+      case "W":
+        return (await this.#file(text)).write(`${this.#pattern.split("\n")[0]!}\n`);
+      case "g":
+        this.#pattern = this.#hold;
+        return undefined;
+      case "G":
+        this.#pattern += `\n${this.#hold}`;
+        return undefined;
+      case "h":
+        this.#hold = this.#pattern;
+        return undefined;
+      case "H":
+        this.#hold += `\n${this.#pattern}`;
+        return undefined;
+      case "x":
+        [this.#pattern, this.#hold] = [this.#hold, this.#pattern];
+        return undefined;
+      case "z":
+        this.#pattern = "";
+        return undefined;
+      default:
+        return undefined;
     }
   }
 
@@ -313,7 +363,11 @@ class Editor {
   }
 }
 
-function replace(text: string, regex: RegExp, { replacement, global, nth }: Substitution): { text: string; count: number } {
+function replace(
+  text: string,
+  regex: RegExp,
+  { replacement, global, nth }: Substitution,
+): { text: string; count: number } {
   let out = "";
   let copied = 0;
   let seen = 0;
@@ -358,7 +412,14 @@ function expand(parts: readonly ReplacementPart[], match: RegExpExecArray): stri
 }
 
 const L_ESCAPES: Readonly<Record<string, string>> = {
-  "\\": "\\\\", "\x07": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
+  "\\": "\\\\",
+  "\x07": "\\a",
+  "\b": "\\b",
+  "\f": "\\f",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  "\v": "\\v",
 };
 
 /** The `l` function: what cannot be printed as escapes, folded at 69 columns, with `$` at the end. */

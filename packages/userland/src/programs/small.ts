@@ -52,7 +52,8 @@ export const seq = tool({
     if (operands.length > 3) throw new UsageError(`extra operand '${operands[3]!}'`);
     const numbers = operands.map((text) => {
       const value = Number(text);
-      if (text.trim() === "" || Number.isNaN(value)) throw new UsageError(`invalid floating point argument: '${text}'`);
+      if (text.trim() === "" || Number.isNaN(value))
+        throw new UsageError(`invalid floating point argument: '${text}'`);
       return value;
     });
     const first = numbers.length > 1 ? numbers[0]! : 1;
@@ -67,7 +68,9 @@ export const seq = tool({
       return format === undefined ? value.toFixed(decimals) : formatNumber(format, value);
     });
     const width = options.has("w") ? Math.max(...texts.map((text) => text.length)) : 0;
-    const padded = texts.map((text) => (text.startsWith("-") ? `-${text.slice(1).padStart(width - 1, "0")}` : text.padStart(width, "0")));
+    const padded = texts.map((text) =>
+      text.startsWith("-") ? `-${text.slice(1).padStart(width - 1, "0")}` : text.padStart(width, "0"),
+    );
     const separator = (options.value("s") ?? "\n").replace(/\\n/g, "\n").replace(/\\t/g, "\t");
     if (padded.length > 0) await process.stdout.write(`${padded.join(separator)}\n`);
     return 0;
@@ -76,8 +79,10 @@ export const seq = tool({
 
 /** A negative first operand is no option. */
 function protectNegatives(words: readonly string[]): readonly string[] {
-  const at = words.findIndex((word) => /^-\.?\d/.test(word));
-  return at < 0 || words.slice(0, at).includes("--") ? words : [...words.slice(0, at), "--", ...words.slice(at)];
+  let at = 0;
+  while (/^-([fs]|[a-z-].*)$/.test(words[at] ?? "") && words[at] !== "--")
+    at += /^-[fs]$/.test(words[at]!) ? 2 : 1;
+  return /^-\.?\d/.test(words[at] ?? "") ? [...words.slice(0, at), "--", ...words.slice(at)] : words;
 }
 
 const decimalsOf = (text: string): number => /\.(\d+)/.exec(text)?.[1]?.length ?? 0;
@@ -95,7 +100,9 @@ export const basename = tool({
     for (const path of isMany ? operands : operands.slice(0, 1)) {
       const name = baseName(path);
       const isCut = suffix !== "" && name !== suffix && name.endsWith(suffix);
-      await process.stdout.write((isCut ? name.slice(0, -suffix.length) : name) + (options.has("z") ? "\0" : "\n"));
+      await process.stdout.write(
+        (isCut ? name.slice(0, -suffix.length) : name) + (options.has("z") ? "\0" : "\n"),
+      );
     }
     return 0;
   },
@@ -132,7 +139,11 @@ export const readlink = tool({
     if (operands.length === 0) throw new UsageError("missing operand");
     let status = 0;
     for (const path of operands) {
-      const target = await resolve(process, path, ["e", "f", "m"].some((letter) => options.has(letter)));
+      const target = await resolve(
+        process,
+        path,
+        ["e", "f", "m"].some((letter) => options.has(letter)),
+      );
       if (target === undefined) status = 1;
       else await process.stdout.write(target + (options.has("n") ? "" : "\n"));
     }
@@ -184,7 +195,8 @@ export const which = tool({
       for (const directory of directories) {
         const path = directory === "" ? name : joinPath(directory, name);
         const file = await tryStat(process, path);
-        if (typeof file !== "number" && isRegular(file) && (await accessible(process, path, 1))) found.push(path);
+        if (typeof file !== "number" && isRegular(file) && (await accessible(process, path, 1)))
+          found.push(path);
       }
       if (found.length === 0) status = 1;
       for (const path of options.has("a") ? found : found.slice(0, 1)) await process.stdout.writeLine(path);

@@ -27,24 +27,43 @@ interface Order {
 
 export const sort = tool({
   name: "sort",
-  usage: "sort [-bcCdfghiMmnrsuVz] [-k FIELD[.CHAR][OPTIONS][,FIELD[.CHAR][OPTIONS]]]... [-o FILE] [-t CHAR] [FILE]...",
+  usage:
+    "sort [-bcCdfghiMmnrsuVz] [-k FIELD[.CHAR][OPTIONS][,FIELD[.CHAR][OPTIONS]]]... [-o FILE] [-t CHAR] [FILE]...",
   usageStatus: 2,
   errorStatus: 2,
   options: "bcCdfghik:Mmno:rst:uVz",
   long: {
-    key: "k", "numeric-sort": "n", reverse: "r", unique: "u", output: "o", "field-separator": "t", stable: "s",
-    check: "c", "ignore-case": "f", "ignore-leading-blanks": "b", "human-numeric-sort": "h", "zero-terminated": "z",
-    "general-numeric-sort": "g", "version-sort": "V", "month-sort": "M", "dictionary-order": "d", merge: "m",
+    key: "k",
+    "numeric-sort": "n",
+    reverse: "r",
+    unique: "u",
+    output: "o",
+    "field-separator": "t",
+    stable: "s",
+    check: "c",
+    "ignore-case": "f",
+    "ignore-leading-blanks": "b",
+    "human-numeric-sort": "h",
+    "zero-terminated": "z",
+    "general-numeric-sort": "g",
+    "version-sort": "V",
+    "month-sort": "M",
+    "dictionary-order": "d",
+    merge: "m",
   },
   main: async (process, { options, operands }) => {
     const order = orderOf(options);
     const terminator = options.has("z") ? "\0" : "\n";
     const lines: string[] = [];
-    for (const path of operands.length > 0 ? operands : ["-"]) lines.push(...(await readLines(process, path, terminator)));
+    for (const path of operands.length > 0 ? operands : ["-"])
+      lines.push(...(await readLines(process, path, terminator)));
     const compare = comparator(order);
-    if (options.has("c") || options.has("C")) return checkOrder(process, { lines, compare, options, operands });
+    if (options.has("c") || options.has("C"))
+      return checkOrder(process, { lines, compare, options, operands });
     const sorted = lines.map((line) => line).sort(compare);
-    const unique = options.has("u") ? sorted.filter((line, i) => i === 0 || compareKeys(order, sorted[i - 1]!, line) !== 0) : sorted;
+    const unique = options.has("u")
+      ? sorted.filter((line, i) => i === 0 || compareKeys(order, sorted[i - 1]!, line) !== 0)
+      : sorted;
     const path = options.value("o");
     const output = path === undefined ? process.stdout : await openOutput(process, path, O.TRUNC);
     for (const line of unique) await output.write(line + terminator);
@@ -75,7 +94,8 @@ async function checkOrder(
   const worst = options.has("u") ? -1 : 0;
   const at = lines.findIndex((line, i) => i > 0 && compare(lines[i - 1]!, line) > worst);
   if (at < 0) return 0;
-  if (!options.has("C")) await complain(process, "sort", `${operands[0] ?? "-"}:${at + 1}: disorder: ${lines[at]!}`);
+  if (!options.has("C"))
+    await complain(process, "sort", `${operands[0] ?? "-"}:${at + 1}: disorder: ${lines[at]!}`);
   return 1;
 }
 
@@ -83,7 +103,8 @@ const FLAG_LETTERS = "bdfghiMnrV";
 
 function orderOf(options: Options): Order {
   const separator = options.value("t");
-  if (separator !== undefined && separator.length !== 1 && separator !== "\\0") throw new ToolError(`multi-character tab '${separator}'`, 2);
+  if (separator !== undefined && separator.length !== 1 && separator !== "\\0")
+    throw new ToolError(`multi-character tab '${separator}'`, 2);
   return {
     keys: options.values("k").map((text) => parseKey(text)),
     separator: separator === "\\0" ? "\0" : separator,
@@ -94,7 +115,8 @@ function orderOf(options: Options): Order {
 
 function parseKey(text: string): Key {
   const match = /^(\d+)(?:\.(\d+))?([bdfghiMnrV]*)(?:,(\d+)(?:\.(\d+))?([bdfghiMnrV]*))?$/.exec(text);
-  if (match === null || match[1] === "0") throw new UsageError(`invalid number at field start: invalid count at start of '${text}'`);
+  if (match === null || match[1] === "0")
+    throw new UsageError(`invalid number at field start: invalid count at start of '${text}'`);
   return {
     startField: Number(match[1]),
     startChar: Number(match[2] ?? 1),
@@ -177,7 +199,8 @@ function fold(flags: string, text: string): string {
   return flags.includes("f") ? folded.toUpperCase() : folded;
 }
 
-const numeric = (text: string): number => Number(/^\s*(-?\d*\.?\d*)/.exec(text)?.[1]?.replace(/^(-?)$/, "0") ?? 0) || 0;
+const numeric = (text: string): number =>
+  Number(/^\s*(-?\d*\.?\d*)/.exec(text)?.[1]?.replace(/^(-?)$/, "0") ?? 0) || 0;
 const general = (text: string): number => {
   const value = Number.parseFloat(text);
   return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
@@ -205,12 +228,22 @@ export const uniq = tool({
   name: "uniq",
   usage: "uniq [-cdiuz] [-f FIELDS] [-s CHARS] [-w CHARS] [INPUT [OUTPUT]]",
   options: "cdf:is:uw:z",
-  long: { count: "c", repeated: "d", unique: "u", "ignore-case": "i", "skip-fields": "f", "skip-chars": "s", "check-chars": "w", "zero-terminated": "z" },
+  long: {
+    count: "c",
+    repeated: "d",
+    unique: "u",
+    "ignore-case": "i",
+    "skip-fields": "f",
+    "skip-chars": "s",
+    "check-chars": "w",
+    "zero-terminated": "z",
+  },
   main: async (process, { options, operands }) => {
     if (operands.length > 2) throw new UsageError(`extra operand '${operands[2]!}'`);
     const number = (key: string): number | undefined => {
       const text = options.value(key);
-      if (text !== undefined && !/^\d+$/.test(text)) throw new ToolError(`${text}: invalid number of ${key === "f" ? "fields" : "bytes"} to skip`);
+      if (text !== undefined && !/^\d+$/.test(text))
+        throw new ToolError(`${text}: invalid number of ${key === "f" ? "fields" : "bytes"} to skip`);
       return text === undefined ? undefined : Number(text);
     };
     const [fields = 0, chars = 0, width] = [number("f"), number("s"), number("w")];
@@ -221,13 +254,17 @@ export const uniq = tool({
     };
     const terminator = options.has("z") ? "\0" : "\n";
     const lines = await readLines(process, operands[0] ?? "-", terminator);
-    const output = operands[1] === undefined ? process.stdout : await openOutput(process, operands[1], O.TRUNC);
-    for (let i = 0; i < lines.length; ) {
+    const output =
+      operands[1] === undefined ? process.stdout : await openOutput(process, operands[1], O.TRUNC);
+    for (let i = 0; i < lines.length;) {
       let end = i + 1;
       while (end < lines.length && keyOf(lines[end]!) === keyOf(lines[i]!)) end += 1;
       const count = end - i;
       const isShown = options.has("d") ? count > 1 && !options.has("u") : !options.has("u") || count === 1;
-      if (isShown) await output.write(`${options.has("c") ? `${String(count).padStart(7)} ` : ""}${lines[i]!}${terminator}`);
+      if (isShown)
+        await output.write(
+          `${options.has("c") ? `${String(count).padStart(7)} ` : ""}${lines[i]!}${terminator}`,
+        );
       i = end;
     }
     if (operands[1] !== undefined) await output.close();

@@ -2,7 +2,14 @@
 import { S } from "@alien-ts/abi";
 import { type Names, readNames } from "../libc/accounts.ts";
 import { UsageError } from "../libc/errors.ts";
-import { type FileStatus, fileSystemStatus, isSymlink, lstat, readlink, stat as statFile } from "../libc/files.ts";
+import {
+  type FileStatus,
+  fileSystemStatus,
+  isSymlink,
+  lstat,
+  readlink,
+  stat as statFile,
+} from "../libc/files.ts";
 import { formatMode } from "../libc/modes.ts";
 import { expandEscapes } from "../libc/printf.ts";
 import type { Process } from "../libc/process.ts";
@@ -31,7 +38,8 @@ function typeName({ st_mode, st_size }: FileStatus): string {
   return name ?? (st_size === 0 ? "regular empty file" : "regular file");
 }
 
-const time = (seconds: number, nanoseconds: number): string => formatTime("%Y-%m-%d %H:%M:%S.%N %z", { seconds, nanoseconds });
+const time = (seconds: number, nanoseconds: number): string =>
+  formatTime("%Y-%m-%d %H:%M:%S.%N %z", { seconds, nanoseconds });
 const octal = ({ st_mode }: FileStatus): string => (st_mode & 0o7777).toString(8);
 
 const DIRECTIVES: Readonly<Record<string, (subject: Subject) => string | number>> = {
@@ -76,11 +84,19 @@ export const stat = tool({
     const names = await readNames(process);
     const printf = options.value("printf");
     const given = options.value("c");
-    const format = printf === undefined ? (given ?? (options.has("t") ? "%n %s %b %f %u %g %D %i %h %t %T %X %Y %Z %W %o" : undefined)) : expandEscapes(printf).text;
+    const format =
+      printf === undefined
+        ? (given ?? (options.has("t") ? "%n %s %b %f %u %g %D %i %h %t %T %X %Y %Z %W %o" : undefined))
+        : expandEscapes(printf).text;
     const show = async (path: string): Promise<void> => {
       if (options.has("f")) return process.stdout.write(await describeFileSystem(process, path));
       const status = options.has("L") ? await statFile(process, path) : await lstat(process, path);
-      const subject = { path, status, names, target: isSymlink(status) ? await readlink(process, path) : undefined };
+      const subject = {
+        path,
+        status,
+        names,
+        target: isSymlink(status) ? await readlink(process, path) : undefined,
+      };
       if (format === undefined) return process.stdout.write(describe(subject));
       return process.stdout.write(fillFormat(format, subject) + (printf === undefined ? "\n" : ""));
     };
@@ -106,7 +122,9 @@ function describe(subject: Subject): string {
   const { status, names } = subject;
   const type = status.st_mode & S.IFMT;
   const device =
-    type === S.IFCHR || type === S.IFBLK ? `     Device type: ${major(status.st_rdev)},${minor(status.st_rdev)}` : "";
+    type === S.IFCHR || type === S.IFBLK
+      ? `     Device type: ${major(status.st_rdev)},${minor(status.st_rdev)}`
+      : "";
   const user = `(${String(status.st_uid).padStart(5)}/${names.user(status.st_uid).padStart(8)})`;
   const group = `(${String(status.st_gid).padStart(5)}/${names.group(status.st_gid).padStart(8)})`;
   const name = subject.target === undefined ? subject.path : `${subject.path} -> ${subject.target}`;

@@ -1,9 +1,19 @@
 /** Tools about the system: uname, hostname, uptime, free, dmesg, mount, umount, poweroff, reboot, halt. */
 import { CLOCK, MNT_DETACH, MNT_FORCE, MS } from "@alien-ts/abi";
-import { SystemError, ToolError, UsageError, errnoOf } from "../libc/errors.ts";
+import { type SystemError, ToolError, UsageError, errnoOf } from "../libc/errors.ts";
 import { readFile } from "../libc/files.ts";
 import type { Process } from "../libc/process.ts";
-import { type PowerAction, SYSLOG, readKernelLog, setHostName, stopMachine, systemInformation, tryMount, uname as getNames, unmount } from "../libc/system.ts";
+import {
+  type PowerAction,
+  SYSLOG,
+  readKernelLog,
+  setHostName,
+  stopMachine,
+  systemInformation,
+  tryMount,
+  uname as getNames,
+  unmount,
+} from "../libc/system.ts";
 import { linesOf } from "../libc/text.ts";
 import { clockGetTime, formatTime } from "../libc/time.ts";
 import { type Tool, complain, forEachOperand, tool } from "../libc/tool.ts";
@@ -13,7 +23,17 @@ export const uname = tool({
   name: "uname",
   usage: "uname [-amnoprsvi]",
   options: "aimnoprsv",
-  long: { all: "a", "kernel-name": "s", nodename: "n", "kernel-release": "r", "kernel-version": "v", machine: "m", processor: "p", "hardware-platform": "i", "operating-system": "o" },
+  long: {
+    all: "a",
+    "kernel-name": "s",
+    nodename: "n",
+    "kernel-release": "r",
+    "kernel-version": "v",
+    machine: "m",
+    processor: "p",
+    "hardware-platform": "i",
+    "operating-system": "o",
+  },
   main: async (process, { options, operands }) => {
     if (operands.length > 0) throw new UsageError(`extra operand '${operands[0]!}'`);
     const name = await getNames(process);
@@ -28,7 +48,10 @@ export const uname = tool({
       ["o", "GNU/Linux", true],
     ];
     const isDefault = options.all.length === 0;
-    const shown = fields.filter(([letter, , inAll]) => options.has(letter) || (options.has("a") && inAll) || (isDefault && letter === "s"));
+    const shown = fields.filter(
+      ([letter, , inAll]) =>
+        options.has(letter) || (options.has("a") && inAll) || (isDefault && letter === "s"),
+    );
     await process.stdout.writeLine(shown.map(([, text]) => text).join(" "));
     return 0;
   },
@@ -60,12 +83,19 @@ export const uptime = tool({
     const now = await clockGetTime(process);
     const up = (await clockGetTime(process, CLOCK.BOOTTIME)).seconds;
     if (options.has("s")) {
-      await process.stdout.writeLine(formatTime("%Y-%m-%d %H:%M:%S", { seconds: now.seconds - up, nanoseconds: 0 }));
+      await process.stdout.writeLine(
+        formatTime("%Y-%m-%d %H:%M:%S", { seconds: now.seconds - up, nanoseconds: 0 }),
+      );
       return 0;
     }
-    const [days, hours, minutes] = [Math.floor(up / 86_400), Math.floor(up / 3600) % 24, Math.floor(up / 60) % 60];
+    const [days, hours, minutes] = [
+      Math.floor(up / 86_400),
+      Math.floor(up / 3600) % 24,
+      Math.floor(up / 60) % 60,
+    ];
     if (options.has("p")) {
-      const part = (value: number, unit: string): string[] => (value === 0 ? [] : [`${value} ${unit}${value === 1 ? "" : "s"}`]);
+      const part = (value: number, unit: string): string[] =>
+        value === 0 ? [] : [`${value} ${unit}${value === 1 ? "" : "s"}`];
       const parts = [...part(days, "day"), ...part(hours, "hour"), ...part(minutes, "minute")];
       await process.stdout.writeLine(`up ${parts.length > 0 ? parts.join(", ") : "0 minutes"}`);
       return 0;
@@ -73,8 +103,11 @@ export const uptime = tool({
     const { loads } = await systemInformation(process);
     const averages = [0, 1, 2].map((i) => (loads.get(i) / 65_536).toFixed(2)).join(", ");
     const dayText = days > 0 ? `${days} day${days === 1 ? "" : "s"}, ` : "";
-    const time = hours > 0 ? `${String(hours).padStart(2)}:${String(minutes).padStart(2, "0")}` : `${minutes} min`;
-    await process.stdout.writeLine(` ${formatTime("%H:%M:%S", now)} up ${dayText}${time},  1 user,  load average: ${averages}`);
+    const time =
+      hours > 0 ? `${String(hours).padStart(2)}:${String(minutes).padStart(2, "0")}` : `${minutes} min`;
+    await process.stdout.writeLine(
+      ` ${formatTime("%H:%M:%S", now)} up ${dayText}${time},  1 user,  load average: ${averages}`,
+    );
     return 0;
   },
 });
@@ -92,17 +125,27 @@ export const free = tool({
       }),
     );
     const kib = (name: string): number => meminfo.get(name) ?? 0;
-    const divisor = { b: 1 / 1024, k: 1, m: 1024, g: 1024 ** 2 }[options.last("b", "k", "m", "g") ?? "k"] ?? 1;
+    const divisor =
+      { b: 1 / 1024, k: 1, m: 1024, g: 1024 ** 2 }[options.last("b", "k", "m", "g") ?? "k"] ?? 1;
     const show = (value: number): string =>
-      (options.has("h") ? humanSize(value * 1024).replace(/([KMGTPE])$/, "$1i") : String(Math.floor(value / divisor))).padStart(11);
+      (options.has("h")
+        ? humanSize(value * 1024).replace(/([KMGTPE])$/, "$1i")
+        : String(Math.floor(value / divisor))
+      ).padStart(11);
     const cache = kib("Buffers") + kib("Cached") + kib("SReclaimable");
     const available = meminfo.has("MemAvailable") ? kib("MemAvailable") : kib("MemFree") + cache;
     const used = Math.max(kib("MemTotal") - kib("MemFree") - cache, 0);
-    const titles = ["total", "used", "free", "shared", "buff/cache", "available"].map((title) => title.padStart(11));
-    const memory = [kib("MemTotal"), used, kib("MemFree"), kib("Shmem"), cache, available].map((value) => show(value));
+    const titles = ["total", "used", "free", "shared", "buff/cache", "available"].map((title) =>
+      title.padStart(11),
+    );
+    const memory = [kib("MemTotal"), used, kib("MemFree"), kib("Shmem"), cache, available].map((value) =>
+      show(value),
+    );
     const swapUsed = kib("SwapTotal") - kib("SwapFree");
     const swap = [kib("SwapTotal"), swapUsed, kib("SwapFree")].map((value) => show(value));
-    await process.stdout.write(`       ${titles.join(" ")}\nMem:   ${memory.join(" ")}\nSwap:  ${swap.join(" ")}\n`);
+    await process.stdout.write(
+      `       ${titles.join(" ")}\nMem:   ${memory.join(" ")}\nSwap:  ${swap.join(" ")}\n`,
+    );
     if (options.has("t")) {
       const total = [kib("MemTotal") + kib("SwapTotal"), used + swapUsed, kib("MemFree") + kib("SwapFree")];
       await process.stdout.write(`Total: ${total.map((value) => show(value)).join(" ")}\n`);
@@ -125,7 +168,10 @@ export const dmesg = tool({
       await process.call("syslog", SYSLOG.CONSOLE_LEVEL, 0, levelNumber(options.value("n") ?? ""));
       return 0;
     }
-    const levels = options.value("l")?.split(",").map((text) => levelNumber(text));
+    const levels = options
+      .value("l")
+      ?.split(",")
+      .map((text) => levelNumber(text));
     const log = await readKernelLog(process, options.has("c") ? SYSLOG.READ_CLEAR : SYSLOG.READ_ALL);
     for (const line of linesOf(log)) {
       const match = /^<(\d+)>([^]*)$/.exec(line);
@@ -148,9 +194,20 @@ function levelNumber(text: string): number {
 }
 
 const FLAGS: Readonly<Record<string, number>> = {
-  ro: MS.RDONLY, nosuid: MS.NOSUID, nodev: MS.NODEV, noexec: MS.NOEXEC, sync: MS.SYNCHRONOUS, remount: MS.REMOUNT,
-  noatime: MS.NOATIME, nodiratime: MS.NODIRATIME, bind: MS.BIND, rbind: MS.BIND | MS.REC, relatime: MS.RELATIME,
-  strictatime: MS.STRICTATIME, rw: 0, defaults: 0,
+  ro: MS.RDONLY,
+  nosuid: MS.NOSUID,
+  nodev: MS.NODEV,
+  noexec: MS.NOEXEC,
+  sync: MS.SYNCHRONOUS,
+  remount: MS.REMOUNT,
+  noatime: MS.NOATIME,
+  nodiratime: MS.NODIRATIME,
+  bind: MS.BIND,
+  rbind: MS.BIND | MS.REC,
+  relatime: MS.RELATIME,
+  strictatime: MS.STRICTATIME,
+  rw: 0,
+  defaults: 0,
 };
 
 export const mount = tool({
@@ -162,14 +219,21 @@ export const mount = tool({
   main: async (process, { options, operands }) => {
     if (operands.length === 0) return listMounts(process, options.value("t"));
     const [source, target = source] = operands;
-    if (source === undefined || target === undefined || operands.length > 2) throw new UsageError("bad usage");
+    if (source === undefined || target === undefined || operands.length > 2)
+      throw new UsageError("bad usage");
     const words = options.values("o").flatMap((text) => text.split(","));
     if (options.has("r")) words.push("ro");
     if (options.has("bind")) words.push("bind");
     const flags = words.reduce((bits, word) => bits | (FLAGS[word] ?? 0), options.has("move") ? MS.MOVE : 0);
     const data = words.filter((word) => !Object.hasOwn(FLAGS, word)).join(",");
     const type = options.value("t") ?? ((flags & (MS.BIND | MS.MOVE | MS.REMOUNT)) === 0 ? "auto" : "none");
-    const result = await tryMount(process, { source: operands.length > 1 ? source : "none", target, type, flags, data });
+    const result = await tryMount(process, {
+      source: operands.length > 1 ? source : "none",
+      target,
+      type,
+      flags,
+      data,
+    });
     if (result < 0) throw new ToolError(`${target}: ${mountProblem(result, type)}`, 32);
     return 0;
   },
@@ -180,7 +244,11 @@ const mountProblem = (result: number, type: string): string =>
 
 async function listMounts(process: Process, type: string | undefined): Promise<number> {
   for (const line of linesOf(await readFile(process, "/proc/mounts"))) {
-    const [source, target, kind, flags] = line.split(" ").map((text) => text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))));
+    const [source, target, kind, flags] = line
+      .split(" ")
+      .map((text) =>
+        text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+      );
     if (type !== undefined && !type.split(",").includes(kind ?? "")) continue;
     await process.stdout.writeLine(`${source} on ${target} type ${kind} (${flags})`);
   }
@@ -197,8 +265,16 @@ export const umount = tool({
     if (operands.length === 0) throw new UsageError("bad usage");
     const flags = (options.has("f") ? MNT_FORCE : 0) | (options.has("l") ? MNT_DETACH : 0);
     const describe = (error: SystemError): string =>
-      error.errno.name === "EINVAL" ? `${error.path ?? ""}: not mounted.` : `${error.path ?? ""}: ${error.errno.message}.`;
-    const status = await forEachOperand(process, "umount", operands, (path) => unmount(process, path, flags), describe);
+      error.errno.name === "EINVAL"
+        ? `${error.path ?? ""}: not mounted.`
+        : `${error.path ?? ""}: ${error.errno.message}.`;
+    const status = await forEachOperand(
+      process,
+      "umount",
+      operands,
+      (path) => unmount(process, path, flags),
+      describe,
+    );
     return status === 0 ? 0 : 32;
   },
 });
@@ -219,4 +295,3 @@ const powerTool = (name: string, action: PowerAction): Tool =>
 export const poweroff = powerTool("poweroff", "poweroff");
 export const halt = powerTool("halt", "halt");
 export const reboot = powerTool("reboot", "restart");
-

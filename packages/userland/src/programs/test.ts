@@ -61,7 +61,8 @@ async function evaluateByCount(process: Process, words: readonly string[]): Prom
   }
 }
 
-const negate = (value: boolean | undefined): boolean | undefined => (value === undefined ? undefined : !value);
+const negate = (value: boolean | undefined): boolean | undefined =>
+  value === undefined ? undefined : !value;
 
 function fail(message: string): never {
   throw new ToolError(message, USAGE_STATUS);
@@ -69,7 +70,22 @@ function fail(message: string): never {
 
 const UNARY = new Set("bcdefghkLnprSstuwxzOG");
 const isUnary = (word: string): boolean => word.length === 2 && word.startsWith("-") && UNARY.has(word[1]!);
-const BINARY = new Set(["=", "==", "!=", "<", ">", "-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-nt", "-ot", "-ef"]);
+const BINARY = new Set([
+  "=",
+  "==",
+  "!=",
+  "<",
+  ">",
+  "-eq",
+  "-ne",
+  "-lt",
+  "-le",
+  "-gt",
+  "-ge",
+  "-nt",
+  "-ot",
+  "-ef",
+]);
 const isBinary = (word: string): boolean => BINARY.has(word);
 
 const TYPES: Readonly<Record<string, number>> = {

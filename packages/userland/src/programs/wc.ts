@@ -24,21 +24,28 @@ export const wc = tool({
     const shown = given.length > 0 ? given : (["l", "w", "c"] as const);
     const rows: { readonly counts: Counts; readonly name: string }[] = [];
     const total: Counts = { l: 0, w: 0, m: 0, c: 0, L: 0 };
-    const status = await forEachOperand(process, "wc", operands.length > 0 ? operands : ["-"], async (path) => {
-      const input = await openInput(process, path);
-      const counts = await count(input);
-      await closeInput(process, input);
-      for (const key of ["l", "w", "m", "c"] as const) total[key] += counts[key];
-      total.L = Math.max(total.L, counts.L);
-      rows.push({ counts, name: operands.length > 0 ? ` ${path}` : "" });
-    });
+    const status = await forEachOperand(
+      process,
+      "wc",
+      operands.length > 0 ? operands : ["-"],
+      async (path) => {
+        const input = await openInput(process, path);
+        const counts = await count(input);
+        await closeInput(process, input);
+        for (const key of ["l", "w", "m", "c"] as const) total[key] += counts[key];
+        total.L = Math.max(total.L, counts.L);
+        rows.push({ counts, name: operands.length > 0 ? ` ${path}` : "" });
+      },
+    );
     if (operands.length > 1) rows.push({ counts: total, name: " total" });
-    // GNU's columns: one number alone is not padded, standard input without operands gets seven columns.
+    // GNU's columns: one number alone is not padded; others are as wide as the total of bytes, seven where that is not known.
     const isSingle = rows.length === 1 && shown.length === 1;
-    const digits = Math.max(...rows.flatMap(({ counts }) => shown.map((key) => String(counts[key]).length)), 1);
-    const width = isSingle ? 1 : operands.length === 0 || operands.includes("-") ? 7 : digits;
+    const isKnown = operands.length > 0 && !operands.includes("-");
+    const width = isSingle ? 1 : isKnown ? String(total.c).length : 7;
     for (const { counts, name } of rows) {
-      await process.stdout.write(`${shown.map((key) => String(counts[key]).padStart(width)).join(" ")}${name}\n`);
+      await process.stdout.write(
+        `${shown.map((key) => String(counts[key]).padStart(width)).join(" ")}${name}\n`,
+      );
     }
     return status;
   },

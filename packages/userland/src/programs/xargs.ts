@@ -11,9 +11,20 @@ const DEFAULT_LIMIT = 131_072;
 
 export const xargs = tool({
   name: "xargs",
-  usage: "xargs [-0prtx] [-a FILE] [-d CHAR] [-E STRING] [-I STRING] [-L LINES] [-n ARGS] [-P PROCS] [-s BYTES] [COMMAND [ARGUMENT]...]",
+  usage:
+    "xargs [-0prtx] [-a FILE] [-d CHAR] [-E STRING] [-I STRING] [-L LINES] [-n ARGS] [-P PROCS] [-s BYTES] [COMMAND [ARGUMENT]...]",
   options: "0a:d:E:I:i:L:n:P:prs:tx",
-  long: { null: "0", "arg-file": "a", delimiter: "d", "max-args": "n", "max-lines": "L", "no-run-if-empty": "r", "max-procs": "P", replace: "I", verbose: "t" },
+  long: {
+    null: "0",
+    "arg-file": "a",
+    delimiter: "d",
+    "max-args": "n",
+    "max-lines": "L",
+    "no-run-if-empty": "r",
+    "max-procs": "P",
+    replace: "I",
+    verbose: "t",
+  },
   stopAtOperand: true,
   main: async (process, { options, operands }) => {
     const command = operands.length > 0 ? operands : ["echo"];
@@ -23,7 +34,8 @@ export const xargs = tool({
     const items = splitInput(text, options);
     const runner = new Runner(process, options);
     if (replacement !== undefined) {
-      for (const line of items.flat()) await runner.run(command.map((word) => word.replaceAll(replacement, line)));
+      for (const line of items.flat())
+        await runner.run(command.map((word) => word.replaceAll(replacement, line)));
       return runner.status;
     }
     const batches = makeBatches(items, options, command);
@@ -73,7 +85,10 @@ function splitWords(line: string): string[] {
       word = undefined;
     } else if (char === "'" || char === '"') {
       const end = line.indexOf(char, i + 1);
-      if (end < 0) throw new ToolError(`unmatched ${char === "'" ? "single" : "double"} quote; by default quotes are special to xargs unless you use the -0 option`);
+      if (end < 0)
+        throw new ToolError(
+          `unmatched ${char === "'" ? "single" : "double"} quote; by default quotes are special to xargs unless you use the -0 option`,
+        );
       word = (word ?? "") + line.slice(i + 1, end);
       i = end;
     } else if (char === "\\" && i + 1 < line.length) {
@@ -85,10 +100,20 @@ function splitWords(line: string): string[] {
   return words;
 }
 
-function makeBatches(lines: readonly (readonly string[])[], options: Options, command: readonly string[]): string[][] {
-  const maxArgs = options.has("n") ? parseCount(options.value("n") ?? "", "invalid number for -n option") : Number.POSITIVE_INFINITY;
-  const maxLines = options.has("L") ? parseCount(options.value("L") ?? "", "invalid number for -L option") : Number.POSITIVE_INFINITY;
-  const limit = options.has("s") ? parseCount(options.value("s") ?? "", "invalid number for -s option") : DEFAULT_LIMIT;
+function makeBatches(
+  lines: readonly (readonly string[])[],
+  options: Options,
+  command: readonly string[],
+): string[][] {
+  const maxArgs = options.has("n")
+    ? parseCount(options.value("n") ?? "", "invalid number for -n option")
+    : Number.POSITIVE_INFINITY;
+  const maxLines = options.has("L")
+    ? parseCount(options.value("L") ?? "", "invalid number for -L option")
+    : Number.POSITIVE_INFINITY;
+  const limit = options.has("s")
+    ? parseCount(options.value("s") ?? "", "invalid number for -s option")
+    : DEFAULT_LIMIT;
   const base = command.reduce((sum, word) => sum + word.length + 1, 0);
   const batches: string[][] = [];
   let batch: string[] = [];
@@ -127,7 +152,8 @@ class Runner {
   /** 123 where a command failed; 124 … 127 end the run, as the original. */
   async run(argv: readonly string[]): Promise<void> {
     const process = this.#process;
-    if (this.#options.has("t") || this.#options.has("p")) await process.stderr.write(`${argv.join(" ")}${this.#options.has("p") ? " ?..." : "\n"}`);
+    if (this.#options.has("t") || this.#options.has("p"))
+      await process.stderr.write(`${argv.join(" ")}${this.#options.has("p") ? " ?..." : "\n"}`);
     if (this.#options.has("p") && !/^[yY]/.test((await process.stdin.readLine()) ?? "")) return;
     let result: number;
     try {

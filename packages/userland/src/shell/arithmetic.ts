@@ -24,7 +24,16 @@ const TOKEN =
   /\s*(?:(0[xX][0-9a-fA-F]+|\d+)|([A-Za-z_]\w*)|(<<=|>>=|&&|\|\||==|!=|<=|>=|<<|>>|\+\+|--|[-+*/%&|^]=|[-+*/%&|^!~<>=?:(),]))/y;
 
 const LEVELS: readonly (readonly string[])[] = [
-  ["||"], ["&&"], ["|"], ["^"], ["&"], ["==", "!="], ["<", ">", "<=", ">="], ["<<", ">>"], ["+", "-"], ["*", "/", "%"],
+  ["||"],
+  ["&&"],
+  ["|"],
+  ["^"],
+  ["&"],
+  ["==", "!="],
+  ["<", ">", "<=", ">="],
+  ["<<", ">>"],
+  ["+", "-"],
+  ["*", "/", "%"],
 ];
 
 const ASSIGNMENTS = new Set(["=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="]);
@@ -111,7 +120,10 @@ class Evaluator {
         this.#advance();
         const right = this.#assignment();
         const old = operator.text === "=" ? 0n : this.#read(name);
-        return this.#assign(name, operator.text === "=" ? right : this.#binary(operator.text.slice(0, -1), old, right));
+        return this.#assign(
+          name,
+          operator.text === "=" ? right : this.#binary(operator.text.slice(0, -1), old, right),
+        );
       }
       this.#at = saved.at;
       this.#token = saved.token;
@@ -151,23 +163,40 @@ class Evaluator {
 
   #binary(operator: string, a: bigint, b: bigint): bigint {
     switch (operator) {
-      case "||": return truth(a !== 0n || b !== 0n);
-      case "&&": return truth(a !== 0n && b !== 0n);
-      case "|": return a | b;
-      case "^": return a ^ b;
-      case "&": return a & b;
-      case "==": return truth(a === b);
-      case "!=": return truth(a !== b);
-      case "<": return truth(a < b);
-      case ">": return truth(a > b);
-      case "<=": return truth(a <= b);
-      case ">=": return truth(a >= b);
-      case "<<": return wrap(a << (b & 63n));
-      case ">>": return a >> (b & 63n);
-      case "+": return wrap(a + b);
-      case "-": return wrap(a - b);
-      case "*": return wrap(a * b);
-      default: return this.#divide(operator, a, b);
+      case "||":
+        return truth(a !== 0n || b !== 0n);
+      case "&&":
+        return truth(a !== 0n && b !== 0n);
+      case "|":
+        return a | b;
+      case "^":
+        return a ^ b;
+      case "&":
+        return a & b;
+      case "==":
+        return truth(a === b);
+      case "!=":
+        return truth(a !== b);
+      case "<":
+        return truth(a < b);
+      case ">":
+        return truth(a > b);
+      case "<=":
+        return truth(a <= b);
+      case ">=":
+        return truth(a >= b);
+      case "<<":
+        return wrap(a << (b & 63n));
+      case ">>":
+        return a >> (b & 63n);
+      case "+":
+        return wrap(a + b);
+      case "-":
+        return wrap(a - b);
+      case "*":
+        return wrap(a * b);
+      default:
+        return this.#divide(operator, a, b);
     }
   }
 
@@ -201,7 +230,8 @@ class Evaluator {
     }
     const token = this.#advance();
     if (token.kind === "number") return parseNumber(token.text);
-    if (token.kind !== "name") throw new ArithmeticError(`arithmetic syntax error near "${token.text || this.#text.trim()}"`);
+    if (token.kind !== "name")
+      throw new ArithmeticError(`arithmetic syntax error near "${token.text || this.#text.trim()}"`);
     const value = this.#read(token.text);
     if (this.#accept("++")) this.#assign(token.text, wrap(value + 1n));
     else if (this.#accept("--")) this.#assign(token.text, wrap(value - 1n));

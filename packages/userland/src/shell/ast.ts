@@ -1,9 +1,7 @@
 /** What the shell's parser makes: commands and words, XCU 2.10. Immutable, so functions and subshells share them. */
 
 /** Operators of `${name…}`. */
-export type ParameterOperator =
-  | "-" | ":-" | "=" | ":=" | "?" | ":?" | "+" | ":+"
-  | "%" | "%%" | "#" | "##";
+export type ParameterOperator = "-" | ":-" | "=" | ":=" | "?" | ":?" | "+" | ":+" | "%" | "%%" | "#" | "##";
 
 export type WordPart =
   | { readonly kind: "literal"; readonly text: string; readonly quoted: boolean }

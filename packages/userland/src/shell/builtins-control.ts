@@ -23,7 +23,8 @@ function leaveLoop(shell: Shell, words: readonly string[], kind: "break" | "cont
 }
 
 export const breakLoop = (shell: Shell, words: readonly string[]): number => leaveLoop(shell, words, "break");
-export const continueLoop = (shell: Shell, words: readonly string[]): number => leaveLoop(shell, words, "continue");
+export const continueLoop = (shell: Shell, words: readonly string[]): number =>
+  leaveLoop(shell, words, "continue");
 
 export function exit(shell: Shell, words: readonly string[]): never {
   throw new ExitControl(countArgument(words[1], shell.state.status) & 0xff);
@@ -114,15 +115,35 @@ async function listSignals(shell: Shell): Promise<number> {
 /** The path that a program's name stands for; undefined where there is none. */
 export async function findProgram(shell: Shell, name: string): Promise<string | undefined> {
   const directories = (shell.state.get("PATH") ?? DEFAULT_PATH).split(":");
-  const candidates = name.includes("/") ? [name] : directories.map((directory) => `${directory || "."}/${name}`);
+  const candidates = name.includes("/")
+    ? [name]
+    : directories.map((directory) => `${directory || "."}/${name}`);
   for (const path of candidates) {
     const status = await tryStat(shell.process, path);
-    if (typeof status !== "number" && isRegular(status) && (await accessible(shell.process, path, 1))) return path;
+    if (typeof status !== "number" && isRegular(status) && (await accessible(shell.process, path, 1)))
+      return path;
   }
   return undefined;
 }
 
-const KEYWORDS = new Set(["if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "{", "}", "!", "in"]);
+const KEYWORDS = new Set([
+  "if",
+  "then",
+  "else",
+  "elif",
+  "fi",
+  "do",
+  "done",
+  "case",
+  "esac",
+  "while",
+  "until",
+  "for",
+  "{",
+  "}",
+  "!",
+  "in",
+]);
 
 /** What `type` and `command -V` print; undefined where the name means nothing. */
 async function describe(shell: Shell, name: string): Promise<string | undefined> {
@@ -202,4 +223,3 @@ export function readOptions(spec: string, words: readonly string[]): ReturnType<
     throw error;
   }
 }
-

@@ -131,4 +131,3 @@ async function readByte(shell: Shell, buffer: number): Promise<string | undefine
     return got === 0 ? undefined : String.fromCharCode(shell.process.memory.readU8(buffer));
   }
 }
-

@@ -97,7 +97,11 @@ export async function kill(shell: Shell, words: readonly string[]): Promise<numb
   let args = words.slice(1);
   if (args[0] === "-l" || args[0] === "-L") return listSignals(shell, args.slice(1));
   let signal = 15;
-  const named = /^-(?:s|n)$/.test(args[0] ?? "") ? args[1] : /^-[A-Za-z0-9]/.test(args[0] ?? "") ? args[0]!.slice(1) : undefined;
+  const named = /^-(?:s|n)$/.test(args[0] ?? "")
+    ? args[1]
+    : /^-[A-Za-z0-9]/.test(args[0] ?? "")
+      ? args[0]!.slice(1)
+      : undefined;
   if (named !== undefined) {
     const number = signalNumber(named);
     if (number === undefined) throw new ShellError(`${named}: invalid signal specification`, 1);
@@ -105,7 +109,8 @@ export async function kill(shell: Shell, words: readonly string[]): Promise<numb
     args = args.slice(/^-[sn]$/.test(args[0]!) ? 2 : 1);
   }
   if (args[0] === "--") args = args.slice(1);
-  if (args.length === 0) throw new ShellError("Usage: kill [-s signal | -signal] pid|job ... | kill -l [status]");
+  if (args.length === 0)
+    throw new ShellError("Usage: kill [-s signal | -signal] pid|job ... | kill -l [status]");
   let status = 0;
   for (const target of args) if (!(await killOne(shell, target, signal))) status = 1;
   return status;
@@ -136,7 +141,9 @@ async function listSignals(shell: Shell, operands: readonly string[]): Promise<n
   const numbers = operands.length > 0 ? operands : Array.from({ length: 31 }, (_, i) => String(i + 1));
   for (const text of numbers) {
     const number = signalNumber(text) ?? Number(text);
-    const line = /^\d+$/.test(text) ? signalName(Number(text) > 128 ? Number(text) - 128 : number) : String(number);
+    const line = /^\d+$/.test(text)
+      ? signalName(Number(text) > 128 ? Number(text) - 128 : number)
+      : String(number);
     await shell.process.stdout.writeLine(line);
   }
   return 0;
@@ -149,7 +156,10 @@ export async function times(shell: Shell): Promise<number> {
   const { process } = shell;
   const got = await fill(process, tms, (addr) => process.trap(NR.times, addr));
   if (typeof got === "number") throw new ShellError(errnoOf(got).message, 1);
-  const show = (ticks: number): string => `${Math.floor(ticks / TICKS / 60)}m${((ticks / TICKS) % 60).toFixed(6)}s`;
-  await process.stdout.write(`${show(got.tms_utime)} ${show(got.tms_stime)}\n${show(got.tms_cutime)} ${show(got.tms_cstime)}\n`);
+  const show = (ticks: number): string =>
+    `${Math.floor(ticks / TICKS / 60)}m${((ticks / TICKS) % 60).toFixed(6)}s`;
+  await process.stdout.write(
+    `${show(got.tms_utime)} ${show(got.tms_stime)}\n${show(got.tms_cutime)} ${show(got.tms_cstime)}\n`,
+  );
   return 0;
 }

@@ -80,7 +80,8 @@ export function shift(shell: Shell, words: readonly string[]): number {
 }
 
 const LONG_OPTIONS = new Map<string, OptionLetter>();
-for (const [letter, name] of Object.entries(SHELL_OPTIONS)) if (isOption(letter)) LONG_OPTIONS.set(name, letter);
+for (const [letter, name] of Object.entries(SHELL_OPTIONS))
+  if (isOption(letter)) LONG_OPTIONS.set(name, letter);
 
 function isOption(letter: string): letter is OptionLetter {
   return Object.hasOwn(SHELL_OPTIONS, letter);
@@ -139,7 +140,8 @@ async function listOptions(shell: Shell, form: string): Promise<number> {
 /** getopts: OPTIND is the next word, and `state.getoptsOffset` the place in a word of clustered options. */
 export async function getopts(shell: Shell, words: readonly string[]): Promise<number> {
   const [, spec, name, ...given] = words;
-  if (spec === undefined || name === undefined) throw new ShellError("Usage: getopts optstring name [argument ...]");
+  if (spec === undefined || name === undefined)
+    throw new ShellError("Usage: getopts optstring name [argument ...]");
   const { state } = shell;
   const args = given.length > 0 ? given : state.positional;
   const index = Number(state.get("OPTIND") ?? "1");
@@ -175,7 +177,12 @@ export async function getopts(shell: Shell, words: readonly string[]): Promise<n
 
 async function getoptsError(
   shell: Shell,
-  problem: { readonly spec: string; readonly name: string; readonly letter: string; readonly missing: boolean },
+  problem: {
+    readonly spec: string;
+    readonly name: string;
+    readonly letter: string;
+    readonly missing: boolean;
+  },
 ): Promise<number> {
   const { spec, name, letter, missing } = problem;
   const isSilent = spec.startsWith(":");

@@ -45,7 +45,10 @@ export const BUILTINS: Builtins = new Map<string, Builtin>([
   ["printf", inShell(printf.spec)],
   ["pwd", { run: files.pwd, usage: "pwd [-L|-P]" }],
   ["read", { run: files.read, usage: "read [-r] [-p prompt] name ..." }],
-  ["readonly", { run: variables.readonlyVariables, special: true, usage: "readonly [-p] [name[=value] ...]" }],
+  [
+    "readonly",
+    { run: variables.readonlyVariables, special: true, usage: "readonly [-p] [name[=value] ...]" },
+  ],
   ["return", { run: control.returnFrom, special: true, usage: "return [n]" }],
   ["set", { run: variables.set, special: true, usage: "set [-abCefmnuvx] [-o option] [--] [argument ...]" }],
   ["shift", { run: variables.shift, special: true, usage: "shift [n]" }],

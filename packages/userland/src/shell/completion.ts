@@ -28,7 +28,8 @@ export async function complete(shell: Shell, line: string): Promise<Completion> 
   const variable = /\$\{?([A-Za-z_]\w*)?$/.exec(word);
   if (variable !== null) return { start: start + variable.index, candidates: variables(shell, variable[0]) };
   const isCommand = /(^|[;&|(`]|\b(?:then|do|else|if|while|until))\s*$/.test(line.slice(0, start));
-  const candidates = isCommand && !word.includes("/") ? await commands(shell, word) : await paths(shell, word);
+  const candidates =
+    isCommand && !word.includes("/") ? await commands(shell, word) : await paths(shell, word);
   return { start, candidates: candidates.sort((a, b) => (a.text < b.text ? -1 : 1)) };
 }
 

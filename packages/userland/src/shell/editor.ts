@@ -16,16 +16,51 @@ import type { Shell } from "./shell.ts";
 type Outcome = "more" | "accept" | "end";
 
 const ESCAPE_KEYS: Readonly<Record<string, string>> = {
-  "[A": "up", "[B": "down", "[C": "right", "[D": "left", "[H": "home", "[F": "end",
-  OA: "up", OB: "down", OC: "right", OD: "left", OH: "home", OF: "end",
-  "[1~": "home", "[4~": "end", "[7~": "home", "[8~": "end", "[3~": "delete",
-  "[1;5C": "word-right", "[1;5D": "word-left", b: "word-left", f: "word-right", d: "kill-word", "\x7f": "rubout-word",
+  "[A": "up",
+  "[B": "down",
+  "[C": "right",
+  "[D": "left",
+  "[H": "home",
+  "[F": "end",
+  OA: "up",
+  OB: "down",
+  OC: "right",
+  OD: "left",
+  OH: "home",
+  OF: "end",
+  "[1~": "home",
+  "[4~": "end",
+  "[7~": "home",
+  "[8~": "end",
+  "[3~": "delete",
+  "[1;5C": "word-right",
+  "[1;5D": "word-left",
+  b: "word-left",
+  f: "word-right",
+  d: "kill-word",
+  "\x7f": "rubout-word",
 };
 
 const CONTROL_KEYS: Readonly<Record<string, string>> = {
-  "\x01": "home", "\x02": "left", "\x04": "delete-or-end", "\x05": "end", "\x06": "right", "\b": "rubout",
-  "\t": "complete", "\n": "accept", "\x0b": "kill-end", "\x0c": "clear", "\r": "accept", "\x0e": "down", "\x10": "up",
-  "\x12": "search", "\x14": "transpose", "\x15": "kill-start", "\x17": "rubout-word", "\x19": "yank", "\x7f": "rubout",
+  "\x01": "home",
+  "\x02": "left",
+  "\x04": "delete-or-end",
+  "\x05": "end",
+  "\x06": "right",
+  "\b": "rubout",
+  "\t": "complete",
+  "\n": "accept",
+  "\x0b": "kill-end",
+  "\x0c": "clear",
+  "\r": "accept",
+  "\x0e": "down",
+  "\x10": "up",
+  "\x12": "search",
+  "\x14": "transpose",
+  "\x15": "kill-start",
+  "\x17": "rubout-word",
+  "\x19": "yank",
+  "\x7f": "rubout",
   "\x03": "interrupt",
 };
 
@@ -173,24 +208,57 @@ export class LineEditor {
     const line = this.#line;
     const at = this.#cursor;
     switch (key) {
-      case "left": this.#cursor = previousChar(line, at); return true;
-      case "right": this.#cursor = nextChar(line, at); return true;
-      case "home": this.#cursor = 0; return true;
-      case "end": this.#cursor = line.length; return true;
-      case "word-left": this.#cursor = wordStart(line, at); return true;
-      case "word-right": this.#cursor = wordEnd(line, at); return true;
-      case "up": this.#browse(-1); return true;
-      case "down": this.#browse(1); return true;
-      case "rubout": this.#remove(previousChar(line, at), at); return true;
+      case "left":
+        this.#cursor = previousChar(line, at);
+        return true;
+      case "right":
+        this.#cursor = nextChar(line, at);
+        return true;
+      case "home":
+        this.#cursor = 0;
+        return true;
+      case "end":
+        this.#cursor = line.length;
+        return true;
+      case "word-left":
+        this.#cursor = wordStart(line, at);
+        return true;
+      case "word-right":
+        this.#cursor = wordEnd(line, at);
+        return true;
+      case "up":
+        this.#browse(-1);
+        return true;
+      case "down":
+        this.#browse(1);
+        return true;
+      case "rubout":
+        this.#remove(previousChar(line, at), at);
+        return true;
       case "delete":
-      case "delete-or-end": this.#remove(at, nextChar(line, at)); return true;
-      case "kill-end": this.#kill(at, line.length); return true;
-      case "kill-start": this.#kill(0, at); return true;
-      case "kill-word": this.#kill(at, wordEnd(line, at)); return true;
-      case "rubout-word": this.#kill(blankWordStart(line, at), at); return true;
-      case "yank": this.#insert(this.#killed); return true;
-      case "transpose": this.#transpose(); return true;
-      default: return key === "ignore";
+      case "delete-or-end":
+        this.#remove(at, nextChar(line, at));
+        return true;
+      case "kill-end":
+        this.#kill(at, line.length);
+        return true;
+      case "kill-start":
+        this.#kill(0, at);
+        return true;
+      case "kill-word":
+        this.#kill(at, wordEnd(line, at));
+        return true;
+      case "rubout-word":
+        this.#kill(blankWordStart(line, at), at);
+        return true;
+      case "yank":
+        this.#insert(this.#killed);
+        return true;
+      case "transpose":
+        this.#transpose();
+        return true;
+      default:
+        return key === "ignore";
     }
   }
 
@@ -270,7 +338,13 @@ export class LineEditor {
     const perRow = Math.max(Math.floor(columns / width), 1);
     const rows: string[] = [];
     for (let i = 0; i < labels.length; i += perRow) {
-      rows.push(labels.slice(i, i + perRow).map((label) => label.padEnd(width)).join("").trimEnd());
+      rows.push(
+        labels
+          .slice(i, i + perRow)
+          .map((label) => label.padEnd(width))
+          .join("")
+          .trimEnd(),
+      );
     }
     await this.#write(`\r\n${rows.join("\r\n")}\r\n`);
     this.#row = 0;
@@ -281,7 +355,9 @@ export class LineEditor {
     const promptRows = this.#prompt.split("\n");
     const lastPrompt = promptRows.at(-1) ?? "";
     const width = visibleWidth(lastPrompt);
-    const above = promptRows.slice(0, -1).reduce((rows, row) => rows + Math.floor(visibleWidth(row) / columns) + 1, 0);
+    const above = promptRows
+      .slice(0, -1)
+      .reduce((rows, row) => rows + Math.floor(visibleWidth(row) / columns) + 1, 0);
     const end = width + widthOf(this.#line);
     const cursor = width + widthOf(this.#line.slice(0, this.#cursor));
     const up = this.#row > 0 ? `\x1b[${this.#row}A` : "";

@@ -64,14 +64,17 @@ export async function expandText(
 /** A word as a pattern, with a backslash before what was quoted. */
 export async function expandPattern(host: ExpansionHost, word: Word): Promise<string> {
   const items = await expandWord(host, word);
-  return items.map((item) => (typeof item === "symbol" ? (item === BREAK ? " " : "") : patternOf(item))).join("");
+  return items
+    .map((item) => (typeof item === "symbol" ? (item === BREAK ? " " : "") : patternOf(item)))
+    .join("");
 }
 
 const patternOf = (piece: Piece): string => (piece.quoted ? escapePattern(piece.text) : piece.text);
 
 async function expandWord(host: ExpansionHost, word: Word, isAssignment = false): Promise<Item[]> {
   const items: Item[] = [];
-  for (const [index, part] of word.entries()) items.push(...(await expandPart(host, part, index === 0, isAssignment)));
+  for (const [index, part] of word.entries())
+    items.push(...(await expandPart(host, part, index === 0, isAssignment)));
   return items;
 }
 
@@ -102,7 +105,10 @@ async function arithmetic(host: ExpansionHost, expression: Word): Promise<string
   const { state } = host;
   try {
     return String(
-      evaluateArithmetic(text, { get: (name) => state.get(name), set: (name, value) => state.set(name, value) }),
+      evaluateArithmetic(text, {
+        get: (name) => state.get(name),
+        set: (name, value) => state.set(name, value),
+      }),
     );
   } catch (error) {
     if (error instanceof ArithmeticError) throw new ShellError(error.message);
@@ -143,13 +149,19 @@ async function expandParameter(host: ExpansionHost, part: ParameterPart): Promis
   const { state } = host;
   const isList = part.name === "@" || part.name === "*";
   const value = isList ? state.positional.join(" ") : parameterValue(state, part.name);
-  if (part.length) return [expanded(String(isList ? state.positional.length : lengthOf(state, part, value)), part.quoted)];
+  if (part.length)
+    return [expanded(String(isList ? state.positional.length : lengthOf(state, part, value)), part.quoted)];
   const { operator, word = [] } = part;
   const isSet = isList ? state.positional.length > 0 : value !== undefined;
   if (operator === undefined) return listOrValue(host, part, checked(state, part.name, value, isSet));
   if (/[%#]/.test(operator)) {
     const pattern = await expandPattern(host, word);
-    if (isList) return listItems(host, part, state.positional.map((text) => strip(text, operator, pattern)));
+    if (isList)
+      return listItems(
+        host,
+        part,
+        state.positional.map((text) => strip(text, operator, pattern)),
+      );
     return [expanded(strip(checked(state, part.name, value, isSet), operator, pattern), part.quoted)];
   }
   const usesValue = operator.startsWith(":") ? isSet && value !== "" : isSet;
@@ -199,7 +211,8 @@ function listOrValue(host: ExpansionHost, part: ParameterPart, value: string): I
 
 /** `$@` and `$*`: a field per parameter, except that `"$*"` is one, joined by the first character of IFS. */
 function listItems(host: ExpansionHost, part: ParameterPart, values: readonly string[]): Item[] {
-  if (part.quoted && part.name === "*") return [fixed(values.join((host.state.get("IFS") ?? " ").slice(0, 1)))];
+  if (part.quoted && part.name === "*")
+    return [fixed(values.join((host.state.get("IFS") ?? " ").slice(0, 1)))];
   if (values.length === 0) return part.quoted ? [NOTHING] : [];
   return values.flatMap((value, i): Item[] =>
     i === 0 ? [expanded(value, part.quoted)] : [BREAK, expanded(value, part.quoted)],
@@ -208,14 +221,22 @@ function listItems(host: ExpansionHost, part: ParameterPart, values: readonly st
 
 function parameterValue(state: ShellState, name: string): string | undefined {
   switch (name) {
-    case "?": return String(state.status);
-    case "$": return String(state.shellPid);
-    case "!": return state.lastBackground === 0 ? undefined : String(state.lastBackground);
-    case "#": return String(state.positional.length);
-    case "-": return [...state.options].join("");
-    case "0": return state.name;
-    case "LINENO": return state.get(name) ?? String(state.line);
-    default: return /^\d+$/.test(name) ? state.positional[Number(name) - 1] : state.get(name);
+    case "?":
+      return String(state.status);
+    case "$":
+      return String(state.shellPid);
+    case "!":
+      return state.lastBackground === 0 ? undefined : String(state.lastBackground);
+    case "#":
+      return String(state.positional.length);
+    case "-":
+      return [...state.options].join("");
+    case "0":
+      return state.name;
+    case "LINENO":
+      return state.get(name) ?? String(state.line);
+    default:
+      return /^\d+$/.test(name) ? state.positional[Number(name) - 1] : state.get(name);
   }
 }
 
@@ -271,7 +292,8 @@ class Splitter {
 
   endField(isBreak: boolean): void {
     const isEmptyBySuppression = this.#isSuppressed && this.#field === "";
-    if ((this.#hasField && !isEmptyBySuppression) || (isBreak && this.#field !== "")) this.fields.push(this.#field);
+    if ((this.#hasField && !isEmptyBySuppression) || (isBreak && this.#field !== ""))
+      this.fields.push(this.#field);
     this.#field = "";
     this.#hasField = false;
   }
@@ -331,7 +353,11 @@ export function splitForRead(line: string, ifs: string, count: number): string[]
   while (isSpace(rest.at(-1))) rest = rest.slice(0, -1);
   // A single separator after the only remaining field ends it and is no part of it.
   const last = rest.at(-1);
-  if (last !== undefined && ifs.includes(last) && ![...rest.slice(0, -1)].some((char) => ifs.includes(char))) {
+  if (
+    last !== undefined &&
+    ifs.includes(last) &&
+    ![...rest.slice(0, -1)].some((char) => ifs.includes(char))
+  ) {
     rest = rest.slice(0, -1);
   }
   fields.push(rest);

@@ -62,7 +62,13 @@ export class JobTable {
   }
 
   #make(group: number, pids: readonly number[], source: string): Job {
-    return { id: 0, group, processes: pids.map((pid) => ({ pid, status: undefined })), source, changed: false };
+    return {
+      id: 0,
+      group,
+      processes: pids.map((pid) => ({ pid, status: undefined })),
+      source,
+      changed: false,
+    };
   }
 
   #number(job: Job): void {
@@ -105,8 +111,11 @@ export class JobTable {
     const { terminal } = this;
     if (terminal === undefined) return;
     await setForegroundGroup(this.#process, terminal.fd, terminal.group);
-    const isClean = job.processes.every(({ status }) => status !== undefined && !isSignaled(status) && !isStopped(status));
-    if (!isClean && terminal.modes !== undefined) await setTermios(this.#process, terminal.fd, terminal.modes);
+    const isClean = job.processes.every(
+      ({ status }) => status !== undefined && !isSignaled(status) && !isStopped(status),
+    );
+    if (!isClean && terminal.modes !== undefined)
+      await setTermios(this.#process, terminal.fd, terminal.modes);
   }
 
   /** What killed a foreground job, where it is not plain from what the user did. */
@@ -154,7 +163,7 @@ export class JobTable {
   /** Tells of jobs that have ended or stopped since the last time; ended ones are forgotten. */
   async report(): Promise<void> {
     await this.poll();
-    for (const job of [...this.#jobs]) {
+    for (const job of this.#jobs.slice()) {
       if (!job.changed || stateOf(job) === "Running") continue;
       job.changed = false;
       await this.#process.stderr.write(`${describeJob(job, this.marker(job))}\n`);
@@ -164,7 +173,8 @@ export class JobTable {
 
   /** `%1`, `%%`, `%+`, `%-`, `%name`, `%?text`, or a pid. */
   find(spec: string): Job | undefined {
-    if (/^\d+$/.test(spec)) return this.#jobs.find(({ processes }) => processes.some(({ pid }) => pid === Number(spec)));
+    if (/^\d+$/.test(spec))
+      return this.#jobs.find(({ processes }) => processes.some(({ pid }) => pid === Number(spec)));
     const name = spec.replace(/^%/, "");
     if (name === "" || name === "%" || name === "+") return this.#current();
     if (name === "-") return this.#previous();
@@ -212,4 +222,3 @@ export function describeJob(job: Job, marker: string, options: { readonly long?:
   const suffix = state === "Running" ? " &" : "";
   return `[${job.id}]${marker}  ${pid}${state.padEnd(24)}${job.source}${suffix}`;
 }
-

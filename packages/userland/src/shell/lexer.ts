@@ -45,7 +45,25 @@ export interface PendingDocument {
   readonly deliver: (body: Word) => void;
 }
 
-const OPERATORS = ["<<-", "&&", "||", ";;", "<<", ">>", "<&", ">&", "<>", ">|", "|", "&", ";", "<", ">", "(", ")"];
+const OPERATORS = [
+  "<<-",
+  "&&",
+  "||",
+  ";;",
+  "<<",
+  ">>",
+  "<&",
+  ">&",
+  "<>",
+  ">|",
+  "|",
+  "&",
+  ";",
+  "<",
+  ">",
+  "(",
+  ")",
+];
 const META = new Set(" \t\n|&;<>()");
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const SPECIAL = "@*#?-$!0123456789";
@@ -288,7 +306,9 @@ export class Lexer {
     const char = this.source[this.at];
     if (char === undefined) throw this.incomplete("unterminated parameter expansion");
     const name =
-      NAME.exec(this.source)?.[0] ?? digits.exec(this.source)?.[0] ?? (SPECIAL.includes(char) ? char : undefined);
+      NAME.exec(this.source)?.[0] ??
+      digits.exec(this.source)?.[0] ??
+      (SPECIAL.includes(char) ? char : undefined);
     if (name === undefined) throw new SyntaxError("bad substitution", this.line());
     this.at += name.length;
     return name;
@@ -359,7 +379,14 @@ const isParameterOperator = (text: string): text is ParameterOperator =>
   PARAMETER_OPERATORS.some((operator) => operator === text);
 
 const ANSI: Readonly<Record<string, string>> = {
-  a: "\x07", b: "\b", e: "\x1b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v",
+  a: "\x07",
+  b: "\b",
+  e: "\x1b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+  v: "\v",
 };
 
 const unescapeAnsi = (text: string): string =>

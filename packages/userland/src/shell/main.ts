@@ -22,7 +22,8 @@ import { DEFAULT_PATH } from "./simple.ts";
 import { Traps } from "./traps.ts";
 import { ShellError, ShellState } from "./variables.ts";
 
-const USAGE = "sh [-abCefhimnuvxl] [-o option] [-c command [name [argument ...]] | -s [argument ...] | file [argument ...]]";
+const USAGE =
+  "sh [-abCefhimnuvxl] [-o option] [-c command [name [argument ...]] | -s [argument ...] | file [argument ...]]";
 
 interface Invocation {
   readonly options: readonly (readonly [string, boolean])[];
@@ -122,7 +123,8 @@ async function currentDirectory(process: Process): Promise<string> {
 
 async function run(shell: Shell, invocation: Invocation): Promise<number> {
   if (shell.interactive) await beInteractive(shell);
-  if (invocation.isLogin) await runStartupFiles(shell, ["/etc/profile", `${shell.state.get("HOME") ?? ""}/.profile`]);
+  if (invocation.isLogin)
+    await runStartupFiles(shell, ["/etc/profile", `${shell.state.get("HOME") ?? ""}/.profile`]);
   if (shell.interactive) await runStartupFiles(shell, [shell.state.get("ENV") ?? ""]);
   if (invocation.command !== undefined) return runScript(shell, invocation.command);
   if (invocation.file !== undefined) return runScript(shell, await readScript(shell, invocation.file));
@@ -169,7 +171,7 @@ async function beInteractive(shell: Shell): Promise<void> {
   const copy = await process.trap(NR.fcntl, 0, F.DUPFD_CLOEXEC, FIRST_PRIVATE_FD);
   let foreground = await foregroundGroup(process, copy);
   if (foreground < 0) return;
-  for (let group = await process.trap(NR.getpgid, 0); foreground !== group; ) {
+  for (let group = await process.trap(NR.getpgid, 0); foreground !== group;) {
     check(await process.trap(NR.kill, -group, SIG.TTIN), "kill");
     group = await process.trap(NR.getpgid, 0);
     foreground = await foregroundGroup(process, copy);

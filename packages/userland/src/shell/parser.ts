@@ -18,7 +18,22 @@ import {
 import { Lexer, SyntaxError, type Token } from "./lexer.ts";
 
 const RESERVED = new Set([
-  "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "{", "}", "!", "in",
+  "if",
+  "then",
+  "else",
+  "elif",
+  "fi",
+  "do",
+  "done",
+  "case",
+  "esac",
+  "while",
+  "until",
+  "for",
+  "{",
+  "}",
+  "!",
+  "in",
 ]);
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
@@ -134,7 +149,8 @@ export class Parser {
   #startsCommand(): boolean {
     const token = this.#peek();
     if (token.kind === "io-number") return true;
-    if (token.kind === "operator") return ["(", "<", ">", ">>", "<<", "<<-", "<&", ">&", "<>", ">|"].includes(token.text);
+    if (token.kind === "operator")
+      return ["(", "<", ">", ">>", "<<", "<<-", "<&", ">&", "<>", ">|"].includes(token.text);
     if (token.kind !== "word") return false;
     const text = literalText(token.word);
     return text === undefined || !["then", "else", "elif", "fi", "do", "done", "esac", "}"].includes(text);
@@ -186,13 +202,19 @@ export class Parser {
 
   #compound(keyword: string): CompoundNode {
     switch (keyword) {
-      case "{": return this.#group();
-      case "if": return this.#if();
+      case "{":
+        return this.#group();
+      case "if":
+        return this.#if();
       case "while":
-      case "until": return this.#while();
-      case "for": return this.#for();
-      case "case": return this.#case();
-      default: throw this.#unexpected(this.#peek());
+      case "until":
+        return this.#while();
+      case "for":
+        return this.#for();
+      case "case":
+        return this.#case();
+      default:
+        throw this.#unexpected(this.#peek());
     }
   }
 
@@ -398,4 +420,3 @@ function asAssignment(word: Word): Assignment | undefined {
   const value = match[2] === "" ? rest : [{ ...first, text: match[2]! }, ...rest];
   return { name: match[1]!, value };
 }
-

@@ -70,7 +70,8 @@ async function saveDescriptor(process: Process, fd: number): Promise<SavedDescri
 async function applyOne(process: Process, redirect: ResolvedRedirect, noclobber: boolean): Promise<void> {
   const { fd, operator, text } = redirect;
   if (operator === "<&" || operator === ">&") return duplicate(process, fd, text);
-  const source = operator === "<<" ? await openDocument(process, text) : await openTarget(process, redirect, noclobber);
+  const source =
+    operator === "<<" ? await openDocument(process, text) : await openTarget(process, redirect, noclobber);
   if (source === fd) {
     await process.trap(NR.fcntl, fd, F.SETFD, 0);
     return;
@@ -85,9 +86,12 @@ async function openTarget(
   noclobber: boolean,
 ): Promise<number> {
   switch (operator) {
-    case "<": return open(process, text, O.RDONLY | O.CLOEXEC);
-    case "<>": return open(process, text, O.RDWR | O.CREAT | O.CLOEXEC);
-    case ">>": return open(process, text, O.WRONLY | O.CREAT | O.APPEND | O.CLOEXEC);
+    case "<":
+      return open(process, text, O.RDONLY | O.CLOEXEC);
+    case "<>":
+      return open(process, text, O.RDWR | O.CREAT | O.CLOEXEC);
+    case ">>":
+      return open(process, text, O.WRONLY | O.CREAT | O.APPEND | O.CLOEXEC);
     default: {
       if (operator === ">" && noclobber) {
         const status = await tryStat(process, text);

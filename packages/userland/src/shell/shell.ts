@@ -178,7 +178,10 @@ export class Shell implements ExpansionHost {
       case "if":
         return this.#runIf(node);
       case "while":
-        return this.#loop(async () => (await this.#runTested(node.condition)) === 0 !== node.until, node.body);
+        return this.#loop(
+          async () => ((await this.#runTested(node.condition)) === 0) !== node.until,
+          node.body,
+        );
       case "for":
         return this.#runFor(node);
       case "case":

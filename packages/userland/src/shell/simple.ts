@@ -10,7 +10,13 @@ import type { Assignment, CompoundNode, SimpleNode } from "./ast.ts";
 import type { Builtin } from "./builtin.ts";
 import { ExitControl, InterruptControl, ReturnControl } from "./control.ts";
 import { expandFields, expandText } from "./expand.ts";
-import { type ResolvedRedirect, type SavedDescriptor, applyRedirects, resolveRedirects, restoreDescriptors } from "./redirect.ts";
+import {
+  type ResolvedRedirect,
+  type SavedDescriptor,
+  applyRedirects,
+  resolveRedirects,
+  restoreDescriptors,
+} from "./redirect.ts";
 import type { Shell } from "./shell.ts";
 import { joinJob, newGroup } from "./subshell.ts";
 import { ShellError, type Variable } from "./variables.ts";

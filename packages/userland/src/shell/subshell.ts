@@ -56,7 +56,8 @@ async function startShell(
     const child = snapshot.inChild(process);
     return child.runToExit(() => body(child));
   });
-  if (place.group !== undefined) await shell.process.trap(NR.setpgid, pid, place.group === 0 ? pid : place.group);
+  if (place.group !== undefined)
+    await shell.process.trap(NR.setpgid, pid, place.group === 0 ? pid : place.group);
   return pid;
 }
 
@@ -168,4 +169,3 @@ export async function substituteCommand(shell: Shell, body: ListNode): Promise<s
   shell.substitutionStatus = status;
   return text.replace(/\0/g, "").replace(/\n+$/, "");
 }
-

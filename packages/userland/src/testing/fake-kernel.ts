@@ -259,8 +259,7 @@ export class FakeKernel {
         return later === undefined ? undefined : this.#finish(task, later);
       };
     }
-    this.#settle();
-    return outcome;
+    return this.#settle(task) ?? outcome;
   }
 
   /** A trap's result, or the handler of a signal that is delivered at its end. */
@@ -278,10 +277,11 @@ export class FakeKernel {
   }
 
   /** Resumes every task whose trap can end now; when all sleep, time goes on to the first that wakes. */
-  #settle(): void {
-    if (this.#settling) return;
+  #settle(current: FakeTask): TrapOutcome | undefined {
+    if (this.#settling) return undefined;
     this.#settling = true;
-    for (let changed = true; changed; ) {
+    let own: TrapOutcome | undefined;
+    for (let changed = true; changed;) {
       changed = false;
       for (const task of [...this.tasks.values()]) {
         if (task.attempt === undefined) continue;
@@ -290,9 +290,13 @@ export class FakeKernel {
         if (outcome === undefined) continue;
         task.attempt = undefined;
         changed = true;
-        task.port?.onResume(outcome);
+        // The task whose trap this is has not got PENDING yet: it gets the outcome at once.
+        if (task === current) own = outcome;
+        else task.port?.onResume(outcome);
       }
-      const running = [...this.tasks.values()].some((task) => task.status === undefined && task.attempt === undefined);
+      const running = [...this.tasks.values()].some(
+        (task) => task.status === undefined && task.attempt === undefined,
+      );
       const wakes = [...this.tasks.values()].flatMap(({ wakeAt }) => (wakeAt === undefined ? [] : [wakeAt]));
       if (!changed && !running && wakes.length > 0) {
         this.nowNs = Math.max(this.nowNs, Math.min(...wakes));
@@ -300,6 +304,7 @@ export class FakeKernel {
       }
     }
     this.#settling = false;
+    return own;
   }
 
   #pushVectors(memory: FakeMemory, argv: readonly string[], env: readonly string[]): number {

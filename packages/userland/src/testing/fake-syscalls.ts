@@ -19,7 +19,16 @@ import {
 } from "@alien-ts/abi";
 import { makeStruct } from "../libc/structs.ts";
 import { fromBytes, toBytes } from "../libc/text.ts";
-import { type FakeNode, type Found, isDir, isLink, makeNode, makePipe, regularFile, walk } from "./fake-files.ts";
+import {
+  type FakeNode,
+  type Found,
+  isDir,
+  isLink,
+  makeNode,
+  makePipe,
+  regularFile,
+  walk,
+} from "./fake-files.ts";
 import type { FakeKernel, FakeTask } from "./fake-kernel.ts";
 
 export type FakeSyscall = (kernel: FakeKernel, task: FakeTask, args: readonly number[]) => number | undefined;
@@ -43,7 +52,11 @@ function vacant(kernel: FakeKernel, task: FakeTask, addr: number): Found | numbe
   return typeof found !== "number" && found.node !== undefined ? -EEXIST.number : found;
 }
 
-function addFd(task: FakeTask, descriptor: { file: ReturnType<typeof regularFile>; cloexec: boolean }, from = 0): number {
+function addFd(
+  task: FakeTask,
+  descriptor: { file: ReturnType<typeof regularFile>; cloexec: boolean },
+  from = 0,
+): number {
   let fd = from;
   while (task.fds.has(fd)) fd += 1;
   task.fds.set(fd, descriptor);
@@ -128,7 +141,12 @@ function fillStat(task: FakeTask, node: FakeNode | undefined, addr: number): num
   view.st_mode = node?.mode ?? S.IFIFO | 0o600;
   view.st_ino = node?.ino ?? 0;
   view.st_dev = 1;
-  view.st_nlink = node === undefined ? 1 : isDir(node) ? 2 + [...node.children.values()].filter((child) => isDir(child)).length : node.nlink;
+  view.st_nlink =
+    node === undefined
+      ? 1
+      : isDir(node)
+        ? 2 + [...node.children.values()].filter((child) => isDir(child)).length
+        : node.nlink;
   view.st_size = node?.bytes.length ?? 0;
   view.st_blksize = 4096;
   view.st_blocks = Math.ceil((node?.bytes.length ?? 0) / 4096) * 8;
@@ -293,7 +311,10 @@ const sigaction: FakeSyscall = (_kernel, task, [signal = 0, action = 0, old = 0]
   if (signal === SIG.KILL || signal === SIG.STOP) return -EINVAL.number;
   const now = task.actions.get(signal) ?? { handler: 0, flags: 0 };
   if (action !== 0) {
-    task.actions.set(signal, { handler: task.memory.readU64(action), flags: task.memory.readU64(action + 8) });
+    task.actions.set(signal, {
+      handler: task.memory.readU64(action),
+      flags: task.memory.readU64(action + 8),
+    });
   }
   if (old === 0) return 0;
   task.memory.writeU64(old, now.handler);
@@ -311,8 +332,14 @@ const sigprocmask: FakeSyscall = (_kernel, task, [, set = 0, old = 0]) => {
     }
   }
   if (old === 0) return 0;
-  task.memory.writeU32(old, [...before].reduce((bits, n) => (n <= 32 ? bits | (1 << (n - 1)) : bits), 0) >>> 0);
-  task.memory.writeU32(old + 4, [...before].reduce((bits, n) => (n > 32 ? bits | (1 << (n - 33)) : bits), 0) >>> 0);
+  task.memory.writeU32(
+    old,
+    [...before].reduce((bits, n) => (n <= 32 ? bits | (1 << (n - 1)) : bits), 0) >>> 0,
+  );
+  task.memory.writeU32(
+    old + 4,
+    [...before].reduce((bits, n) => (n > 32 ? bits | (1 << (n - 33)) : bits), 0) >>> 0,
+  );
   return 0;
 };
 

@@ -32,12 +32,14 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
   for (const [path, text] of Object.entries(options.files ?? {})) {
     kernel.addFile(path.replace(/\/$/, ""), text, path.endsWith("/") ? 0o040755 : 0o100644);
   }
-  const stream = (text: string, flags: number): FakeFile => regularFile(makeNode(0o100600, toBytes(text)), "", flags);
+  const stream = (text: string, flags: number): FakeFile =>
+    regularFile(makeNode(0o100600, toBytes(text)), "", flags);
   const files = [stream(options.stdin ?? "", 0), stream("", 0x401), stream("", 0x401)];
   const env = ["PATH=/bin:/sbin", "HOME=/root", ...(options.env ?? [])];
   const task = kernel.spawn(argv[0]!, argv, env, files);
   for (let turn = 0; task.status === undefined; turn++) {
-    if (turn === MAX_TURNS) throw new Error(`${argv.join(" ")} hangs after ${kernel.log.slice(-8).join(" ")}`);
+    if (turn === MAX_TURNS)
+      throw new Error(`${argv.join(" ")} hangs after ${kernel.log.slice(-8).join(" ")}`);
     await undefined;
   }
   const { status } = task;
