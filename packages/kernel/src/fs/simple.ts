@@ -18,15 +18,40 @@
  * see one content; lseek works with SEEK_SET and SEEK_CUR. A write hands over the bytes of one write(2) as a byte string.
  * `special` takes a FileOperations of its own. A tree belongs to one kernel: build it in that kernel's init.
  */
-import { DT, EACCES, EINVAL, EISDIR, EFAULT, ENOENT, ENOMEM, isErr, type Result, S, SEEK } from "@alien-ts/abi";
+import {
+  DT,
+  EACCES,
+  EINVAL,
+  EISDIR,
+  EFAULT,
+  ENOENT,
+  ENOMEM,
+  isErr,
+  type Result,
+  S,
+  SEEK,
+} from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import { andThen, type MaybeBlocking } from "../vfs/blocking.ts";
 import { bytesOf, byteString, d_alloc_root, type Dentry, type DentryOperations } from "../vfs/dentry.ts";
-import { DEFAULT_POLLMASK, type DirContext, type File, type FileOperations, type PollRegister } from "../vfs/file.ts";
+import {
+  DEFAULT_POLLMASK,
+  type DirContext,
+  type File,
+  type FileOperations,
+  type PollRegister,
+} from "../vfs/file.ts";
 import { type Attributes, type Inode, type InodeOperations, new_inode, setattr_copy } from "../vfs/inode.ts";
 import type { PathRef } from "../vfs/mount.ts";
 import { generic_permission } from "../vfs/permission.ts";
-import { alloc_super, deactivate_super, type FileSystemType, setRoot, type StatFs, type SuperBlock } from "../vfs/super.ts";
+import {
+  alloc_super,
+  deactivate_super,
+  type FileSystemType,
+  setRoot,
+  type StatFs,
+  type SuperBlock,
+} from "../vfs/super.ts";
 
 export interface NodeOptions {
   /** Permission bits; by default 0444 for files, 0555 for directories. */
@@ -108,7 +133,11 @@ export class SimpleSpecial extends Node {
   readonly rdev: number;
   readonly size: number;
 
-  constructor(type: number, operations: FileOperations, options: NodeOptions & { readonly rdev?: number; readonly size?: number }) {
+  constructor(
+    type: number,
+    operations: FileOperations,
+    options: NodeOptions & { readonly rdev?: number; readonly size?: number },
+  ) {
     super(type, 0o444, options);
     this.operations = operations;
     this.rdev = options.rdev ?? 0;
@@ -130,7 +159,11 @@ export class SimpleDir extends Node {
   readonly children = new Map<string, SimpleNode>();
   readonly dynamic: DynamicDirectory;
 
-  constructor(children: Readonly<Record<string, SimpleNode>>, dynamic: DynamicDirectory, options: NodeOptions) {
+  constructor(
+    children: Readonly<Record<string, SimpleNode>>,
+    dynamic: DynamicDirectory,
+    options: NodeOptions,
+  ) {
     super(S.IFDIR, 0o555, options);
     this.dynamic = dynamic;
     for (const [name, node] of Object.entries(children)) this.children.set(name, node);
@@ -173,7 +206,8 @@ export const dynamicDir = (
 ): SimpleDir => new SimpleDir(children, dynamic, options);
 
 /** A file whose content `read` makes. Without `read` it answers EINVAL to reads. */
-export const file = (read: ReadContent | undefined, options: FileOptions = {}): SimpleFile => new SimpleFile(read, options);
+export const file = (read: ReadContent | undefined, options: FileOptions = {}): SimpleFile =>
+  new SimpleFile(read, options);
 
 /** A symbolic link to a path; a function may also answer a place itself (a magic link, its references handed over). */
 export const symlink = (
@@ -183,8 +217,10 @@ export const symlink = (
 ): SimpleSymlink => new SimpleSymlink(target, text, options);
 
 /** A regular file with operations of its own. */
-export const special = (operations: FileOperations, options: NodeOptions & { readonly size?: number } = {}): SimpleSpecial =>
-  new SimpleSpecial(S.IFREG, operations, options);
+export const special = (
+  operations: FileOperations,
+  options: NodeOptions & { readonly size?: number } = {},
+): SimpleSpecial => new SimpleSpecial(S.IFREG, operations, options);
 
 export interface SimpleFileSystem {
   readonly name: string;
@@ -214,11 +250,18 @@ export function simpleFileSystem(description: SimpleFileSystem): FileSystemType 
   return type;
 }
 
-function makeSuper(cx: Cx, type: FileSystemType, { magic, root, show_options }: SimpleFileSystem): Result<SuperBlock> {
+function makeSuper(
+  cx: Cx,
+  type: FileSystemType,
+  { magic, root, show_options }: SimpleFileSystem,
+): Result<SuperBlock> {
   const sb = alloc_super(cx.kernel, {
     type,
     magic,
-    ops: { statfs: () => EMPTY_STATFS, ...(show_options === undefined ? {} : { show_options: () => show_options() }) },
+    ops: {
+      statfs: () => EMPTY_STATFS,
+      ...(show_options === undefined ? {} : { show_options: () => show_options() }),
+    },
   });
   if (isErr(sb)) return sb;
   const inode = makeInode(sb, root, ROOT_INO);
@@ -249,7 +292,12 @@ function makeInode(sb: SuperBlock, node: SimpleNode, ino: number): Result<Inode>
     gid: node.gid,
     ino,
     i_op: INODE_OPERATIONS[node.kind],
-    i_fop: node.kind === "special" ? node.operations : node.kind === "dir" ? simple_dir_operations : seq_file_operations,
+    i_fop:
+      node.kind === "special"
+        ? node.operations
+        : node.kind === "dir"
+          ? simple_dir_operations
+          : seq_file_operations,
     rdev: node.kind === "special" ? node.rdev : 0,
     data: node,
   });
@@ -268,7 +316,8 @@ function makeInode(sb: SuperBlock, node: SimpleNode, ino: number): Result<Inode>
 const nodeOf = (inode: Inode): SimpleNode | undefined =>
   inode.data instanceof Node ? (inode.data as SimpleNode) : undefined;
 
-const dirOf = (inode: Inode): SimpleDir | undefined => (inode.data instanceof SimpleDir ? inode.data : undefined);
+const dirOf = (inode: Inode): SimpleDir | undefined =>
+  inode.data instanceof SimpleDir ? inode.data : undefined;
 
 function setattr(_cx: Cx, dentry: Dentry, attributes: Attributes): Result<0> {
   const { inode } = dentry;
@@ -349,7 +398,10 @@ export const simple_dir_operations: FileOperations = {
     if (node === undefined || !emitDots(opened, ctx)) return 0;
     const dynamic = node.dynamic.list?.(cx) ?? [];
     if (isErr(dynamic)) return dynamic;
-    const entries = [...[...node.children].map(([name, child]) => ({ name, type: child.mode >> 12 })), ...dynamic];
+    const entries = [
+      ...[...node.children].map(([name, child]) => ({ name, type: child.mode >> 12 })),
+      ...dynamic,
+    ];
     while (ctx.pos - 2 < entries.length) {
       const entry = entries[ctx.pos - 2]!;
       const next = ctx.pos + 1;
@@ -403,7 +455,8 @@ export const seq_file_operations: FileOperations = {
     const opened = iocb.file;
     const node = opened.inode.data;
     const state = opened.private_data;
-    if (!(node instanceof SimpleFile) || !(state instanceof SeqState) || node.read === undefined) return EINVAL;
+    if (!(node instanceof SimpleFile) || !(state instanceof SeqState) || node.read === undefined)
+      return EINVAL;
     const isFresh = iocb.pos === 0 || state.content === undefined;
     return andThen<Result<string | Uint8Array>, Result<number>>(
       isFresh ? node.read(cx, opened) : (state.content ?? ""),
@@ -426,11 +479,14 @@ export const seq_file_operations: FileOperations = {
     const wanted = from.count;
     const bytes = from.take(wanted);
     if (bytes.length < wanted) return EFAULT;
-    return andThen<Result<unknown>, Result<number>>(node.options.write(cx, byteString(bytes), iocb.file), (result) => {
-      if (isErr(result)) return result;
-      iocb.pos += wanted;
-      return wanted;
-    });
+    return andThen<Result<unknown>, Result<number>>(
+      node.options.write(cx, byteString(bytes), iocb.file),
+      (result) => {
+        if (isErr(result)) return result;
+        iocb.pos += wanted;
+        return wanted;
+      },
+    );
   },
   poll(cx, opened, register) {
     const node = opened.inode.data;

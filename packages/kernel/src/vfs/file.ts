@@ -124,6 +124,8 @@ export class File implements Owned {
   mappable: Mappable | undefined = undefined;
   /** F_SETOWN: a pid, or minus a process group; 0 none. */
   ownerPid = 0;
+  /** F_SETSIG: the signal of O_ASYNC; 0 is SIGIO. */
+  ownerSignal = 0;
 
   constructor(at: PathRef, addr: KAddr, flags: number, operations: FileOperations, cred: Cred) {
     const { kernel } = at.mnt;
