@@ -44,7 +44,8 @@ import { anon_inode_getfile } from "../vfs/anon-inodes.ts";
 import { addFile } from "../vfs/fd-table.ts";
 import { type File, type FileOperations, fput, get_file, vfs_poll } from "../vfs/file.ts";
 import { stackAlloc } from "../vfs/path.ts";
-import { deadlineAt, userMm } from "./user-time.ts";
+import { userMm } from "../vfs/user.ts";
+import { deadlineAt } from "./user-time.ts";
 
 declare module "../core/kernel.ts" {
   interface Kernel {

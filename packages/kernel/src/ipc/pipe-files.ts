@@ -72,7 +72,7 @@ export function initPipes(cx: Cx): void {
   kernel.vfs.fifoOperations = pipefifo_fops;
 }
 
-function pipePoll(cx: Cx, file: File, register: ((queue: WaitQueue) => void) | undefined): number {
+function pipePoll(_cx: Cx, file: File, register: ((queue: WaitQueue) => void) | undefined): number {
   const pipe = file.private_data as Pipe;
   pipe.t.poll_usage = true;
   let mask = 0;

@@ -29,7 +29,8 @@ import { copy_from_user, copy_to_user, put_user_u16 } from "../mm/uaccess.ts";
 import { waitEvent, type WaitEntry, WaitQueue, wakeUp } from "../sched/wait.ts";
 import { openFilesLimit } from "../vfs/fd-table.ts";
 import { fget_raw, FMODE, fput, type PollRegister, vfs_poll } from "../vfs/file.ts";
-import { deadlineAt, userMm } from "./user-time.ts";
+import { userMm } from "../vfs/user.ts";
+import { deadlineAt } from "./user-time.ts";
 
 export const poll_list = struct("poll_list", { next: ptr("poll_list"), len: u32 });
 export const fd_set_bits = struct("fd_set_bits", {

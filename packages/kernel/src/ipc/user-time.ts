@@ -2,21 +2,13 @@
 import { EFAULT, EINVAL, isErr, type KAddr, NSEC_PER_SEC, type Result, type UAddr } from "@alien-ts/abi";
 import type { RealTime } from "../core/clock.ts";
 import type { Cx } from "../core/cx.ts";
-import { KernelBug } from "../core/kernel.ts";
-import type { AddressSpace } from "../mm/address-space.ts";
 import { get_user_s64, put_user_u64, readUserBytes } from "../mm/uaccess.ts";
 import { setBlocked } from "../task/signal.ts";
 import { stackAlloc } from "../vfs/path.ts";
 import { timespec64 } from "../vfs/structs.ts";
+import { userMm } from "../vfs/user.ts";
 
 const SIGSET_BYTES = 8;
-
-/** The address space of a task that made a system call. */
-export function userMm(cx: Cx): AddressSpace {
-  const { mm } = cx.task;
-  if (mm === null) throw new KernelBug(`task ${cx.task.pid} has no user memory`);
-  return mm;
-}
 
 /** A struct timespec. EFAULT; EINVAL unless it is a normalised time that is not negative. */
 export function readTimespec(cx: Cx, addr: UAddr): Result<RealTime> {

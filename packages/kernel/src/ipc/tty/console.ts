@@ -27,7 +27,7 @@ import { waitEvent, WaitQueue, wakeUp, wakeUpAll } from "../../sched/wait.ts";
 import { MKDEV, register_chrdev } from "../../vfs/char-dev.ts";
 import { type File, type FileOperations, iov_iterp, nonseekable_open } from "../../vfs/file.ts";
 import { kiocbp } from "../../vfs/kiocb.ts";
-import { userMm } from "../user-time.ts";
+import { userMm } from "../../vfs/user.ts";
 import { initJobControl } from "./job-control.ts";
 import { createTty, interruptCx, type Tty, type TtyDriver } from "./tty.ts";
 import { attachFile, tty_fops } from "./tty-file.ts";

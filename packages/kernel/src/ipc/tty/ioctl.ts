@@ -22,7 +22,7 @@ import { get_user_s32, put_user_u32, readUserBytes, writeUserBytes } from "../..
 import { waitEvent, wakeUp } from "../../sched/wait.ts";
 import type { MaybeBlocking } from "../../vfs/blocking.ts";
 import type { File } from "../../vfs/file.ts";
-import { userMm } from "../user-time.ts";
+import { userMm } from "../../vfs/user.ts";
 import {
   __tty_check_change,
   foregroundGroup,

@@ -23,7 +23,7 @@ import { wakeUp, wakeUpAll } from "../../sched/wait.ts";
 import { MKDEV, register_chrdev } from "../../vfs/char-dev.ts";
 import { addFile } from "../../vfs/fd-table.ts";
 import { type File, type FileOperations } from "../../vfs/file.ts";
-import { userMm } from "../user-time.ts";
+import { userMm } from "../../vfs/user.ts";
 import { TTYAUX_MAJOR } from "./console.ts";
 import { setRawTermios } from "./structs.ts";
 import { createTty, type Tty, type TtyDriver } from "./tty.ts";
