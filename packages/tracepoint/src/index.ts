@@ -1,2 +1,6 @@
 /** Tracepoint definitions, formats and records. */
-export {};
+export * from "./event.ts";
+export * from "./format-file.ts";
+export * from "./printf.ts";
+export * from "./record.ts";
+export * from "./registry.ts";
