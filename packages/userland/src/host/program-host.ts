@@ -85,6 +85,8 @@ async function runThread(task: Task): Promise<void> {
 
 /** Never returns to user code: the last trap does not end. */
 async function dieBy(task: Task, error: unknown): Promise<void> {
+  // Code that was not awaited may still be in a trap, and the task has only one way into the kernel.
+  await task.idle();
   if (error instanceof UserFault) return raise(task, SIG.SEGV);
   try {
     await printError(task, error);

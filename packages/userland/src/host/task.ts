@@ -17,6 +17,7 @@ export class Task {
   #resolve: ((value: number | Promise<number>) => void) | undefined;
   #isOutstanding = false;
   #isGone = false;
+  #onIdle: (() => void) | undefined;
 
   constructor(port: TrapPort, space: Space) {
     this.port = port;
@@ -43,6 +44,15 @@ export class Task {
     return typeof outcome === "number" ? outcome : this.#upcall(outcome.pc, outcome);
   }
 
+  /** Fulfilled when no trap is outstanding. */
+  async idle(): Promise<void> {
+    while (this.#isOutstanding) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    }
+  }
+
   /** The task has exited, or runs another image: none of its code continues. */
   abandon(): void {
     this.#isGone = true;
@@ -54,6 +64,7 @@ export class Task {
     if (this.#isGone || resolve === undefined) return;
     this.#resolve = undefined;
     this.#isOutstanding = false;
+    this.#onIdle?.();
     resolve(typeof outcome === "number" ? outcome : this.#upcall(outcome.pc, outcome));
   }
 

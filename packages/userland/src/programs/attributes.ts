@@ -3,7 +3,7 @@ import { ENOENT, NR, O } from "@alien-ts/abi";
 import { readGroups, readUsers } from "../libc/accounts.ts";
 import { parseDate } from "../libc/dates.ts";
 import { listNames } from "../libc/directories.ts";
-import { SystemError, ToolError, UsageError, isErrno } from "../libc/errors.ts";
+import { type SystemError, ToolError, UsageError, isErrno } from "../libc/errors.ts";
 import {
   type FileTime,
   chmod as setMode,

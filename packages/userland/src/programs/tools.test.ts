@@ -309,7 +309,8 @@ const CASES: readonly Case[] = [
   ],
 ];
 
-const check = async ([script, stdout, status = 0, stderr = /^$/]: Case): Promise<void> => {
+test.each(CASES.map((each) => ({ name: each[0], each })))("$name", async ({ each }) => {
+  const [script, stdout, status = 0, stderr = /^$/] = each;
   const result = await run(["/bin/sh", "-c", `cd /w; ${script}`, "sh"], {
     programs: PROGRAMS,
     files: { ...FILES, "/dev/zero": "\0".repeat(4096) },
@@ -317,6 +318,4 @@ const check = async ([script, stdout, status = 0, stderr = /^$/]: Case): Promise
   expect(result.stderr).toMatch(stderr);
   expect(result.stdout).toBe(stdout);
   expect(result.status).toBe(status);
-};
-
-test.each(CASES.map((each) => [each[0], each] as const))("%s", (_script, each) => check(each));
+});

@@ -52,7 +52,7 @@ export async function bg(shell: Shell, words: readonly string[]): Promise<number
 export async function wait(shell: Shell, words: readonly string[]): Promise<number> {
   const specs = words.slice(1);
   if (specs.length === 0) {
-    for (const job of [...shell.jobs.jobs]) {
+    for (const job of shell.jobs.jobs.slice()) {
       const status = await waitForJob(shell, job);
       if (status === undefined) return interruptedStatus(shell);
     }

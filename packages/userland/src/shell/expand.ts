@@ -356,7 +356,7 @@ export function splitForRead(line: string, ifs: string, count: number): string[]
   if (
     last !== undefined &&
     ifs.includes(last) &&
-    ![...rest.slice(0, -1)].some((char) => ifs.includes(char))
+    !Array.from(rest.slice(0, -1)).some((char) => ifs.includes(char))
   ) {
     rest = rest.slice(0, -1);
   }

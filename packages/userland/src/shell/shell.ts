@@ -18,7 +18,7 @@ import { type SavedDescriptor, applyRedirects, resolveRedirects, restoreDescript
 import { runSimple } from "./simple.ts";
 import { runPipeline, runSubshell, startBackground, substituteCommand } from "./subshell.ts";
 import { Traps } from "./traps.ts";
-import { ShellError, ShellState, type Variable } from "./variables.ts";
+import { ShellError, type ShellState, type Variable } from "./variables.ts";
 import { SyntaxError } from "./lexer.ts";
 import { SystemError } from "../libc/errors.ts";
 import { matchesPattern } from "../libc/glob.ts";

@@ -204,7 +204,7 @@ export class FakeKernel {
     task.attempt = undefined;
     task.wakeAt = undefined;
     task.vforkDone = true;
-    for (const fd of [...task.fds.keys()]) this.closeFd(task, fd);
+    for (const fd of Array.from(task.fds.keys())) this.closeFd(task, fd);
     if (task.port !== undefined) this.host.exited(task.port);
     if (task.parent !== undefined) this.signal(task.parent, SIG.CHLD);
   }
@@ -283,7 +283,7 @@ export class FakeKernel {
     let own: TrapOutcome | undefined;
     for (let changed = true; changed;) {
       changed = false;
-      for (const task of [...this.tasks.values()]) {
+      for (const task of Array.from(this.tasks.values())) {
         if (task.attempt === undefined) continue;
         const interrupted = task.pending.some((signal) => !task.masked.has(signal));
         const outcome = task.attempt() ?? (interrupted ? this.#finish(task, -4) : undefined);
