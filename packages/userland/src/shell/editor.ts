@@ -4,7 +4,7 @@
  * The terminal is raw only while a line is read. What is shown is prompt + line; `#paint` draws it again from the first
  * row, knowing the width, so that long lines wrap. Where input is no terminal, a line is read as it comes.
  */
-import { EINTR, IFLAG, LFLAG, NR, OFLAG, VCC } from "@alien-ts/abi";
+import { EINTR, IFLAG, LFLAG, NR, OFLAG, type UAddr, VCC } from "@alien-ts/abi";
 import { failed } from "../libc/errors.ts";
 import type { Process } from "../libc/process.ts";
 import { type Termios, getTermios, setTermios, windowSize } from "../libc/terminal.ts";
@@ -75,7 +75,8 @@ export class LineEditor {
   #historyAt = 0;
   #draft = "";
   #killed = "";
-  #pendingKeys = "";
+  /** A byte of user memory to read keys into. */
+  #buffer: UAddr = 0;
   #tabs = 0;
 
   constructor(shell: Shell) {
@@ -143,32 +144,19 @@ export class LineEditor {
     return ESCAPE_KEYS[sequence] ?? "ignore";
   }
 
+  /** One byte at a time: what was typed ahead belongs to the command that runs next. */
   async #readChar(): Promise<string | undefined> {
-    if (this.#pendingKeys === "") {
-      const got = await this.#readTerminal();
-      if (got === undefined) return undefined;
-      this.#pendingKeys = got;
-    }
-    const char = this.#pendingKeys[0];
-    this.#pendingKeys = this.#pendingKeys.slice(1);
-    return char;
-  }
-
-  async #readTerminal(): Promise<string | undefined> {
     const process = this.#process;
-    const buffer = await process.malloc(256);
-    try {
-      for (;;) {
-        const got = await process.trap(NR.read, 0, buffer, 256);
-        if (got === -EINTR.number) {
-          await this.#paint();
-          continue;
-        }
-        if (failed(got) || got === 0) return undefined;
-        return String.fromCharCode(...process.memory.read(buffer, got));
+    this.#buffer ||= await process.malloc(16);
+    for (;;) {
+      const got = await process.trap(NR.read, 0, this.#buffer, 1);
+      if (got === -EINTR.number) {
+        // The window may have another size now.
+        await this.#paint();
+        continue;
       }
-    } finally {
-      await process.free(buffer);
+      if (failed(got) || got === 0) return undefined;
+      return String.fromCharCode(process.memory.readU8(this.#buffer));
     }
   }
 
@@ -182,8 +170,8 @@ export class LineEditor {
     else if (key === "clear") {
       await this.#write("\x1b[H\x1b[2J");
       this.#row = 0;
-    } else if (!this.#moveOrEdit(key) && key.length === 1 && key >= " ") this.#insert(key);
-    if (this.#pendingKeys === "") await this.#paint();
+    } else if (!this.#moveOrEdit(key) && key.length === 1 && key >= " ") return this.#type(key);
+    await this.#paint();
     return "more";
   }
 
@@ -196,6 +184,17 @@ export class LineEditor {
     this.#prompt = "";
     this.#row = 0;
     return "accept";
+  }
+
+  /** A character at the end of a line that does not wrap needs no more than itself on the screen. */
+  async #type(char: string): Promise<Outcome> {
+    const isAtEnd = this.#cursor === this.#line.length;
+    this.#insert(char);
+    const { columns } = await windowSize(this.#process, 1);
+    const end = visibleWidth(this.#prompt.split("\n").at(-1) ?? "") + widthOf(this.#line);
+    if (isAtEnd && end % columns !== 0) await this.#write(char);
+    else await this.#paint();
+    return "more";
   }
 
   #insert(text: string): void {

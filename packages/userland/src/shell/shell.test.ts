@@ -329,7 +329,7 @@ test.each(Object.entries(CASES))(
     });
     expect(result.stdout).toBe(stdout);
     const isExpected = typeof stderr === "string" ? result.stderr === stderr : stderr.test(result.stderr);
-    expect(isExpected, result.stderr).toBe(true);
+    expect(isExpected ? "as expected" : result.stderr).toBe("as expected");
     expect(result.status).toBe(status);
   },
 );

@@ -1,5 +1,6 @@
 /** The file system of the fake kernel: a tree of nodes, open files, pipes. Test-only. */
 import { EBADF, EISDIR, ELOOP, ENOENT, ENOTDIR, S } from "@alien-ts/abi";
+import { fromBytes, toBytes } from "../libc/text.ts";
 
 export interface FakeNode {
   mode: number;
@@ -31,6 +32,8 @@ export interface FakeFile {
   read(length: number): Uint8Array | number | undefined;
   write(bytes: Uint8Array): number | undefined;
   release(): void;
+  /** Set on a terminal: struct termios as it was set last. */
+  termios?: Uint8Array;
 }
 
 export interface Found {
@@ -92,6 +95,30 @@ export function regularFile(node: FakeNode, path: string, flags: number): FakeFi
       grown.set(bytes, this.offset);
       node.bytes = grown;
       this.offset += bytes.length;
+      return bytes.length;
+    },
+    release() {},
+  };
+}
+
+/** A terminal on which `keys` have been typed; what is written to it is kept. */
+export function makeTerminal(keys: string): FakeFile & { screen: string } {
+  let at = 0;
+  return {
+    node: undefined,
+    path: "/dev/console",
+    offset: 0,
+    flags: 2,
+    references: 1,
+    screen: "",
+    termios: new Uint8Array(36),
+    read(length) {
+      const bytes = toBytes(keys.slice(at, at + length));
+      at += bytes.length;
+      return bytes;
+    },
+    write(bytes) {
+      this.screen += fromBytes(bytes);
       return bytes.length;
     },
     release() {},

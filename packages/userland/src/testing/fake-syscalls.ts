@@ -10,6 +10,7 @@ import {
   ENOTEMPTY,
   ENOTTY,
   ESPIPE,
+  IOCTL,
   NR,
   O,
   S,
@@ -362,6 +363,16 @@ const uname: FakeSyscall = (_kernel, task, [addr = 0]) => {
   return 0;
 };
 
+const ioctl: FakeSyscall = (_kernel, task, [fd = 0, request = 0, addr = 0]) => {
+  const file = task.fds.get(fd)?.file;
+  if (file?.termios === undefined) return -ENOTTY.number;
+  if (request === IOCTL.TCGETS) task.memory.write(addr, file.termios);
+  else if (request === IOCTL.TCSETSW) file.termios = task.memory.read(addr, 36);
+  else if (request === IOCTL.TIOCGWINSZ) task.memory.write(addr, Uint8Array.of(24, 0, 80, 0, 0, 0, 0, 0));
+  else if (request === IOCTL.TIOCGPGRP) task.memory.writeU32(addr, task.group);
+  return 0;
+};
+
 const gettime: FakeSyscall = (kernel, task, [, addr = 0]) => {
   task.memory.writeU64(addr, Math.floor(kernel.nowNs / 1e9));
   task.memory.writeU64(addr + 8, kernel.nowNs % 1e9);
@@ -422,7 +433,7 @@ export const SYSCALLS: Readonly<Record<number, FakeSyscall>> = {
     return addr;
   },
   [NR.munmap]: () => 0,
-  [NR.ioctl]: () => -ENOTTY.number,
+  [NR.ioctl]: ioctl,
   [NR.clone]: clone,
   [NR.execve]: execve,
   [NR.wait4]: wait4,

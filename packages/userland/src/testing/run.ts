@@ -3,7 +3,7 @@ import { createProgramHost } from "../host/program-host.ts";
 import type { Program } from "../host/program.ts";
 import { imageFiles } from "../image.ts";
 import { fromBytes, toBytes } from "../libc/text.ts";
-import { type FakeFile, makeNode, regularFile } from "./fake-files.ts";
+import { type FakeFile, makeNode, makeTerminal, regularFile } from "./fake-files.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 
 export interface Run {
@@ -20,6 +20,8 @@ export interface RunOptions {
   /** Files to make first, by path; a path that ends in a slash is a directory. */
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: readonly string[];
+  /** Standard input, output and error are a terminal on which these keys have been typed. */
+  readonly keys?: string;
 }
 
 /** Microtasks that a run may take before it counts as hung. */
@@ -34,7 +36,9 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
   }
   const stream = (text: string, flags: number): FakeFile =>
     regularFile(makeNode(0o100600, toBytes(text)), "", flags);
-  const files = [stream(options.stdin ?? "", 0), stream("", 0x401), stream("", 0x401)];
+  const terminal = makeTerminal(options.keys ?? "");
+  const plain = [stream(options.stdin ?? "", 0), stream("", 0x401), stream("", 0x401)];
+  const files = options.keys === undefined ? plain : [terminal, terminal, terminal];
   const env = ["PATH=/bin:/sbin", "HOME=/root", ...(options.env ?? [])];
   const task = kernel.spawn(argv[0]!, argv, env, files);
   for (let turn = 0; task.status === undefined; turn++) {
@@ -44,8 +48,8 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
   }
   const { status } = task;
   return {
-    stdout: fromBytes(files[1]!.node!.bytes),
-    stderr: fromBytes(files[2]!.node!.bytes),
+    stdout: options.keys === undefined ? fromBytes(plain[1]!.node!.bytes) : terminal.screen,
+    stderr: fromBytes(plain[2]!.node!.bytes),
     status: (status & 0x7f) === 0 ? status >> 8 : 128 + (status & 0x7f),
     kernel,
   };
