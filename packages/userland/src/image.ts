@@ -124,6 +124,8 @@ const DIRECTORIES: readonly (readonly [string, number])[] = [
   ["/bin", 0o755],
   ["/sbin", 0o755],
   ["/etc", 0o755],
+  ["/lib", 0o755],
+  ["/lib/bpf", 0o755],
   ["/dev", 0o755],
   ["/proc", 0o555],
   ["/sys", 0o555],
@@ -145,6 +147,7 @@ export function imageFiles(programs: readonly Program[]): ImageFile[] {
   return [
     ...DIRECTORIES.map(([path, mode]) => ({ path, mode: S.IFDIR | mode, bytes: NO_BYTES })),
     ...TEXT_FILES.map(([path, text]) => ({ path, mode: S.IFREG | 0o644, bytes: toBytes(text) })),
+    ...OBJECTS,
     ...programs.map((program) => ({ path: program.path, mode: S.IFREG | 0o755, bytes: buildImage(program) })),
   ];
 }

@@ -5,6 +5,5 @@ export * from "./host/task.ts";
 export * from "./image.ts";
 export * from "./libc/errors.ts";
 export * from "./libc/process.ts";
-export * from "./libc/sys.ts";
 export * from "./libc/tool.ts";
 export * from "./programs.ts";

@@ -1,5 +1,7 @@
 /** All programs of the root file system: to add one, a file in `programs/` and a line here. */
 import type { Program } from "./host/program.ts";
+import { kprobeTrace } from "./apps/kprobe-trace.ts";
+import { syscallCount } from "./apps/syscall-count.ts";
 import { chmod, chown, touch } from "./programs/attributes.ts";
 import { cat, tee } from "./programs/cat.ts";
 import { cp, ln, mv } from "./programs/cp.ts";
@@ -53,6 +55,7 @@ export const PROGRAMS: readonly Program[] = [
   id,
   init,
   kill,
+  kprobeTrace,
   ln,
   ls,
   mkdir,
@@ -73,6 +76,7 @@ export const PROGRAMS: readonly Program[] = [
   sort,
   stat,
   small.sync,
+  syscallCount,
   tail,
   tee,
   test,
