@@ -28,6 +28,7 @@ import {
   functionNames,
   slotsOffset,
 } from "./host/program.ts";
+import { OBJECTS } from "./apps/objects.ts";
 import { toBytes } from "./libc/text.ts";
 
 export const NOTE_OWNER = "alien";
