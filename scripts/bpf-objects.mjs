@@ -13,12 +13,19 @@ const folder = fileURLToPath(new URL("../packages/userland/src/apps/bpf/", impor
 for (const name of readdirSync(folder).filter((file) => file.endsWith(".bpf.c"))) {
   const base = name.slice(0, -".bpf.c".length);
   const object = `${base}.bpf.o`;
-  execFileSync("clang", ["-g", "-O2", "-target", "bpf", "-mcpu=v2", "-c", name, "-o", object], { cwd: folder, stdio: "inherit" });
+  execFileSync("clang", ["-g", "-O2", "-target", "bpf", "-mcpu=v2", "-c", name, "-o", object], {
+    cwd: folder,
+    stdio: "inherit",
+  });
   execFileSync("llvm-strip", ["-g", object], { cwd: folder, stdio: "inherit" });
-  writeFileSync(join(folder, `${base.replaceAll("_", "-")}.object.ts`), moduleOf(name, readFileSync(join(folder, object))));
-  console.log(`${object}`);
+  writeFileSync(
+    join(folder, `${base.replaceAll("_", "-")}.object.ts`),
+    moduleOf(name, readFileSync(join(folder, object))),
+  );
+  console.log(object);
 }
 
+/** @param {string} source @param {Buffer} bytes */
 function moduleOf(source, bytes) {
   const lines = bytes.toString("base64").match(/.{1,100}/g) ?? [];
   return (

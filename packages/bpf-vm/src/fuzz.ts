@@ -2,51 +2,44 @@
  * Random programs on the interpreter and on the reference semantics: result, context bytes, fault and instruction count must
  * be equal, and nothing may throw. Run by `npm run fuzz -- bpf-vm --runs N --seed S`.
  *
- * A run is one program, made from the seed alone. `mutate` runs the same programs on an interpreter with a planted bug, which
- * the suite must find.
+ * A run is one program, made from the seed alone. The mutation runs the same programs on an interpreter with a planted bug,
+ * which the suite must find.
  */
 import { OPCODES, asm, identify, insn, opcodeByName, program } from "@alien-ts/bpf-isa";
 import type { Insn, OpcodeRow } from "@alien-ts/bpf-isa";
-import { Prng } from "@alien-ts/testkit";
+import { type FuzzOptions, type FuzzReport, type FuzzSuite, Prng } from "@alien-ts/testkit";
 import { interpreterEngine } from "./case-engine.ts";
 import { EDGES, difference, referenceResult } from "./engine-suite.ts";
 import type { Engine, EngineCase } from "./engine-suite.ts";
 
-export interface FuzzOptions {
-  readonly runs: number;
-  readonly seed: number;
-}
-
-export interface FuzzReport {
-  readonly runs: number;
-  readonly seed: number;
-  /** One text per program on which the two differ, ten at most. */
-  readonly failures: readonly string[];
-  /** Distinct (instruction, outcome) pairs among the programs. */
-  readonly branches: number;
-}
-
-export const fuzzSuite = {
+export const fuzzSuite: FuzzSuite = {
   name: "bpf-vm",
-  run: (options: FuzzOptions): FuzzReport => compare(interpreterEngine(), options),
-  /** The same with a planted bug: the report must have failures. */
-  mutate: (options: FuzzOptions): FuzzReport => compare(plantBug(interpreterEngine()), options),
-} as const;
+  run: (options) => compare(interpreterEngine(), options),
+  mutations: new Map([
+    [
+      "64-bit arithmetic right shifts are logical",
+      (options) => compare(plantBug(interpreterEngine()), options),
+    ],
+  ]),
+};
 
 const MOST_FAILURES = 10;
 
 function compare(engine: Engine, { runs, seed }: FuzzOptions): FuzzReport {
   const failures: string[] = [];
-  const branches = new Set<string>();
+  const branches = new Map<string, number>();
   const random = new Prng(seed);
   for (let run = 0; run < runs && failures.length < MOST_FAILURES; run++) {
     const test = randomCase(random);
     const expected = referenceResult(test);
-    for (const slot of test.insns) branches.add(`${identify(slot)?.name} ${expected.kind}`);
+    for (const slot of test.insns) {
+      const branch = `${identify(slot)?.name}: ${expected.kind}`;
+      branches.set(branch, (branches.get(branch) ?? 0) + 1);
+    }
     const text = attempt(() => difference(engine.run(test), expected));
     if (text !== undefined) failures.push(`run ${run}: ${text}`);
   }
-  return { runs, seed, failures, branches: branches.size };
+  return { runs, seed, failures, branches };
 }
 
 function attempt(compareOnce: () => string | undefined): string | undefined {

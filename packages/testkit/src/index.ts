@@ -1,2 +1,3 @@
-/** What the project's own tests share: seeded random numbers, fakes. */
+/** What the project's own tests share: seeded random numbers, the shape of random suites. */
+export type { FuzzOptions, FuzzReport, FuzzSuite } from "./fuzz.ts";
 export { Prng } from "./prng.ts";

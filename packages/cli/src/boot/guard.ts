@@ -1,0 +1,32 @@
+/**
+ * Keeps kernel bugs out of programs: what a system call throws stops the machine instead of unwinding the program that made it.
+ *
+ * Interface: `guardedHost`. A plain `Error` is let through: it says that the program broke a rule of the trap gate (a second
+ * system call while one is outstanding), and is the program's.
+ */
+import { PENDING, type ProgramHost, type TrapPort } from "@alien-ts/abi";
+
+/** `host`, whose programs' traps report what they throw to `onBug` and do not return then. */
+export function guardedHost(host: ProgramHost, onBug: (error: unknown) => void): ProgramHost {
+  return {
+    has: (program) => host.has(program),
+    start: (image, port) => host.start(image, guard(port, onBug)),
+    startThread: (parent, port) => host.startThread(parent, guard(port, onBug)),
+    exited: (port) => host.exited(port),
+  };
+}
+
+/** The port itself, since hosts know tasks by it. */
+function guard(port: TrapPort, onBug: (error: unknown) => void): TrapPort {
+  const trap = port.trap.bind(port);
+  port.trap = (nr, a0, a1, a2, a3, a4, a5) => {
+    try {
+      return trap(nr, a0, a1, a2, a3, a4, a5);
+    } catch (error) {
+      if (error instanceof Error && error.constructor === Error) throw error;
+      onBug(error);
+      return PENDING;
+    }
+  };
+  return port;
+}

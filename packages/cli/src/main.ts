@@ -1,0 +1,89 @@
+/**
+ * The `alien` command: what runs when the bundle is loaded. Each subcommand is a row of `COMMANDS`; what a subcommand needs is
+ * loaded when it runs, so that `alien help` does not load a kernel.
+ *
+ * Exit status: the subcommand's; 2 for a bad command line.
+ */
+import { Problem } from "./options.ts";
+
+interface Command {
+  readonly name: string;
+  readonly summary: string;
+  /** Resolves to the exit status. */
+  run(args: readonly string[]): Promise<number>;
+}
+
+const COMMANDS: readonly Command[] = [
+  { name: "boot", summary: "boot the emulated Linux; `alien boot --help` lists its options", run: boot },
+  { name: "disasm", summary: "disassemble the BPF programs of an object file", run: disasm },
+  { name: "help", summary: "print this text", run: help },
+  { name: "system-map", summary: "print the kernel's symbols as `nm -n` does", run: printSystemMap },
+  { name: "version", summary: "print the versions of alien and of the kernel that it boots", run: version },
+];
+
+async function boot(args: readonly string[]): Promise<number> {
+  const { BOOT_USAGE, parseBootArguments } = await import("./boot/arguments.ts");
+  const parsed = parseBootArguments(args);
+  if (parsed instanceof Problem) return usageProblem("boot", parsed.message);
+  if (parsed === "help") {
+    process.stdout.write(BOOT_USAGE);
+    return 0;
+  }
+  const { runBoot } = await import("./boot/command.ts");
+  return runBoot(parsed, new URL("./worker.mjs", import.meta.url));
+}
+
+async function disasm(args: readonly string[]): Promise<number> {
+  const [path] = args;
+  if (path === undefined || args.length > 1 || path.startsWith("-"))
+    return usageProblem("disasm", "expected one object file: alien disasm FILE");
+  const { disassembleObject } = await import("./disasm.ts");
+  const { readFileSync } = await import("node:fs");
+  try {
+    process.stdout.write(disassembleObject(readFileSync(path)));
+    return 0;
+  } catch (error) {
+    process.stderr.write(
+      `alien disasm: ${path}: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
+    return 1;
+  }
+}
+
+async function help(): Promise<number> {
+  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}\n`);
+  process.stdout.write(`usage: alien COMMAND [ARGUMENT]...\n\n${rows.join("")}`);
+  return 0;
+}
+
+async function printSystemMap(args: readonly string[]): Promise<number> {
+  if (args.length > 0) return usageProblem("system-map", `unexpected argument ${args[0]}`);
+  const { systemMap } = await import("@alien-ts/kernel");
+  const { kallsyms } = await import("./kallsyms.ts");
+  process.stdout.write(systemMap(kallsyms));
+  return 0;
+}
+
+const VERSION = "0.1.0";
+
+async function version(): Promise<number> {
+  const { DEFAULT_RELEASE } = await import("@alien-ts/kernel");
+  process.stdout.write(`alien ${VERSION} (kernel ${DEFAULT_RELEASE}, node ${process.version})\n`);
+  return 0;
+}
+
+function usageProblem(command: string, message: string): number {
+  const name = command === "" ? "alien" : `alien ${command}`;
+  const hint = command === "boot" ? "alien boot --help" : "alien help";
+  process.stderr.write(`${name}: ${message}\nTry '${hint}' for more information.\n`);
+  return 2;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const [given = "help", ...rest] = args;
+  const name = given === "--help" || given === "-h" ? "help" : given === "--version" ? "version" : given;
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  return command === undefined ? usageProblem("", `unknown command ${given}`) : command.run(rest);
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,28 @@
+/**
+ * What a random suite is: the shape that `npm run fuzz` finds and runs. A suite lives in a file `*fuzz*.ts` of its package and
+ * exports one object of this shape.
+ *
+ * A run depends on its seed alone. A failure is a text that says how to see it again. `mutations` plant a bug each, which the
+ * suite must find: a test runs them, so that a suite that has gone blind fails.
+ */
+
+export interface FuzzOptions {
+  readonly runs: number;
+  readonly seed: number;
+}
+
+export interface FuzzReport {
+  readonly runs: number;
+  readonly seed: number;
+  /** One text per failed run; a suite may stop after some. */
+  readonly failures: readonly string[];
+  /** What was reached, and how often: an operation and how it ended, an instruction and its outcome. */
+  readonly branches: ReadonlyMap<string, number>;
+}
+
+export interface FuzzSuite {
+  readonly name: string;
+  run(options: FuzzOptions): FuzzReport;
+  /** By what is wrong. The report of each must have failures. */
+  readonly mutations: ReadonlyMap<string, (options: FuzzOptions) => FuzzReport>;
+}
