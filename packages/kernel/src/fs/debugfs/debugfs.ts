@@ -1,0 +1,46 @@
+/**
+ * debugfs (Linux: fs/debugfs): files that subsystems show to developers, for root only.
+ *
+ *     initDebugfs(kernel);                                          // after initVfs
+ *     mountAtBoot(cx, "debugfs", "/sys/kernel/debug");
+ *     debugfsFile(kernel, "kprobes/list", file(showList, { mode: 0o400 }));
+ *
+ * Directories of a path are made when they are missing.
+ */
+import { FS_MAGIC } from "@alien-ts/abi";
+import type { Kernel } from "../../core/kernel.ts";
+import { register_filesystem } from "../../vfs/vfs.ts";
+import { dir, type SimpleDir, simpleFileSystem, type SimpleNode } from "../simple.ts";
+
+declare module "../../core/kernel.ts" {
+  interface Kernel {
+    debugfs: SimpleDir;
+  }
+}
+
+/** Makes `kernel.debugfs`, the root, and registers the file system type. */
+export function initDebugfs(kernel: Kernel): void {
+  kernel.debugfs = dir({}, { mode: 0o700 });
+  register_filesystem(
+    kernel,
+    simpleFileSystem({ name: "debugfs", magic: FS_MAGIC.DEBUGFS, root: kernel.debugfs }),
+  );
+}
+
+/** The directory at a path, made where it is missing (debugfs_create_dir). */
+export const debugfsDir = (kernel: Kernel, path: string): SimpleDir => kernel.debugfs.at(path);
+
+/** Adds a node (debugfs_create_file). Throws when the name is taken. */
+export function debugfsFile(kernel: Kernel, path: string, node: SimpleNode): void {
+  const slash = path.lastIndexOf("/");
+  const parent = kernel.debugfs.at(slash < 0 ? "" : path.slice(0, slash));
+  const name = path.slice(slash + 1);
+  if (parent.get(name) !== undefined) throw new Error(`debugfs: ${path} made twice`);
+  parent.add(name, node);
+}
+
+/** Takes a node away, with what is below it (debugfs_remove). */
+export function debugfsRemove(kernel: Kernel, path: string): void {
+  const slash = path.lastIndexOf("/");
+  kernel.debugfs.at(slash < 0 ? "" : path.slice(0, slash)).remove(path.slice(slash + 1));
+}
