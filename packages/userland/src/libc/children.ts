@@ -6,11 +6,11 @@
  * sleeps until the child has executed an image or exited. `spawn` is posix_spawn(3) on top of it.
  * The child starts with every signal blocked and caught signals reset, so that no handler of the parent runs in it.
  */
-import { CLONE, ENOENT, ENOEXEC, NR, SIG, SIG_DFL, SIG_IGN, type UAddr } from "@alien-ts/abi";
+import { CLONE, ENOENT, ENOEXEC, NR, SIG, type UAddr } from "@alien-ts/abi";
 import type { UserFunction } from "../host/program.ts";
 import { SystemError, check, errnoOf, failed } from "./errors.ts";
 import { Process } from "./process.ts";
-import { ALL_SIGNALS, type SignalSet, setSignalMask } from "./signals.ts";
+import { ALL_SIGNALS, type SignalSet, setSignalMask, trySetSignal } from "./signals.ts";
 import { withBlock } from "./structs.ts";
 import { toBytes } from "./text.ts";
 
@@ -30,24 +30,10 @@ const childEntry: UserFunction = (task, key) => {
 function childRoutine(parent: Process, mask: SignalSet, body: ChildBody): UserFunction {
   return async (task) => {
     const child = new Process(task, { argv: parent.argv, env: new Map(parent.env), auxv: parent.auxv });
-    await resetCaughtSignals(child);
+    for (const signal of parent.caughtSignals) await trySetSignal(child, signal, "default");
     await setSignalMask(child, mask);
     await child.exit(await body(child));
   };
-}
-
-/** exec resets caught signals; a child that does not exec does it here. Ignored ones stay ignored. */
-async function resetCaughtSignals(child: Process): Promise<void> {
-  await withBlock(child, 64, async (addr) => {
-    const { memory } = child;
-    memory.write(addr + 32, new Uint8Array(32));
-    for (let signal = 1; signal <= SIG.SYS; signal++) {
-      if ((await child.trap(NR.rt_sigaction, signal, 0, addr, 8)) < 0) continue;
-      const handler = memory.readU64(addr);
-      if (handler === SIG_DFL || handler === SIG_IGN) continue;
-      await child.trap(NR.rt_sigaction, signal, addr + 32, 0, 8);
-    }
-  });
 }
 
 /**

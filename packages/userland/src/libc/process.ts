@@ -23,6 +23,8 @@ export class Process {
   readonly stdin: Stream;
   readonly stdout: Stream;
   readonly stderr: Stream;
+  /** Signals that a handler is set for, which a child resets: it must not run its parent's handlers. */
+  readonly caughtSignals = new Set<number>();
   /** Functions that run before the process exits, last one first, as atexit(3). */
   readonly atExit: (() => void | Promise<void>)[] = [];
 

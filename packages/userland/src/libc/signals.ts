@@ -83,6 +83,8 @@ export function trySetSignal(
   action: SignalAction,
   options: { readonly restart?: boolean } = {},
 ): Promise<number> {
+  if (typeof action === "function") process.caughtSignals.add(signal);
+  else process.caughtSignals.delete(signal);
   const set = (view: { sa_handler: number; sa_flags: number }): void => {
     view.sa_handler = handlerAddress(process, action);
     view.sa_flags = options.restart === true ? SA.RESTART : 0;
