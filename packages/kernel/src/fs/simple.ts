@@ -185,12 +185,11 @@ export class SimpleDir extends Node {
 
   /** The directory at a path of names, made where it is missing. */
   at(path: string): SimpleDir {
-    let dirNode: SimpleDir = this;
-    for (const name of path.split("/").filter((part) => part !== "")) {
-      const child = dirNode.children.get(name);
-      dirNode = child instanceof SimpleDir ? child : dirNode.add(name, dir({}));
-    }
-    return dirNode;
+    const names = path.split("/").filter((name) => name !== "");
+    return names.reduce<SimpleDir>((parent, name) => {
+      const child = parent.children.get(name);
+      return child instanceof SimpleDir ? child : parent.add(name, dir({}));
+    }, this);
   }
 }
 

@@ -84,7 +84,11 @@ class Getdents implements DirContext {
 export const sys_getdents64 = syscall(
   NR.getdents64,
   "getdents64",
-  [["fd", uint], ["dirent", userPointer("struct linux_dirent64")], ["count", uint]],
+  [
+    ["fd", uint],
+    ["dirent", userPointer("struct linux_dirent64")],
+    ["count", uint],
+  ],
   (cx, fd, dirent, count) =>
     withFile(cx, fd, (file) => {
       const out = new Getdents(cx, dirent, count);
@@ -98,7 +102,10 @@ export const sys_getdents64 = syscall(
 export const sys_getcwd = syscall(
   NR.getcwd,
   "getcwd",
-  [["buf", userPointer("char")], ["size", ulongArg]],
+  [
+    ["buf", userPointer("char")],
+    ["size", ulongArg],
+  ],
   (cx, buf, size) => {
     const { pwd, root } = cx.task.fs;
     if (isUnlinked(pwd.dentry)) return ENOENT;
@@ -128,11 +135,15 @@ function entering(cx: Cx, filename: UAddr, enter: (place: PathRef) => Result<num
   return result;
 }
 
-export const sys_chdir = syscall(NR.chdir, "chdir", [["filename", userPointer("const char")]], (cx, filename) =>
-  entering(cx, filename, (place) => {
-    cx.task.fs.setPwd(cx, place);
-    return 0;
-  }),
+export const sys_chdir = syscall(
+  NR.chdir,
+  "chdir",
+  [["filename", userPointer("const char")]],
+  (cx, filename) =>
+    entering(cx, filename, (place) => {
+      cx.task.fs.setPwd(cx, place);
+      return 0;
+    }),
 );
 
 export const sys_fchdir = syscall(NR.fchdir, "fchdir", [["fd", uint]], (cx, fd) => {
@@ -144,12 +155,16 @@ export const sys_fchdir = syscall(NR.fchdir, "fchdir", [["fd", uint]], (cx, fd) 
   return 0;
 });
 
-export const sys_chroot = syscall(NR.chroot, "chroot", [["filename", userPointer("const char")]], (cx, filename) =>
-  entering(cx, filename, (place) => {
-    if (!capable(cx, CAP.SYS_CHROOT)) return EPERM;
-    cx.task.fs.setRoot(cx, place);
-    return 0;
-  }),
+export const sys_chroot = syscall(
+  NR.chroot,
+  "chroot",
+  [["filename", userPointer("const char")]],
+  (cx, filename) =>
+    entering(cx, filename, (place) => {
+      if (!capable(cx, CAP.SYS_CHROOT)) return EPERM;
+      cx.task.fs.setRoot(cx, place);
+      return 0;
+    }),
 );
 
 export const sys_umask = syscall(NR.umask, "umask", [["mask", int]], (cx, mask) => {
@@ -159,10 +174,15 @@ export const sys_umask = syscall(NR.umask, "umask", [["mask", int]], (cx, mask) 
   return old;
 });
 
-export const sys_mkdirat = syscall(NR.mkdirat, "mkdirat", [DFD, PATHNAME, MODE], (cx, dfd, pathname, mode) => {
-  const name = getname_flags(cx, pathname, 0);
-  return isErr(name) ? name : do_mkdirat(cx, dfd, name, mode & 0xffff);
-});
+export const sys_mkdirat = syscall(
+  NR.mkdirat,
+  "mkdirat",
+  [DFD, PATHNAME, MODE],
+  (cx, dfd, pathname, mode) => {
+    const name = getname_flags(cx, pathname, 0);
+    return isErr(name) ? name : do_mkdirat(cx, dfd, name, mode & 0xffff);
+  },
+);
 
 export const sys_mknodat = syscall(
   NR.mknodat,

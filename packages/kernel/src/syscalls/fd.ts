@@ -40,7 +40,11 @@ import { getStruct, putStruct, userMm } from "../vfs/user.ts";
 const FD = ["fd", uint] as const;
 
 /** Runs `body` with the file of a descriptor, O_PATH ones too. EBADF. */
-function withRawFile(cx: Cx, fd: number, body: (file: File) => MaybeBlocking<Result<number>>): MaybeBlocking<Result<number>> {
+function withRawFile(
+  cx: Cx,
+  fd: number,
+  body: (file: File) => MaybeBlocking<Result<number>>,
+): MaybeBlocking<Result<number>> {
   const file = fget_raw(cx, fd);
   if (isErr(file)) return file;
   return andThen(body(file), (result) => {
@@ -57,7 +61,11 @@ export const sys_dup = syscall(NR.dup, "dup", [["fildes", uint]], (cx, fildes) =
 export const sys_dup3 = syscall(
   NR.dup3,
   "dup3",
-  [["oldfd", uint], ["newfd", uint], ["flags", int]],
+  [
+    ["oldfd", uint],
+    ["newfd", uint],
+    ["flags", int],
+  ],
   (cx, oldfd, newfd, flags) => {
     if ((flags & ~O.CLOEXEC) !== 0 || oldfd === newfd) return EINVAL;
     if (newfd >= openFilesLimit(cx)) return EBADF;
@@ -105,7 +113,10 @@ function do_fcntl(cx: Cx, fd: number, file: File, cmd: number, arg: number): May
     case F.SETLKW:
     case F.OFD_SETLK:
     case F.OFD_SETLKW:
-      return setLock(cx, file, arg, { isOfd: cmd >= F.OFD_GETLK, waits: cmd === F.SETLKW || cmd === F.OFD_SETLKW });
+      return setLock(cx, file, arg, {
+        isOfd: cmd >= F.OFD_GETLK,
+        waits: cmd === F.SETLKW || cmd === F.OFD_SETLKW,
+      });
     case F.GETOWN:
       return file.ownerPid;
     case F.SETOWN:
@@ -131,13 +142,14 @@ function do_fcntl(cx: Cx, fd: number, file: File, cmd: number, arg: number): May
 }
 
 /** The low 32 bits of an argument, signed. */
-const lowWord = (arg: number): number => arg % 0x1_0000_0000 | 0;
+const lowWord = (arg: number): number => (arg % 0x1_0000_0000) | 0;
 
 const SETFL_MASK = O.APPEND | O.NONBLOCK | O.DIRECT | O.NOATIME;
 
 function setFlags(cx: Cx, file: File, flags: number): Result<number> {
   const { inode } = file;
-  if ((flags & O.NOATIME) !== 0 && (file.flags & O.NOATIME) === 0 && !isOwnerOrCapable(cx, inode)) return EPERM;
+  if ((flags & O.NOATIME) !== 0 && (file.flags & O.NOATIME) === 0 && !isOwnerOrCapable(cx, inode))
+    return EPERM;
   if ((flags & O.DIRECT) !== 0 && !inode.isRegular && inode.pipe === undefined) return EINVAL;
   file.flags = (file.flags & ~SETFL_MASK) | (flags & SETFL_MASK);
   return 0;
@@ -164,7 +176,14 @@ function readLock(cx: Cx, file: File, from: UAddr, isOfd: boolean): Result<Recor
   }));
   if (isErr(fields)) return fields;
   if (isOfd && fields.pid !== 0) return EINVAL;
-  const base = fields.whence === SEEK.SET ? 0 : fields.whence === SEEK.CUR ? file.pos : fields.whence === SEEK.END ? file.inode.size : undefined;
+  const base =
+    fields.whence === SEEK.SET
+      ? 0
+      : fields.whence === SEEK.CUR
+        ? file.pos
+        : fields.whence === SEEK.END
+          ? file.inode.size
+          : undefined;
   if (base === undefined || !isLockType(fields.type)) return EINVAL;
   let start = base + fields.start;
   let end = Number.POSITIVE_INFINITY;
@@ -247,19 +266,30 @@ export const sys_flock = syscall(NR.flock, "flock", [FD, ["cmd", uint]], (cx, fd
     if (!file.canRead && !file.canWrite) return EBADF;
     inode.locks ??= new FileLocks();
     const result = inode.locks.flock(cx, file, kind === LOCK.EX);
-    return result === EAGAIN && (cmd & LOCK.NB) === 0 ? inode.locks.flockWait(cx, file, kind === LOCK.EX) : result;
+    return result === EAGAIN && (cmd & LOCK.NB) === 0
+      ? inode.locks.flockWait(cx, file, kind === LOCK.EX)
+      : result;
   });
 });
 
 const FIOQSIZE = 0x5460;
 const FIGETBSZ = 2;
 
-export const sys_ioctl = syscall(NR.ioctl, "ioctl", [FD, ["cmd", uint], ["arg", ulongArg]], (cx, fd, cmd, arg) =>
-  withFile(cx, fd, (file) => do_vfs_ioctl(cx, fd, file, cmd, arg)),
+export const sys_ioctl = syscall(
+  NR.ioctl,
+  "ioctl",
+  [FD, ["cmd", uint], ["arg", ulongArg]],
+  (cx, fd, cmd, arg) => withFile(cx, fd, (file) => do_vfs_ioctl(cx, fd, file, cmd, arg)),
 );
 
 /** What every file answers, then the file's own. Linux: do_vfs_ioctl(), vfs_ioctl(). */
-function do_vfs_ioctl(cx: Cx, fd: number, file: File, cmd: number, arg: UAddr): MaybeBlocking<Result<number>> {
+function do_vfs_ioctl(
+  cx: Cx,
+  fd: number,
+  file: File,
+  cmd: number,
+  arg: UAddr,
+): MaybeBlocking<Result<number>> {
   const mm = userMm(cx);
   const { inode } = file;
   switch (cmd) {
@@ -284,7 +314,8 @@ function do_vfs_ioctl(cx: Cx, fd: number, file: File, cmd: number, arg: UAddr): 
     case FIGETBSZ:
       return put_user_u32(mm, arg, inode.sb.t.s_blocksize);
     case IOCTL.FIONREAD:
-      if (inode.isRegular) return put_user_u32(mm, arg, Math.min(Math.max(inode.size - file.pos, 0), 0x7fff_ffff));
+      if (inode.isRegular)
+        return put_user_u32(mm, arg, Math.min(Math.max(inode.size - file.pos, 0), 0x7fff_ffff));
       return fileIoctl(cx, file, cmd, arg);
     default:
       return fileIoctl(cx, file, cmd, arg);
@@ -294,7 +325,9 @@ function do_vfs_ioctl(cx: Cx, fd: number, file: File, cmd: number, arg: UAddr): 
 function fileIoctl(cx: Cx, file: File, cmd: number, arg: UAddr): MaybeBlocking<Result<number>> {
   const own = file.f_op.unlocked_ioctl;
   if (own === undefined) return ENOTTY;
-  return andThen(own.call(file.f_op, cx, file, cmd, arg), (result) => (result === ENOIOCTLCMD ? ENOTTY : result));
+  return andThen(own.call(file.f_op, cx, file, cmd, arg), (result) =>
+    result === ENOIOCTLCMD ? ENOTTY : result,
+  );
 }
 
 export const FD_SYSCALLS = [sys_dup, sys_dup3, sys_fcntl, sys_flock, sys_ioctl] as const;

@@ -13,7 +13,13 @@ const NAME = userPointer("const char");
 export const sys_linkat = syscall(
   NR.linkat,
   "linkat",
-  [["olddfd", int], ["oldname", NAME], ["newdfd", int], ["newname", NAME], ["flags", int]],
+  [
+    ["olddfd", int],
+    ["oldname", NAME],
+    ["newdfd", int],
+    ["newname", NAME],
+    ["flags", int],
+  ],
   (cx, olddfd, oldname, newdfd, newname, flags) => {
     const old = getname_flags(cx, oldname, (flags & AT.EMPTY_PATH) !== 0 ? LOOKUP_EMPTY : 0);
     if (isErr(old)) return old;
@@ -29,7 +35,11 @@ export const sys_linkat = syscall(
 export const sys_symlinkat = syscall(
   NR.symlinkat,
   "symlinkat",
-  [["oldname", NAME], ["newdfd", int], ["newname", NAME]],
+  [
+    ["oldname", NAME],
+    ["newdfd", int],
+    ["newname", NAME],
+  ],
   (cx, oldname, newdfd, newname) => {
     const target = getname_flags(cx, oldname, 0);
     if (isErr(target)) return target;
@@ -45,7 +55,12 @@ export const sys_symlinkat = syscall(
 export const sys_readlinkat = syscall(
   NR.readlinkat,
   "readlinkat",
-  [["dfd", int], ["pathname", NAME], ["buf", userPointer("char")], ["bufsiz", int]],
+  [
+    ["dfd", int],
+    ["pathname", NAME],
+    ["buf", userPointer("char")],
+    ["bufsiz", int],
+  ],
   (cx, dfd, pathname, buf, bufsiz) => {
     if (bufsiz <= 0) return EINVAL;
     const name = getname_flags(cx, pathname, LOOKUP_EMPTY);
@@ -63,7 +78,14 @@ export const sys_readlinkat = syscall(
   },
 );
 
-function rename(cx: Cx, olddfd: number, oldname: UAddr, newdfd: number, newname: UAddr, flags: number): Result<number> {
+function rename(
+  cx: Cx,
+  olddfd: number,
+  oldname: UAddr,
+  newdfd: number,
+  newname: UAddr,
+  flags: number,
+): Result<number> {
   const from = getname_flags(cx, oldname, 0);
   if (isErr(from)) return from;
   const to = getname_flags(cx, newname, 0);
@@ -80,14 +102,25 @@ const NR_RENAMEAT = 38;
 export const sys_renameat = syscall(
   NR_RENAMEAT,
   "renameat",
-  [["olddfd", int], ["oldname", NAME], ["newdfd", int], ["newname", NAME]],
+  [
+    ["olddfd", int],
+    ["oldname", NAME],
+    ["newdfd", int],
+    ["newname", NAME],
+  ],
   (cx, olddfd, oldname, newdfd, newname) => rename(cx, olddfd, oldname, newdfd, newname, 0),
 );
 
 export const sys_renameat2 = syscall(
   NR.renameat2,
   "renameat2",
-  [["olddfd", int], ["oldname", NAME], ["newdfd", int], ["newname", NAME], ["flags", uint]],
+  [
+    ["olddfd", int],
+    ["oldname", NAME],
+    ["newdfd", int],
+    ["newname", NAME],
+    ["flags", uint],
+  ],
   (cx, olddfd, oldname, newdfd, newname, flags) => rename(cx, olddfd, oldname, newdfd, newname, flags),
 );
 

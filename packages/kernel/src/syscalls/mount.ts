@@ -28,7 +28,8 @@ import { getString, userMm } from "../vfs/user.ts";
 const NAME = userPointer("char");
 
 /** A string argument that may be NULL (copy_mount_string). EFAULT, EINVAL from a page on. */
-const mountString = (cx: Cx, from: UAddr): Result<string> => (from === 0 ? "" : getString(cx, from, PAGE_SIZE, EINVAL));
+const mountString = (cx: Cx, from: UAddr): Result<string> =>
+  from === 0 ? "" : getString(cx, from, PAGE_SIZE, EINVAL);
 
 /** The options: up to a page, as far as it is mapped (copy_mount_options). EFAULT when nothing is. */
 function mountOptions(cx: Cx, from: UAddr): Result<string> {
@@ -43,7 +44,13 @@ function mountOptions(cx: Cx, from: UAddr): Result<string> {
 export const sys_mount = syscall(
   NR.mount,
   "mount",
-  [["dev_name", NAME], ["dir_name", NAME], ["type", NAME], ["flags", ulongArg], ["data", userPointer("void")]],
+  [
+    ["dev_name", NAME],
+    ["dir_name", NAME],
+    ["type", NAME],
+    ["flags", ulongArg],
+    ["data", userPointer("void")],
+  ],
   (cx, devName, dirName, typeName, flags, data) => {
     const type = mountString(cx, typeName);
     if (isErr(type)) return type;
@@ -60,19 +67,30 @@ export const sys_mount = syscall(
   },
 );
 
-export const sys_umount = syscall(NR.umount2, "umount", [["name", NAME], ["flags", int]], (cx, name, flags) => {
-  if ((flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW)) !== 0) return EINVAL;
-  const place = userPath(cx, AT.FDCWD, name, (flags & UMOUNT_NOFOLLOW) === 0 ? LOOKUP.FOLLOW : 0);
-  if (isErr(place)) return place;
-  const result = umountAt(cx, place, flags);
-  path_put(cx, place);
-  return result;
-});
+export const sys_umount = syscall(
+  NR.umount2,
+  "umount",
+  [
+    ["name", NAME],
+    ["flags", int],
+  ],
+  (cx, name, flags) => {
+    if ((flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW)) !== 0) return EINVAL;
+    const place = userPath(cx, AT.FDCWD, name, (flags & UMOUNT_NOFOLLOW) === 0 ? LOOKUP.FOLLOW : 0);
+    if (isErr(place)) return place;
+    const result = umountAt(cx, place, flags);
+    path_put(cx, place);
+    return result;
+  },
+);
 
 export const sys_pivot_root = syscall(
   NR.pivot_root,
   "pivot_root",
-  [["new_root", NAME], ["put_old", NAME]],
+  [
+    ["new_root", NAME],
+    ["put_old", NAME],
+  ],
   (cx, newRoot, putOld) => {
     if (!capable(cx, CAP.SYS_ADMIN)) return EPERM;
     const fresh = userPath(cx, AT.FDCWD, newRoot, LOOKUP.FOLLOW | LOOKUP.DIRECTORY);

@@ -1,5 +1,17 @@
 /** openat, openat2, close, close_range, memfd_create. Linux: fs/open.c, fs/file.c, mm/memfd.c. */
-import { E2BIG, EFAULT, EINVAL, ENOSYS, isErr, MFD, NR, O, EINTR, ERESTARTSYS, type Result } from "@alien-ts/abi";
+import {
+  E2BIG,
+  EFAULT,
+  EINVAL,
+  ENOSYS,
+  isErr,
+  MFD,
+  NR,
+  O,
+  EINTR,
+  ERESTARTSYS,
+  type Result,
+} from "@alien-ts/abi";
 import { int, sizeArg, syscall, uint, userPointer } from "../core/syscall.ts";
 import type { Cx } from "../core/cx.ts";
 import { memfdFile } from "../fs/tmpfs/memfd.ts";
@@ -11,8 +23,14 @@ import { getString, userMm } from "../vfs/user.ts";
 export const sys_openat = syscall(
   NR.openat,
   "openat",
-  [["dfd", int], ["filename", userPointer("const char")], ["flags", int], ["mode", uint]],
-  (cx, dfd, filename, flags, mode) => openUserPath(cx, dfd, filename, build_open_how(flags | O.LARGEFILE, mode)),
+  [
+    ["dfd", int],
+    ["filename", userPointer("const char")],
+    ["flags", int],
+    ["mode", uint],
+  ],
+  (cx, dfd, filename, flags, mode) =>
+    openUserPath(cx, dfd, filename, build_open_how(flags | O.LARGEFILE, mode)),
 );
 
 const OPEN_HOW_BYTES = 24;
@@ -39,7 +57,12 @@ function readOpenHow(cx: Cx, how: number, size: number): Result<OpenRequest> {
 export const sys_openat2 = syscall(
   NR.openat2,
   "openat2",
-  [["dfd", int], ["filename", userPointer("const char")], ["how", userPointer("struct open_how")], ["usize", sizeArg]],
+  [
+    ["dfd", int],
+    ["filename", userPointer("const char")],
+    ["how", userPointer("struct open_how")],
+    ["usize", sizeArg],
+  ],
   (cx, dfd, filename, how, usize) => {
     const request = readOpenHow(cx, how, usize);
     return isErr(request) ? request : openUserPath(cx, dfd, filename, request);
@@ -58,7 +81,11 @@ const CLOSE_RANGE_CLOEXEC = 4;
 export const sys_close_range = syscall(
   NR.close_range,
   "close_range",
-  [["fd", uint], ["max_fd", uint], ["flags", uint]],
+  [
+    ["fd", uint],
+    ["max_fd", uint],
+    ["flags", uint],
+  ],
   (cx, first, last, flags) => {
     if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) !== 0 || first > last) return EINVAL;
     const { task } = cx;
@@ -86,7 +113,10 @@ const MFD_NAME_BYTES = 250;
 export const sys_memfd_create = syscall(
   NR.memfd_create,
   "memfd_create",
-  [["uname", userPointer("const char")], ["flags", uint]],
+  [
+    ["uname", userPointer("const char")],
+    ["flags", uint],
+  ],
   (cx, uname, flags) => {
     if ((flags & MFD.HUGETLB) !== 0) return ENOSYS;
     if ((flags & ~MFD_ALL) !== 0) return EINVAL;
@@ -99,4 +129,3 @@ export const sys_memfd_create = syscall(
 );
 
 export const OPEN_SYSCALLS = [sys_openat, sys_openat2, sys_close, sys_close_range, sys_memfd_create] as const;
-

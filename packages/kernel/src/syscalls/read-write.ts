@@ -49,12 +49,18 @@ const VECTOR = [
   ["vlen", ulongArg],
 ] as const;
 
-export const sys_read = syscall(NR.read, "read", [FD, ["buf", userPointer("char")], COUNT], (cx, fd, buf, count) =>
-  ksys_read(cx, fd, buf, count),
+export const sys_read = syscall(
+  NR.read,
+  "read",
+  [FD, ["buf", userPointer("char")], COUNT],
+  (cx, fd, buf, count) => ksys_read(cx, fd, buf, count),
 );
 
-export const sys_write = syscall(NR.write, "write", [FD, ["buf", userPointer("const char")], COUNT], (cx, fd, buf, count) =>
-  ksys_write(cx, fd, buf, count),
+export const sys_write = syscall(
+  NR.write,
+  "write",
+  [FD, ["buf", userPointer("const char")], COUNT],
+  (cx, fd, buf, count) => ksys_write(cx, fd, buf, count),
 );
 
 export const sys_pread64 = syscall(
@@ -94,7 +100,8 @@ function transferVector(cx: Cx, fd: number, { isRead, vec, vlen, pos, flags }: T
     if (isErr(iter)) return iter;
     if ((flags & ~RWF_SUPPORTED) !== 0) return EOPNOTSUPP;
     if ((flags & IOCB.NOAPPEND) !== 0 && (flags & IOCB.APPEND) !== 0) return EINVAL;
-    const go = (at: KAddr): Bytes => (isRead ? vfs_iter_read(cx, file, iter, at, flags) : vfs_iter_write(cx, file, iter, at, flags));
+    const go = (at: KAddr): Bytes =>
+      isRead ? vfs_iter_read(cx, file, iter, at, flags) : vfs_iter_write(cx, file, iter, at, flags);
     return pos === undefined ? atFilePosition(cx, file, go) : atPosition(cx, pos, go);
   });
 }
@@ -112,12 +119,18 @@ const POSITION = [
   ["pos_h", slong],
 ] as const;
 
-export const sys_preadv = syscall(NR.preadv, "preadv", [FD, ...VECTOR, ...POSITION], (cx, fd, vec, vlen, pos) =>
-  transferVector(cx, fd, { isRead: true, vec, vlen, pos, flags: 0 }),
+export const sys_preadv = syscall(
+  NR.preadv,
+  "preadv",
+  [FD, ...VECTOR, ...POSITION],
+  (cx, fd, vec, vlen, pos) => transferVector(cx, fd, { isRead: true, vec, vlen, pos, flags: 0 }),
 );
 
-export const sys_pwritev = syscall(NR.pwritev, "pwritev", [FD, ...VECTOR, ...POSITION], (cx, fd, vec, vlen, pos) =>
-  transferVector(cx, fd, { isRead: false, vec, vlen, pos, flags: 0 }),
+export const sys_pwritev = syscall(
+  NR.pwritev,
+  "pwritev",
+  [FD, ...VECTOR, ...POSITION],
+  (cx, fd, vec, vlen, pos) => transferVector(cx, fd, { isRead: false, vec, vlen, pos, flags: 0 }),
 );
 
 /** A position of −1 stands for the file's own. */
@@ -143,7 +156,8 @@ export const sys_lseek = syscall(
   NR.lseek,
   "lseek",
   [FD, ["offset", offsetArg], ["whence", uint]],
-  (cx, fd, offset, whence) => withFile(cx, fd, (file) => (whence > 4 ? EINVAL : vfs_llseek(cx, file, offset, whence))),
+  (cx, fd, offset, whence) =>
+    withFile(cx, fd, (file) => (whence > 4 ? EINVAL : vfs_llseek(cx, file, offset, whence))),
 );
 
 /** Bytes that go through the kernel at once. */
@@ -219,17 +233,31 @@ export const sys_sendfile = syscall(
   "sendfile",
   [["out_fd", int], ["in_fd", int], ["offset", userPointer("loff_t")], COUNT],
   (cx, outFd, inFd, offset, count) =>
-    withFile(cx, inFd, (input) => withFile(cx, outFd, (output) => sendFile(cx, input, output, offset, count))),
+    withFile(cx, inFd, (input) =>
+      withFile(cx, outFd, (output) => sendFile(cx, input, output, offset, count)),
+    ),
 );
 
-function* sendFile(cx: Cx, input: File, output: File, offset: UAddr, count: number): Blocking<Result<number>> {
+function* sendFile(
+  cx: Cx,
+  input: File,
+  output: File,
+  offset: UAddr,
+  count: number,
+): Blocking<Result<number>> {
   return yield* withOffset(cx, offset, function* (pos, side) {
     if (!input.canRead) return EBADF;
     if (pos !== undefined && (input.mode & FMODE.PREAD) === 0) return ESPIPE;
     if (!output.canWrite) return EBADF;
     if ((input.mode & FMODE.LSEEK) === 0 || (input.mode & FMODE.CAN_READ) === 0) return EINVAL;
     if ((output.flags & O.APPEND) !== 0 || (output.mode & FMODE.CAN_WRITE) === 0) return EINVAL;
-    return yield* transfer(cx, side(input), { file: output, pos: undefined }, Math.min(count, MAX_RW_COUNT), false);
+    return yield* transfer(
+      cx,
+      side(input),
+      { file: output, pos: undefined },
+      Math.min(count, MAX_RW_COUNT),
+      false,
+    );
   });
 }
 
@@ -314,19 +342,28 @@ function* splice(cx: Cx, request: CopyRequest): Blocking<Result<number>> {
   if (offIn !== 0 && (input.mode & FMODE.PREAD) === 0) return EINVAL;
   if (offOut !== 0 && (output.mode & FMODE.PWRITE) === 0) return EINVAL;
   if ((flags & SPLICE_F_NONBLOCK) !== 0) {
-    const isReady = (vfs_poll(cx, input) & (POLL.IN | POLL.HUP)) !== 0 && (vfs_poll(cx, output) & (POLL.OUT | POLL.ERR)) !== 0;
+    const isReady =
+      (vfs_poll(cx, input) & (POLL.IN | POLL.HUP)) !== 0 &&
+      (vfs_poll(cx, output) & (POLL.OUT | POLL.ERR)) !== 0;
     if (!isReady) return EAGAIN;
   }
   if ((vfs_poll(cx, output) & POLL.ERR) !== 0 && isPipe(output)) return EPIPE;
   return yield* withOffset(cx, offIn, (_in, from) =>
-    withOffset(cx, offOut, (_out, to) => transfer(cx, from(input), to(output), Math.min(len, COPY_CHUNK), true)),
+    withOffset(cx, offOut, (_out, to) =>
+      transfer(cx, from(input), to(output), Math.min(len, COPY_CHUNK), true),
+    ),
   );
 }
 
 export const sys_vmsplice = syscall(
   NR.vmsplice,
   "vmsplice",
-  [["fd", int], ["uiov", userPointer("const struct iovec")], ["nr_segs", ulongArg], ["flags", uint]],
+  [
+    ["fd", int],
+    ["uiov", userPointer("const struct iovec")],
+    ["nr_segs", ulongArg],
+    ["flags", uint],
+  ],
   (cx, fd, vec, vlen, flags) => {
     if ((flags & ~SPLICE_FLAGS) !== 0) return EINVAL;
     return withFile(cx, fd, (file): Bytes => {
@@ -342,7 +379,12 @@ export const sys_vmsplice = syscall(
 export const sys_tee = syscall(
   NR.tee,
   "tee",
-  [["fdin", int], ["fdout", int], ["len", sizeArg], ["flags", uint]],
+  [
+    ["fdin", int],
+    ["fdout", int],
+    ["len", sizeArg],
+    ["flags", uint],
+  ],
   (cx, fdIn, fdOut, len, flags) => {
     if ((flags & ~SPLICE_FLAGS) !== 0) return EINVAL;
     if (len === 0) return 0;

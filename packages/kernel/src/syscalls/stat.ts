@@ -24,7 +24,14 @@ import type { Cx } from "../core/cx.ts";
 import { int, offsetArg, slong, syscall, uint, userPointer } from "../core/syscall.ts";
 import { get_user_s64 } from "../mm/uaccess.ts";
 import { prepareCreds, putCred, setCred } from "../task/create.ts";
-import { chmod_common, chown_common, do_truncate, type TimeChange, truncatePath, vfs_utimes } from "../vfs/attr.ts";
+import {
+  chmod_common,
+  chown_common,
+  do_truncate,
+  type TimeChange,
+  truncatePath,
+  vfs_utimes,
+} from "../vfs/attr.ts";
 import { MAJOR, MINOR, new_encode_dev } from "../vfs/char-dev.ts";
 import { type File, path_noexec } from "../vfs/file.ts";
 import { getname_flags, LOOKUP_EMPTY, putname } from "../vfs/filename.ts";
@@ -49,7 +56,14 @@ function withStat(cx: Cx, body: (into: Kstat) => Result<number>): Result<number>
 }
 
 /** vfs_fstatat(): an empty (or NULL) name with AT_EMPTY_PATH means the descriptor. */
-function fillStat(cx: Cx, dfd: number, filename: UAddr, flags: number, into: Kstat, mask: number): Result<number> {
+function fillStat(
+  cx: Cx,
+  dfd: number,
+  filename: UAddr,
+  flags: number,
+  into: Kstat,
+  mask: number,
+): Result<number> {
   const isEmptyAllowed = (flags & AT.EMPTY_PATH) !== 0;
   if (isEmptyAllowed && filename === 0 && dfd >= 0) return vfs_fstat(cx, dfd, into);
   const name = getname_flags(cx, filename, isEmptyAllowed ? LOOKUP_EMPTY : 0);
@@ -96,7 +110,10 @@ export const sys_newfstatat = syscall(
 export const sys_newfstat = syscall(
   NR.fstat,
   "newfstat",
-  [["fd", uint], ["statbuf", userPointer("struct stat")]],
+  [
+    ["fd", uint],
+    ["statbuf", userPointer("struct stat")],
+  ],
   (cx, fd, statbuf) =>
     withStat(cx, (into) => {
       const found = vfs_fstat(cx, fd | 0, into);
@@ -107,7 +124,10 @@ export const sys_newfstat = syscall(
 const STATX_RESERVED = 0x8000_0000;
 const STATX_SYNC_TYPE = 0x6000;
 
-const copyTime = (out: { tv_sec: number; tv_nsec: number }, time: { tv_sec: number; tv_nsec: number }): void => {
+const copyTime = (
+  out: { tv_sec: number; tv_nsec: number },
+  time: { tv_sec: number; tv_nsec: number },
+): void => {
   out.tv_sec = time.tv_sec;
   out.tv_nsec = time.tv_nsec;
 };
@@ -190,14 +210,21 @@ function withPath(
 export const sys_statfs = syscall(
   NR.statfs,
   "statfs",
-  [["pathname", userPointer("const char")], ["buf", userPointer("struct statfs")]],
-  (cx, pathname, buf) => withPath(cx, AT.FDCWD, pathname, LOOKUP.FOLLOW, (place) => copyStatfs(cx, place, buf)),
+  [
+    ["pathname", userPointer("const char")],
+    ["buf", userPointer("struct statfs")],
+  ],
+  (cx, pathname, buf) =>
+    withPath(cx, AT.FDCWD, pathname, LOOKUP.FOLLOW, (place) => copyStatfs(cx, place, buf)),
 );
 
 export const sys_fstatfs = syscall(
   NR.fstatfs,
   "fstatfs",
-  [["fd", uint], ["buf", userPointer("struct statfs")]],
+  [
+    ["fd", uint],
+    ["buf", userPointer("struct statfs")],
+  ],
   (cx, fd, buf) => {
     const file = cx.task.files.get(fd);
     return file === undefined ? EBADF : copyStatfs(cx, file.path, buf);
@@ -229,8 +256,11 @@ function chmodAt(cx: Cx, dfd: number, filename: UAddr, mode: number, flags: numb
   );
 }
 
-export const sys_fchmodat = syscall(NR.fchmodat, "fchmodat", [DFD, FILENAME, MODE], (cx, dfd, filename, mode) =>
-  chmodAt(cx, dfd, filename, mode, 0),
+export const sys_fchmodat = syscall(
+  NR.fchmodat,
+  "fchmodat",
+  [DFD, FILENAME, MODE],
+  (cx, dfd, filename, mode) => chmodAt(cx, dfd, filename, mode, 0),
 );
 
 export const sys_fchmodat2 = syscall(
@@ -304,7 +334,8 @@ function accessAt(cx: Cx, dfd: number, filename: UAddr, mode: number, flags: num
   if ((mode & ~(ACCESS.R_OK | ACCESS.W_OK | ACCESS.X_OK)) !== 0) return EINVAL;
   const lookup = lookupFlags(flags & ~AT.EACCESS);
   if (lookup === undefined) return EINVAL;
-  const check = (): Result<number> => withPath(cx, dfd, filename, lookup, (place) => checkAccess(cx, place, mode));
+  const check = (): Result<number> =>
+    withPath(cx, dfd, filename, lookup, (place) => checkAccess(cx, place, mode));
   return (flags & AT.EACCESS) !== 0 ? check() : withRealCredentials(cx, check);
 }
 
@@ -314,7 +345,8 @@ function checkAccess(cx: Cx, place: PathRef, mode: number): Result<number> {
   if ((mode & ACCESS.X_OK) !== 0 && inode.isRegular && path_noexec(place)) return EACCES;
   const allowed = inode_permission(cx, place.mnt.t.mnt.mnt_idmap, inode, mode | MAY.ACCESS);
   if (isErr(allowed) || (mode & ACCESS.W_OK) === 0) return allowed;
-  const isSpecial = inode.type === S.IFCHR || inode.type === S.IFBLK || inode.type === S.IFIFO || inode.type === S.IFSOCK;
+  const isSpecial =
+    inode.type === S.IFCHR || inode.type === S.IFBLK || inode.type === S.IFIFO || inode.type === S.IFSOCK;
   return !isSpecial && place.mnt.isReadOnly ? EROFS : 0;
 }
 
@@ -324,7 +356,8 @@ function withRealCredentials(cx: Cx, body: () => Result<number>): Result<number>
   const { cred } = task;
   const isRoot = cred.uid === 0;
   const hasAll = cred.t.cap_effective.val === cred.t.cap_permitted.val;
-  const isSame = cred.uid === cred.fsuid && cred.gid === cred.fsgid && (isRoot ? hasAll : cred.t.cap_effective.val === 0n);
+  const isSame =
+    cred.uid === cred.fsuid && cred.gid === cred.fsgid && (isRoot ? hasAll : cred.t.cap_effective.val === 0n);
   if (isSame) return body();
   const real = prepareCreds(kernel, cred);
   if (isErr(real)) return real;
@@ -338,8 +371,11 @@ function withRealCredentials(cx: Cx, body: () => Result<number>): Result<number>
   return result;
 }
 
-export const sys_faccessat = syscall(NR.faccessat, "faccessat", [DFD, FILENAME, ["mode", int]], (cx, dfd, filename, mode) =>
-  accessAt(cx, dfd, filename, mode, 0),
+export const sys_faccessat = syscall(
+  NR.faccessat,
+  "faccessat",
+  [DFD, FILENAME, ["mode", int]],
+  (cx, dfd, filename, mode) => accessAt(cx, dfd, filename, mode, 0),
 );
 
 export const sys_faccessat2 = syscall(
@@ -352,24 +388,41 @@ export const sys_faccessat2 = syscall(
 export const sys_truncate = syscall(
   NR.truncate,
   "truncate",
-  [["path", userPointer("const char")], ["length", slong]],
+  [
+    ["path", userPointer("const char")],
+    ["length", slong],
+  ],
   (cx, path, length) =>
-    length < 0 ? EINVAL : withPath(cx, AT.FDCWD, path, LOOKUP.FOLLOW, (place) => truncatePath(cx, place, length)),
+    length < 0
+      ? EINVAL
+      : withPath(cx, AT.FDCWD, path, LOOKUP.FOLLOW, (place) => truncatePath(cx, place, length)),
 );
 
-export const sys_ftruncate = syscall(NR.ftruncate, "ftruncate", [["fd", uint], ["length", offsetArg]], (cx, fd, length) =>
-  length < 0
-    ? EINVAL
-    : withFile(cx, fd, (file): Result<number> => {
-        if (!file.inode.isRegular || !file.canWrite) return EINVAL;
-        return do_truncate(cx, file.path.mnt.t.mnt.mnt_idmap, file.path.dentry, length, 0, file);
-      }),
+export const sys_ftruncate = syscall(
+  NR.ftruncate,
+  "ftruncate",
+  [
+    ["fd", uint],
+    ["length", offsetArg],
+  ],
+  (cx, fd, length) =>
+    length < 0
+      ? EINVAL
+      : withFile(cx, fd, (file): Result<number> => {
+          if (!file.inode.isRegular || !file.canWrite) return EINVAL;
+          return do_truncate(cx, file.path.mnt.t.mnt.mnt_idmap, file.path.dentry, length, 0, file);
+        }),
 );
 
 export const sys_fallocate = syscall(
   NR.fallocate,
   "fallocate",
-  [["fd", int], ["mode", int], ["offset", offsetArg], ["len", offsetArg]],
+  [
+    ["fd", int],
+    ["mode", int],
+    ["offset", offsetArg],
+    ["len", offsetArg],
+  ],
   (cx, fd, mode, offset, len) => withFile(cx, fd, (file) => vfs_fallocate(cx, file, mode, offset, len)),
 );
 

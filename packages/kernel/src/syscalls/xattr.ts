@@ -30,7 +30,11 @@ const LIST = [["list", userPointer("char")], SIZE] as const;
 /** How a call names its file: by path, followed or not, or by descriptor. */
 type Target = { readonly path: UAddr; readonly follow: boolean } | { readonly fd: number };
 
-function onTarget(cx: Cx, target: Target, body: (place: PathRef) => Result<number>): MaybeBlocking<Result<number>> {
+function onTarget(
+  cx: Cx,
+  target: Target,
+  body: (place: PathRef) => Result<number>,
+): MaybeBlocking<Result<number>> {
   if ("fd" in target) return withFile(cx, target.fd, (file) => body(file.path));
   const place = userPath(cx, AT.FDCWD, target.path, target.follow ? LOOKUP.FOLLOW : 0);
   if (isErr(place)) return place;
@@ -51,7 +55,12 @@ interface Value {
   readonly size: number;
 }
 
-function set(cx: Cx, target: Target, { name, value, size }: Value, flags: number): MaybeBlocking<Result<number>> {
+function set(
+  cx: Cx,
+  target: Target,
+  { name, value, size }: Value,
+  flags: number,
+): MaybeBlocking<Result<number>> {
   if ((flags & ~(XATTR.CREATE | XATTR.REPLACE)) !== 0) return EINVAL;
   const key = readName(cx, name);
   if (isErr(key)) return key;
@@ -89,20 +98,32 @@ function remove(cx: Cx, target: Target, name: UAddr): MaybeBlocking<Result<numbe
   return isErr(key) ? key : onTarget(cx, target, (place) => vfs_setxattr(cx, place, key, null, 0));
 }
 
-export const sys_setxattr = syscall(NR.setxattr, "setxattr", [PATH, ...SET], (cx, path, name, value, size, flags) =>
-  set(cx, { path, follow: true }, { name, value, size }, flags),
+export const sys_setxattr = syscall(
+  NR.setxattr,
+  "setxattr",
+  [PATH, ...SET],
+  (cx, path, name, value, size, flags) => set(cx, { path, follow: true }, { name, value, size }, flags),
 );
-export const sys_lsetxattr = syscall(NR.lsetxattr, "lsetxattr", [PATH, ...SET], (cx, path, name, value, size, flags) =>
-  set(cx, { path, follow: false }, { name, value, size }, flags),
+export const sys_lsetxattr = syscall(
+  NR.lsetxattr,
+  "lsetxattr",
+  [PATH, ...SET],
+  (cx, path, name, value, size, flags) => set(cx, { path, follow: false }, { name, value, size }, flags),
 );
-export const sys_fsetxattr = syscall(NR.fsetxattr, "fsetxattr", [FD, ...SET], (cx, fd, name, value, size, flags) =>
-  set(cx, { fd }, { name, value, size }, flags),
+export const sys_fsetxattr = syscall(
+  NR.fsetxattr,
+  "fsetxattr",
+  [FD, ...SET],
+  (cx, fd, name, value, size, flags) => set(cx, { fd }, { name, value, size }, flags),
 );
 export const sys_getxattr = syscall(NR.getxattr, "getxattr", [PATH, ...GET], (cx, path, name, value, size) =>
   get(cx, { path, follow: true }, { name, value, size }),
 );
-export const sys_lgetxattr = syscall(NR.lgetxattr, "lgetxattr", [PATH, ...GET], (cx, path, name, value, size) =>
-  get(cx, { path, follow: false }, { name, value, size }),
+export const sys_lgetxattr = syscall(
+  NR.lgetxattr,
+  "lgetxattr",
+  [PATH, ...GET],
+  (cx, path, name, value, size) => get(cx, { path, follow: false }, { name, value, size }),
 );
 export const sys_fgetxattr = syscall(NR.fgetxattr, "fgetxattr", [FD, ...GET], (cx, fd, name, value, size) =>
   get(cx, { fd }, { name, value, size }),

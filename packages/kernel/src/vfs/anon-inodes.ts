@@ -57,7 +57,12 @@ export function anon_inode_getfile(
   ihold(vfs.anonInode);
   const dentry = d_alloc_root(cx, vfs.anonMount.sb, vfs.anonInode, name, anon_inodefs_dentry_operations);
   if (isErr(dentry)) return dentry;
-  const file = alloc_opened_file(cx, { mnt: vfs.anonMount, dentry }, flags & (O.ACCMODE | O.NONBLOCK), operations);
+  const file = alloc_opened_file(
+    cx,
+    { mnt: vfs.anonMount, dentry },
+    flags & (O.ACCMODE | O.NONBLOCK),
+    operations,
+  );
   dput(cx, dentry);
   if (isErr(file)) return file;
   file.private_data = privateData;

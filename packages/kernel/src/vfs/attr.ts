@@ -13,6 +13,7 @@ import {
   EROFS,
   ETXTBSY,
   isErr,
+  type KAddr,
   loff_t,
   ptr,
   type Result,
@@ -27,7 +28,6 @@ import {
 import type { RealTime } from "../core/clock.ts";
 import { capable } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
-import type { KAddr } from "@alien-ts/abi";
 import { type Owned, ownerPtr } from "../core/owner.ts";
 import { kernelFn } from "../core/row.ts";
 import { sendToTask, siginfo } from "../task/signal.ts";

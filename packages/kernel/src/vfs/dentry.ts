@@ -110,18 +110,26 @@ function allocDentry(sb: SuperBlock, name: string): Result<Dentry> {
 }
 
 function setName(on: Dentry, name: string): boolean {
-  const { kmalloc, mem } = on.kernel;
-  const text = kmalloc.kmalloc(name.length + 1, "dentry name");
+  const text = allocName(on.kernel, name);
   if (text === 0) return false;
-  for (let i = 0; i < name.length; i++) mem.u8[text + i] = name.charCodeAt(i);
-  mem.u8[text + name.length] = 0;
-  const old = on.t.d_name;
-  kmalloc.kfree(old.name);
-  old.name = text;
-  old.len = name.length;
-  old.hash = nameHash(name);
-  on.name = name;
+  giveName(on, name, text);
   return true;
+}
+
+/** A name's bytes in kernel memory, for `d_move`; 0 when memory is exhausted. */
+export function allocName(kernel: Kernel, name: string): KAddr | 0 {
+  const text = kernel.kmalloc.kzalloc(name.length + 1, "dentry name");
+  for (let i = 0; text !== 0 && i < name.length; i++) kernel.mem.u8[text + i] = name.charCodeAt(i);
+  return text;
+}
+
+function giveName(on: Dentry, name: string, text: KAddr): void {
+  const own = on.t.d_name;
+  on.kernel.kmalloc.kfree(own.name);
+  own.name = text;
+  own.len = name.length;
+  own.hash = nameHash(name);
+  on.name = name;
 }
 
 /** FNV-1a: Linux's own hash depends on the word size, and nobody may rely on it. */
@@ -204,40 +212,39 @@ export function d_delete(cx: Cx, entry: Dentry): void {
   if (inode !== null) iput(cx, inode);
 }
 
-/** Gives `entry` the place of `target`, which is unhashed. ENOMEM leaves both as they are. */
-export function d_move(cx: Cx, entry: Dentry, target: Dentry): Result<0> {
+/**
+ * Gives `entry` the place of `target`, which keeps its own name and is unhashed. `text` is target's name from `allocName`, made
+ * before the file system renamed: nothing may fail behind that.
+ */
+export function d_move(cx: Cx, entry: Dentry, target: Dentry, text: KAddr): void {
   d_drop(entry);
   d_drop(target);
-  if (!setName(entry, target.name)) {
-    d_rehash(entry);
-    d_rehash(target);
-    return ENOMEM;
-  }
+  giveName(entry, target.name, text);
   const oldParent = entry.parent;
   entry.parent = dget(target.parent);
   entry.t.d_parent = entry.parent.addr;
   d_rehash(entry);
   dput(cx, oldParent);
-  return 0;
 }
 
 /** Swaps the places of two dentries (RENAME_EXCHANGE). */
-export function d_exchange(a: Dentry, b: Dentry): Result<0> {
+export function d_exchange(a: Dentry, b: Dentry): void {
   d_drop(a);
   d_drop(b);
-  const [nameA, nameB] = [a.name, b.name];
-  const isDone = setName(a, nameB) && setName(b, nameA);
-  if (!isDone && a.name !== nameA) setName(a, nameA);
-  if (isDone) {
-    const { parent } = a;
-    a.parent = b.parent;
-    b.parent = parent;
-    a.t.d_parent = a.parent.addr;
-    b.t.d_parent = b.parent.addr;
-  }
+  const [nameA, nameB] = [a.t.d_name, b.t.d_name];
+  const [text, length, hash] = [nameA.name, nameA.len, nameA.hash];
+  nameA.name = nameB.name;
+  nameA.len = nameB.len;
+  nameA.hash = nameB.hash;
+  nameB.name = text;
+  nameB.len = length;
+  nameB.hash = hash;
+  [a.name, b.name] = [b.name, a.name];
+  [a.parent, b.parent] = [b.parent, a.parent];
+  a.t.d_parent = a.parent.addr;
+  b.t.d_parent = b.parent.addr;
   d_rehash(a);
   d_rehash(b);
-  return isDone ? 0 : ENOMEM;
 }
 
 /** Whether `entry` is `ancestor` or lies below it. */

@@ -250,10 +250,10 @@ export function get_file(held: File): File {
   return held;
 }
 
-/** The file of a descriptor of the current task, with a reference. EBADF, also for O_PATH. */
+/** The file of a descriptor of the current task, with a reference. Null when it is not open, and for O_PATH. */
 export const fget = kernelFn("fget", [["fd", u32]], fileOrNull, (cx, fd) => {
   const found = cx.task.files.get(fd);
-  return found === undefined || (found.mode & FMODE.PATH) !== 0 ? EBADF : get_file(found);
+  return found === undefined || (found.mode & FMODE.PATH) !== 0 ? null : get_file(found);
 });
 
 /** As fget, O_PATH files too. */

@@ -12,6 +12,7 @@ import {
   EISDIR,
   EMLINK,
   ENOENT,
+  ENOMEM,
   ENOTDIR,
   ENOTEMPTY,
   EPERM,
@@ -34,7 +35,7 @@ import type { Cx } from "../core/cx.ts";
 import { type Owned, ownerPtr } from "../core/owner.ts";
 import { kernelFn } from "../core/row.ts";
 import { new_decode_dev } from "./char-dev.ts";
-import { d_delete, d_drop, d_exchange, d_move, Dentry, dentryp, dput, is_subdir } from "./dentry.ts";
+import { allocName, d_delete, d_exchange, d_move, type Dentry, dentryp, dput, is_subdir } from "./dentry.ts";
 import { type Filename, filenamep, putname } from "./filename.ts";
 import { type Inode, inodep, MAY, touchChanged } from "./inode.ts";
 import { path_put, type PathRef } from "./mount.ts";
@@ -233,13 +234,33 @@ export const vfs_rename = kernelFn(
       if (isErr(writable)) return writable;
     }
     if (old.mounts > 0 || target.mounts > 0) return EBUSY;
-    const done = oldDir.i_op.rename(cx, oldDir, old, newDir, target, flags);
-    if (isErr(done)) return done;
-    if ((flags & RENAME_EXCHANGE) !== 0) return d_exchange(old, target);
-    if (target.inode !== null) d_drop(target);
-    return d_move(cx, old, target);
+    return moveName(cx, { oldDir, old, newDir, target, flags });
   },
 );
+
+/** The file system's rename, then the dentries'. What can fail comes first. */
+function moveName(
+  cx: Cx,
+  {
+    oldDir,
+    old,
+    newDir,
+    target,
+    flags,
+  }: { oldDir: Inode; old: Dentry; newDir: Inode; target: Dentry; flags: number },
+): Result<0> {
+  const isExchange = (flags & RENAME_EXCHANGE) !== 0;
+  const text = isExchange ? 0 : allocName(cx.kernel, target.name);
+  if (text === 0 && !isExchange) return ENOMEM;
+  const done = oldDir.i_op.rename?.(cx, oldDir, old, newDir, target, flags) ?? EPERM;
+  if (isErr(done)) {
+    cx.kernel.kmalloc.kfree(text);
+    return done;
+  }
+  if (isExchange) d_exchange(old, target);
+  else d_move(cx, old, target, text);
+  return 0;
+}
 
 function mayRename(
   cx: Cx,

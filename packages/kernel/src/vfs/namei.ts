@@ -18,6 +18,7 @@ import {
   EXDEV,
   EACCES,
   isErr,
+  type KAddr,
   NAME_MAX,
   type Result,
   s32,
@@ -28,8 +29,7 @@ import {
 import type { Cx } from "../core/cx.ts";
 import { type Owned, ownerPtr, ownerPtrOrNull } from "../core/owner.ts";
 import { kernelFn } from "../core/row.ts";
-import type { KAddr } from "@alien-ts/abi";
-import { d_alloc, d_drop, d_lookup, d_rehash, Dentry, dget, dput, is_subdir } from "./dentry.ts";
+import { d_alloc, d_drop, d_lookup, d_rehash, type Dentry, dget, dput, is_subdir } from "./dentry.ts";
 import { type Filename, filenamep, getname_flags, putname } from "./filename.ts";
 import { iput, MAY } from "./inode.ts";
 import { lookupMnt, MNT, mntget, mntput, path_get, path_put, type PathRef } from "./mount.ts";

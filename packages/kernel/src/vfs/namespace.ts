@@ -100,7 +100,8 @@ export const path_mount = kernelFn(
   ],
   s32,
   (cx, dev, path: Path, type, rawFlags, data): Result<number> => {
-    const flags = (rawFlags & MS_MGC_MSK) >>> 0 === MS_MGC_VAL ? rawFlags & ~MS_MGC_MSK : rawFlags & 0x7fff_ffff;
+    const flags =
+      (rawFlags & MS_MGC_MSK) >>> 0 === MS_MGC_VAL ? rawFlags & ~MS_MGC_MSK : rawFlags & 0x7fff_ffff;
     if (!capable(cx, CAP.SYS_ADMIN)) return EPERM;
     const options = data?.text ?? "";
     if ((flags & (MS.REMOUNT | MS.BIND)) === (MS.REMOUNT | MS.BIND)) return remountBind(path, flags);
@@ -220,7 +221,8 @@ function moveMount(cx: Cx, path: PathRef, source: string): Result<number> {
   if (isErr(old)) return old;
   const { mnt } = old;
   const at = topMount(path);
-  const checked = !isMountRoot(old) || mnt.parent === mnt || !mnt.isAttached ? EINVAL : checkTarget(mnt.root, at);
+  const checked =
+    !isMountRoot(old) || mnt.parent === mnt || !mnt.isAttached ? EINVAL : checkTarget(mnt.root, at);
   const isBelow = mountsBelow(mnt).includes(at.mnt);
   if (!isErr(checked) && !isBelow) {
     detachMount(cx, mnt);
@@ -355,7 +357,8 @@ const OPTION_WORDS = [
 ] as const;
 
 const mountOptions = (mnt: Mount): string =>
-  (mnt.isReadOnly ? "ro" : "rw") + OPTION_WORDS.map(([flag, word]) => ((mnt.flags & flag) !== 0 ? word : "")).join("");
+  (mnt.isReadOnly ? "ro" : "rw") +
+  OPTION_WORDS.map(([flag, word]) => ((mnt.flags & flag) !== 0 ? word : "")).join("");
 
 /** Spaces and the like as octal escapes (mangle). */
 const mangle = (text: string): string =>

@@ -56,7 +56,7 @@ import {
   walkParent,
 } from "./namei.ts";
 import { vfs_create } from "./namei-ops.ts";
-import { Path, pathp, stackAlloc, stackPath } from "./path.ts";
+import { type Path, pathp, stackAlloc, stackPath } from "./path.ts";
 import { inode_permission, isOwnerOrCapable, mnt_want_write } from "./permission.ts";
 import { open_flags, open_how } from "./structs.ts";
 

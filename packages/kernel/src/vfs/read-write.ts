@@ -39,7 +39,7 @@ import { blockingFn, kernelFn } from "../core/row.ts";
 import { IovIter, MAX_RW_COUNT } from "../mm/iov-iter.ts";
 import { access_ok } from "../mm/uaccess.ts";
 import { andThen, type MaybeBlocking } from "./blocking.ts";
-import { type DirContext, fget, File, filep, FMODE, fput, iov_iterp } from "./file.ts";
+import { type DirContext, fget, type File, filep, FMODE, fput, iov_iterp } from "./file.ts";
 import { isDead } from "./permission.ts";
 import { IOCB, stackKiocb } from "./kiocb.ts";
 import { stackAlloc } from "./path.ts";
@@ -58,7 +58,7 @@ export function withFile<T>(
   body: (file: File) => MaybeBlocking<Result<T>>,
 ): MaybeBlocking<Result<T>> {
   const file = fget(cx, fd);
-  if (!(file instanceof File)) return file ?? EBADF;
+  if (file === null) return EBADF;
   return andThen(body(file), (result) => {
     fput(cx, file);
     return result;

@@ -1,5 +1,13 @@
 /** The current task's user memory, for system calls: structures out, structures and strings in. */
-import { EFAULT, type Fields, isErr, type Result, type StructDecl, type UAddr, type View } from "@alien-ts/abi";
+import {
+  EFAULT,
+  type Fields,
+  isErr,
+  type Result,
+  type StructDecl,
+  type UAddr,
+  type View,
+} from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import { KernelBug } from "../core/kernel.ts";
 import type { AddressSpace } from "../mm/address-space.ts";
@@ -15,7 +23,12 @@ export function userMm(cx: Cx): AddressSpace {
 }
 
 /** Fills a structure on the kernel stack, and copies it to user memory. EFAULT. */
-export function putStruct<F extends Fields>(cx: Cx, decl: StructDecl<F>, to: UAddr, fill: (view: View<F>) => void): Result<0> {
+export function putStruct<F extends Fields>(
+  cx: Cx,
+  decl: StructDecl<F>,
+  to: UAddr,
+  fill: (view: View<F>) => void,
+): Result<0> {
   const { ksp } = cx;
   const { layout, mem } = cx.kernel;
   const size = layout.of(decl).size;

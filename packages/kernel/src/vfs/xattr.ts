@@ -2,7 +2,19 @@
  * Extended attributes (Linux: fs/xattr.c): who may read and write which name space, and the calls into the file system.
  * Names are byte strings with their prefix ("user.mime_type").
  */
-import { CAP, E2BIG, EACCES, ENODATA, ENOENT, EOPNOTSUPP, EPERM, EROFS, isErr, type Result, S } from "@alien-ts/abi";
+import {
+  CAP,
+  E2BIG,
+  EACCES,
+  ENODATA,
+  ENOENT,
+  EOPNOTSUPP,
+  EPERM,
+  EROFS,
+  isErr,
+  type Result,
+  S,
+} from "@alien-ts/abi";
 import { capable } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
 import type { Dentry } from "./dentry.ts";

@@ -1,5 +1,20 @@
 /** Open files of tmpfs: regular files and directories. Linux: mm/shmem.c, fs/libfs.c. */
-import { EFAULT, EFBIG, EINVAL, EISDIR, EOPNOTSUPP, EPERM, F_SEAL, isErr, type Result, RLIMIT, SEEK, SI, SIG, ssize_t } from "@alien-ts/abi";
+import {
+  EFAULT,
+  EFBIG,
+  EINVAL,
+  EISDIR,
+  EOPNOTSUPP,
+  EPERM,
+  F_SEAL,
+  isErr,
+  type Result,
+  RLIMIT,
+  SEEK,
+  SI,
+  SIG,
+  ssize_t,
+} from "@alien-ts/abi";
 import type { Cx } from "../../core/cx.ts";
 import { kernelFn } from "../../core/row.ts";
 import { VM } from "../../mm/vma.ts";

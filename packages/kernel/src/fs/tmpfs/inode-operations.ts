@@ -45,7 +45,13 @@ export function infoOf(sb: SuperBlock): TmpfsInfo {
 }
 
 /** An inode of any type, owned by the current task. ENOSPC, ENOMEM. Linux: shmem_get_inode(). */
-export function shmem_get_inode(cx: Cx, sb: SuperBlock, dir: Inode | null, mode: number, rdev = 0): Result<Inode> {
+export function shmem_get_inode(
+  cx: Cx,
+  sb: SuperBlock,
+  dir: Inode | null,
+  mode: number,
+  rdev = 0,
+): Result<Inode> {
   const info = infoOf(sb);
   if (info.usedInodes >= info.maxInodes) return ENOSPC;
   const node = new TmpNode();
@@ -238,7 +244,8 @@ function setxattr(_cx: Cx, dentry: Dentry, name: string, value: Uint8Array | nul
 const COMMON: InodeOperations = {
   setattr,
   setxattr,
-  listxattr: (_cx, dentry) => (dentry.inode === null ? ENOENT : [...(nodeOf(dentry.inode).xattrs?.keys() ?? [])]),
+  listxattr: (_cx, dentry) =>
+    dentry.inode === null ? ENOENT : [...(nodeOf(dentry.inode).xattrs?.keys() ?? [])],
   getxattr: (_cx, dentry, name) =>
     dentry.inode === null ? ENOENT : (nodeOf(dentry.inode).xattrs?.get(name) ?? ENODATA),
 };
@@ -270,4 +277,3 @@ export function evictTmpInode(sb: SuperBlock, inode: Inode): void {
   if (inode.pages instanceof ShmemPages) inode.pages.free();
   infoOf(sb).usedInodes -= 1;
 }
-

@@ -29,7 +29,8 @@ export function memfdFile(cx: Cx, name: string, flags: number): Result<File> {
   return file;
 }
 
-const ALL_SEALS = F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE | F_SEAL.FUTURE_WRITE | F_SEAL.EXEC;
+const ALL_SEALS =
+  F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE | F_SEAL.FUTURE_WRITE | F_SEAL.EXEC;
 
 /** EPERM without write access or once sealed, EINVAL for other files, EBUSY while a shared mapping can write. */
 export const memfd_add_seals = kernelFn(

@@ -37,7 +37,9 @@ export class TmpfsInfo {
     switch (key) {
       case "size": {
         const bytes = parseSize(value, kernel.pages.totalPages * PAGE_SIZE);
-        return bytes !== undefined && this.#limitPages(bytes === 0 ? undefined : Math.ceil(bytes / PAGE_SIZE), key);
+        return (
+          bytes !== undefined && this.#limitPages(bytes === 0 ? undefined : Math.ceil(bytes / PAGE_SIZE), key)
+        );
       }
       case "nr_blocks": {
         const pages = parseSize(value, 0);

@@ -89,7 +89,7 @@ export class ShmemPages implements PageCache {
   truncate(size: number): void {
     const first = Math.ceil(size / PAGE_SIZE);
     unmapPages(this, first, Number.MAX_SAFE_INTEGER);
-    for (const index of [...this.#frames.keys()]) if (index >= first) this.#drop(index);
+    for (const index of this.#frames.keys()) if (index >= first) this.#drop(index);
     this.#zero(size, PAGE_SIZE - (size % PAGE_SIZE || PAGE_SIZE));
   }
 
@@ -105,7 +105,7 @@ export class ShmemPages implements PageCache {
     this.#zero(offset, first * PAGE_SIZE - offset);
     this.#zero(last * PAGE_SIZE, end - last * PAGE_SIZE);
     unmapPages(this, first, last);
-    for (const index of [...this.#frames.keys()]) if (index >= first && index < last) this.#drop(index);
+    for (const index of this.#frames.keys()) if (index >= first && index < last) this.#drop(index);
   }
 
   /** Pages for [offset, offset + length) (fallocate). On failure what was added goes again. */
@@ -138,7 +138,7 @@ export class ShmemPages implements PageCache {
 
   /** Frees every page. Nothing maps them any more. */
   free(): void {
-    for (const index of [...this.#frames.keys()]) this.#drop(index);
+    for (const index of this.#frames.keys()) this.#drop(index);
   }
 
   #drop(index: number): void {
@@ -157,4 +157,3 @@ export class ShmemPages implements PageCache {
     this.#kernel.mem.u8.fill(0, at, at + length);
   }
 }
-

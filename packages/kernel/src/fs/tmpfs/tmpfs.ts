@@ -10,7 +10,15 @@ import type { Cx } from "../../core/cx.ts";
 import { KernelBug } from "../../core/kernel.ts";
 import { d_alloc_root, d_drop, type Dentry, dput } from "../../vfs/dentry.ts";
 import { alloc_vfsmnt, type Mount } from "../../vfs/mount.ts";
-import { alloc_super, deactivate_super, type FileSystemType, type MountRequest, setRoot, type SuperBlock, type SuperOperations } from "../../vfs/super.ts";
+import {
+  alloc_super,
+  deactivate_super,
+  type FileSystemType,
+  type MountRequest,
+  setRoot,
+  type SuperBlock,
+  type SuperOperations,
+} from "../../vfs/super.ts";
 import { register_filesystem } from "../../vfs/vfs.ts";
 import { evictTmpInode, infoOf, shmem_get_inode } from "./inode-operations.ts";
 import { TmpfsInfo } from "./options.ts";
@@ -32,7 +40,14 @@ const shmem_ops: SuperOperations = {
     const blocks = Number.isFinite(maxPages) ? maxPages : 0;
     const bfree = blocks === 0 ? 0 : blocks - usedPages;
     const files = Number.isFinite(maxInodes) ? maxInodes : 0;
-    return { bsize: PAGE_SIZE, blocks, bfree, bavail: bfree, files, ffree: files === 0 ? 0 : files - usedInodes };
+    return {
+      bsize: PAGE_SIZE,
+      blocks,
+      bfree,
+      bavail: bfree,
+      files,
+      ffree: files === 0 ? 0 : files - usedInodes,
+    };
   },
   show_options: (_cx, sb) => infoOf(sb).show(),
   reconfigure: (cx, sb, options) => infoOf(sb).apply(cx.kernel, options),
@@ -40,7 +55,7 @@ const shmem_ops: SuperOperations = {
 
 /** Gives up the references that keep a tree in memory (d_genocide). */
 function unpinBelow(cx: Cx, parent: Dentry): void {
-  for (const child of [...(parent.children?.values() ?? [])]) {
+  for (const child of parent.children?.values() ?? []) {
     unpinBelow(cx, child);
     d_drop(child);
     dput(cx, child);
