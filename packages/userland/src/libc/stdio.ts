@@ -16,6 +16,9 @@ export type Buffering = "line" | "full" | "none";
 /** Bytes read at a time, and written when a full buffer is flushed. */
 export const BUFFER_BYTES = 16_384;
 
+/** Blocks from this size on are not buffered. */
+const DIRECT_BYTES = 2048;
+
 const NEWLINE = 10;
 const EMPTY = new Uint8Array(0);
 
@@ -53,8 +56,11 @@ export class Stream {
     if (this.#mode === "line" && text.includes("\n")) return this.flush();
   }
 
+  /** A large block goes past the buffer, without becoming text. */
   async writeBytes(bytes: Uint8Array): Promise<void> {
-    return this.write(fromBytes(bytes));
+    if (bytes.length < DIRECT_BYTES) return this.write(fromBytes(bytes));
+    await this.flush();
+    await this.#writeAll(bytes);
   }
 
   async writeLine(text: string): Promise<void> {

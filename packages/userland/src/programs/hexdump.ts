@@ -2,7 +2,7 @@
 import { ToolError } from "../libc/errors.ts";
 import { closeInput, openInput } from "../libc/files.ts";
 import type { Process } from "../libc/process.ts";
-import { toBytes } from "../libc/text.ts";
+import { fromBytes, toBytes } from "../libc/text.ts";
 import { tool } from "../libc/tool.ts";
 import { parseSize } from "../libc/units.ts";
 
@@ -89,7 +89,8 @@ export const hexdump = tool({
     };
     const [skip = 0, length] = [size("s"), size("n")];
     const kind = options.last("b", "c", "C", "d", "o", "x") ?? "default";
-    const data = (await readFiles(process, operands)).subarray(
+    const limit = length === undefined ? Number.POSITIVE_INFINITY : skip + length;
+    const data = (await readFiles(process, operands, limit)).subarray(
       skip,
       length === undefined ? undefined : skip + length,
     );
@@ -110,11 +111,16 @@ export const hexdump = tool({
   },
 });
 
-async function readFiles(process: Process, operands: readonly string[]): Promise<Uint8Array> {
+/** The files as one, no further than `limit` bytes: a device may have no end. */
+async function readFiles(process: Process, operands: readonly string[], limit: number): Promise<Uint8Array> {
   let text = "";
   for (const path of operands.length > 0 ? operands : ["-"]) {
     const input = await openInput(process, path);
-    text += await input.readAll();
+    while (text.length < limit) {
+      const bytes = await input.readBytes();
+      if (bytes.length === 0) break;
+      text += fromBytes(bytes);
+    }
     await closeInput(process, input);
   }
   return toBytes(text);

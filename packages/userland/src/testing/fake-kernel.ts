@@ -23,9 +23,15 @@ import { fromBytes, toBytes } from "../libc/text.ts";
 import { type FakeFile, type FakeNode, isDir, makeNode, walk } from "./fake-files.ts";
 import { SYSCALLS } from "./fake-syscalls.ts";
 
-export const FAKE_MEMORY_BYTES = 0x200_0000;
-const STACK_TOP = 0x180_0000;
+export const FAKE_MEMORY_BYTES = 0x80_0000;
+const STACK_TOP = 0x40_0000;
 const BRK_START = 0x10_0000;
+
+const NAMES: readonly (string | undefined)[] = (() => {
+  const names: (string | undefined)[] = [];
+  for (const [name, number] of Object.entries(NR)) names[number] = name;
+  return names;
+})();
 
 export class FakeMemory implements UserMemory {
   readonly bytes = new Uint8Array(FAKE_MEMORY_BYTES);
@@ -245,8 +251,7 @@ export class FakeKernel {
   #trap(task: FakeTask, nr: number, args: readonly (number | undefined)[]): TrapOutcome | typeof PENDING {
     if (task.status !== undefined) return PENDING;
     const call = SYSCALLS[nr];
-    const name = Object.entries(NR).find(([, number]) => number === nr)?.[0] ?? String(nr);
-    this.log.push(name);
+    this.log.push(NAMES[nr] ?? String(nr));
     if (call === undefined) return this.#finish(task, -ENOSYS.number);
     const full = [0, 1, 2, 3, 4, 5].map((i) => args[i] ?? 0);
     const attempt = (): number | undefined => call(this, task, full);

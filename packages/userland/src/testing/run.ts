@@ -1,7 +1,7 @@
 /** Runs programs on the fake kernel and tells what they printed. Test-only. */
 import { createProgramHost } from "../host/program-host.ts";
 import type { Program } from "../host/program.ts";
-import { imageFiles } from "../image.ts";
+import { type ImageFile, imageFiles } from "../image.ts";
 import { fromBytes, toBytes } from "../libc/text.ts";
 import { type FakeFile, makeNode, makeTerminal, regularFile } from "./fake-files.ts";
 import { FakeKernel } from "./fake-kernel.ts";
@@ -24,12 +24,23 @@ export interface RunOptions {
   readonly keys?: string;
 }
 
+/** Images are the same for every run of the same programs. */
+const images = new WeakMap<readonly Program[], readonly ImageFile[]>();
+
+function rootFiles(programs: readonly Program[]): readonly ImageFile[] {
+  const known = images.get(programs);
+  if (known !== undefined) return known;
+  const made = imageFiles(programs);
+  images.set(programs, made);
+  return made;
+}
+
 /** Microtasks that a run may take before it counts as hung. */
 const MAX_TURNS = 2_000_000;
 
 /** Runs `argv` to its end; `argv[0]` is the path of the program. */
 export async function run(argv: readonly string[], options: RunOptions): Promise<Run> {
-  const kernel = new FakeKernel(createProgramHost(options.programs), imageFiles(options.programs));
+  const kernel = new FakeKernel(createProgramHost(options.programs), rootFiles(options.programs));
   kernel.addFile("/dev/null", "");
   for (const [path, text] of Object.entries(options.files ?? {})) {
     kernel.addFile(path.replace(/\/$/, ""), text, path.endsWith("/") ? 0o040755 : 0o100644);
