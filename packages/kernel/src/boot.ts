@@ -4,7 +4,15 @@
  * The order is the layers': text, allocators, scheduler, tasks, then the subsystems of subsystems.ts in their order. Boot
  * never sleeps; the first task that does is init's (init.ts).
  */
-import { type Errno, isErr, Layout, LinearMemory, type MemoryBuffer, PAGE_SIZE } from "@alien-ts/abi";
+import {
+  type Errno,
+  isErr,
+  Layout,
+  LinearMemory,
+  type MemoryBuffer,
+  PAGE_SIZE,
+  type ProgramHost,
+} from "@alien-ts/abi";
 import type { Arch } from "./arch/arch.ts";
 import { riscv64 } from "./arch/riscv64/arch.ts";
 import { Clock } from "./core/clock.ts";
@@ -16,6 +24,7 @@ import { KernelLog } from "./core/printk.ts";
 import { Prng } from "./core/prng.ts";
 import { PF, TASK, type Task } from "./core/task.ts";
 import { KernelText } from "./core/text.ts";
+import { type RootFile, startInit } from "./init.ts";
 import { Kmalloc } from "./mm/kmalloc.ts";
 import { MemoryManager } from "./mm/memory-manager.ts";
 import { PageAllocator } from "./mm/pages.ts";
@@ -44,6 +53,12 @@ export interface BootOptions extends Partial<KernelConfig> {
   /** Files with rows, and subsystems, beside the kernel's own: what an extension package brings. */
   readonly text?: readonly RowModule[];
   readonly subsystems?: readonly Subsystem[];
+  /** Runs user programs. A kernel without one has no init: what tests of single subsystems boot. */
+  readonly programHost?: ProgramHost;
+  /** The root file system's files, parents before children. */
+  readonly files?: readonly RootFile[];
+  /** Path and arguments of the first program; by default Linux's list of inits is tried. */
+  readonly init?: readonly string[];
   /** Poison and red zones in the allocator. */
   readonly debugAllocations?: boolean;
 }
@@ -137,6 +152,12 @@ export function boot(options: BootOptions = {}): Kernel {
   log.info(`Memory: ${kernel.pages.freePages * 4}K/${mem.size / 1024}K available`);
   log.info(`kallsyms: ${text.symbols.size} symbols, ${text.rows.length} functions`);
   log.info(`smp: Brought up 1 node, ${config.cpus} CPU${config.cpus === 1 ? "" : "s"}`);
+  kernel.programHost = options.programHost;
   for (const subsystem of [...SUBSYSTEMS, ...(options.subsystems ?? [])]) subsystem.init(kernel);
+  if (options.programHost !== undefined)
+    startInit(kernel, {
+      files: options.files ?? [],
+      ...(options.init === undefined ? {} : { init: options.init }),
+    });
   return kernel;
 }

@@ -41,7 +41,7 @@ declare module "../core/task.ts" {
     /** nanosleep and poll that restart: what restart_syscall does. */
     restartBlock: (() => unknown) | undefined;
     /** Someone waits for this child of vfork to exec or exit. */
-    vforkDone: (() => void) | undefined;
+    vforkDone: ((cx: Cx) => void) | undefined;
     timerSlackNs: number;
     noNewPrivs: boolean;
     /** prctl(PR_SET_PDEATHSIG). */

@@ -33,7 +33,7 @@ import type { Cx } from "../core/cx.ts";
 import type { Blocking } from "../core/row.ts";
 import { TASK, type Task } from "../core/task.ts";
 import { readUserBytes, writeUserBytes } from "../mm/uaccess.ts";
-import { do_exit, do_group_exit } from "./exit.ts";
+import { do_exit, do_group_exit, linksToSession } from "./exit.ts";
 import type { SigAction, SigInfo } from "./process.ts";
 import {
   dequeueSignal,
@@ -45,6 +45,7 @@ import {
   setBlocked,
   siginfo,
   sigmask,
+  signal_wake_up,
 } from "./signal.ts";
 
 export const ucontext = abiStruct("ucontext", {
@@ -121,7 +122,7 @@ function* nextSignal(cx: Cx): Blocking<{ readonly info: SigInfo; readonly action
       task.sighand.actions[info.signo] = { handler: SIG_DFL, flags: 0, mask: 0n };
     return { info, action };
   }
-  if (isIgnoredByDefault(info.signo) || (task.pid === 1 && info.signo !== SIG.KILL && info.code <= 0))
+  if (isIgnoredByDefault(info.signo) || (task.tgid === 1 && info.signo !== SIG.KILL && info.code <= 0))
     return undefined;
   if (isStopSignal(info.signo)) {
     if (info.signo === SIG.STOP || !isOrphanedGroup(cx)) yield* beginStop(cx, info.signo);
@@ -135,9 +136,7 @@ function* nextSignal(cx: Cx): Blocking<{ readonly info: SigInfo; readonly action
 function isOrphanedGroup(cx: Cx): boolean {
   const { process } = cx.task;
   return !cx.kernel.pids.group(process.pgid).some((member) => {
-    const addr = member.leader.t.real_parent;
-    const parent = addr === 0 ? undefined : (cx.kernel.ownerOf(addr) as Task | undefined);
-    return parent !== undefined && parent.process.sid === process.sid && parent.process.pgid !== process.pgid;
+    return member.threads.size > 0 && linksToSession(member, process.pgid);
   });
 }
 
@@ -145,7 +144,7 @@ function* beginStop(cx: Cx, signo: number): Blocking<void> {
   const { process } = cx.task;
   process.stoppedBy = signo;
   process.stopReported = false;
-  for (const thread of process.threads) recalcPending(thread);
+  for (const thread of process.threads) if (thread !== cx.task) signal_wake_up(cx, thread, false);
   notifyParentOfChange(cx, process, CLD.STOPPED, signo);
   yield* stopHere(cx);
 }

@@ -6,6 +6,7 @@
  */
 import {
   CLD,
+  EAGAIN,
   ECHILD,
   EINVAL,
   isErr,
@@ -48,30 +49,52 @@ export const exitStatus = (code: number): number => (code & 0xff) << 8;
 /** Ends the current task with a wait status. Never returns. */
 export const do_exit = sleepingFn("do_exit", [["code", ulong]], voidType, function* (cx, code) {
   const { task, kernel } = cx;
-  if (task.pid === 1 && task.process.threads.size === 1) {
-    if (kernel.sched.halted === undefined)
-      throw new KernelBug(`Attempted to kill init! exitcode=0x${code.toString(16).padStart(8, "0")}`);
-  }
+  if (task.tgid === 1 && task.process.threads.size === 1) initEnds(cx, code);
   task.t.flags |= PF.EXITING;
   task.t.exit_code = code;
-  if (task.clearChildTid !== 0 && task.mm !== null) {
-    put_user_u32(task.mm, task.clearChildTid, 0);
-    kernel.futexWakeAddress?.(cx, task, task.clearChildTid, 1);
-  }
   kernel.onExit?.(cx, task);
   for (const hook of kernel.taskHooks.toReversed()) hook.exit?.(cx, task);
-  releaseMm(task);
+  releaseMm(cx, task);
   leaveFamily(cx, task);
   task.t.__state = TASK.DEAD;
   yield;
   throw new KernelBug(`dead task ${task.pid} was scheduled`);
 });
 
+/**
+ * Pid 1 is ending. A machine that was booted to run init with a command (`-c` among init's arguments) halts with its exit
+ * status; any other end of init is a panic, as on Linux.
+ */
+function initEnds(cx: Cx, code: number): void {
+  const { sched, isInitCommand } = cx.kernel;
+  if (sched.halted !== undefined) return;
+  if (isInitCommand === true && (code & 0x7f) === 0) sched.halted = (code >> 8) & 0xff;
+  else panic(cx, `Attempted to kill init! exitcode=0x${code.toString(16).padStart(8, "0")}`);
+}
+
+declare module "../core/kernel.ts" {
+  interface Kernel {
+    /** Init was started to run one command: its exit status is the machine's. */
+    isInitCommand: boolean | undefined;
+  }
+}
+
+/** Stops the machine. Linux: panic(). */
+export function panic(cx: Cx, text: string): never {
+  cx.kernel.log.emerg(`Kernel panic - not syncing: ${text}`);
+  throw new KernelBug(`Kernel panic - not syncing: ${text}`);
+}
+
 /** Drops the user memory; a vfork parent goes on. Linux: mm_release(). */
-export function releaseMm(task: Task): void {
+export function releaseMm(cx: Cx, task: Task): void {
   const { mm } = task;
   if (mm !== null) task.process.maxRssPages = Math.max(task.process.maxRssPages, mm.hiwaterRssPages);
-  task.vforkDone?.();
+  if (task.clearChildTid !== 0 && mm !== null && mm.t.mm_users > 1) {
+    put_user_u32(mm, task.clearChildTid, 0);
+    cx.kernel.futexWakeAddress?.(cx, task, task.clearChildTid, 1);
+  }
+  task.clearChildTid = 0;
+  task.vforkDone?.(cx);
   task.vforkDone = undefined;
   setMm(task, null);
   mm?.put();
@@ -108,15 +131,14 @@ function leaveFamily(cx: Cx, task: Task): void {
   task.t.exit_state = EXIT_ZOMBIE;
   process.threads.delete(task);
   task.cx.kernel.onTaskGone?.(task);
-  reparentChildren(cx, task);
+  if (process.execThread !== undefined) wakeUpAll(cx, process.waitChild);
+  if (process.threads.size === 0) reparentChildren(cx, process);
   if (task !== process.leader) {
     cx.kernel.pids.remove(task);
     task.t.exit_state = EXIT_DEAD;
     deferFree(task);
-    if (process.threads.size === 0 && process.leader.t.exit_state === EXIT_ZOMBIE) notifyParent(cx, process);
-    return;
   }
-  if (process.threads.size === 0) notifyParent(cx, process);
+  if (process.threads.size === 0 && process.leader.t.exit_state === EXIT_ZOMBIE) notifyParent(cx, process);
 }
 
 declare module "../core/kernel.ts" {
@@ -149,28 +171,32 @@ export function reapDeadTasks(cx: Cx): void {
   kernel.deadTasks = stay;
 }
 
-/** Children go to another thread of the group, the nearest subreaper, or init. */
-function reparentChildren(cx: Cx, task: Task): void {
-  if (task.childTasks.size === 0) return;
-  const heir = [...task.process.threads][0]?.process.leader ?? findReaper(cx, task);
-  const moved = heir === task ? [] : [...task.childTasks];
-  for (const child of moved) {
-    task.childTasks.delete(child);
+/** The children of a dead group go to the nearest subreaper, or to init. A group's children are its leader's. */
+function reparentChildren(cx: Cx, process: Process): void {
+  const { leader } = process;
+  if (leader.childTasks.size === 0) return;
+  const heir = findReaper(cx, leader);
+  if (heir === leader) return;
+  for (const child of [...leader.childTasks]) {
+    leader.childTasks.delete(child);
     child.t.real_parent = heir.addr;
     child.t.parent = heir.addr;
+    child.t.exit_signal = SIG.CHLD;
     heir.childTasks.add(child);
     if (child.parentDeathSignal !== 0)
       sendToProcess(cx, child.process, siginfo(child.parentDeathSignal, SI.USER));
     if (child.t.exit_state === EXIT_ZOMBIE && child.process.threads.size === 0)
       notifyParent(cx, child.process);
+    endOrphanedGroup(cx, child.process, process);
   }
 }
 
 function findReaper(cx: Cx, task: Task): Task {
   let at = parentOf(task);
   while (at !== undefined && at.pid > 1) {
-    if (at.process.isSubreaper && at.t.exit_state === 0) return at.process.leader;
-    at = parentOf(at);
+    if (at.process.isSubreaper && at.process.threads.size > 0) return at.process.leader;
+    const next: Task | undefined = parentOf(at);
+    at = next === at ? undefined : next;
   }
   return cx.kernel.pids.find(1) ?? task;
 }
@@ -180,7 +206,7 @@ function notifyParent(cx: Cx, process: Process): void {
   const { leader } = process;
   const parent = parentOf(leader);
   wakeUpAll(cx, process.waitPidfd);
-  orphanedGroups(cx, process);
+  if (parent !== undefined) endOrphanedGroup(cx, process, parent.process);
   if (parent === undefined || parent === leader) {
     release(leader);
     return;
@@ -203,22 +229,27 @@ function notifyParent(cx: Cx, process: Process): void {
   wakeUpAll(cx, parent.process.waitChild);
 }
 
-/** A stopped group that loses its last link to its session gets SIGHUP and SIGCONT. Linux: kill_orphaned_pgrp(). */
-function orphanedGroups(cx: Cx, process: Process): void {
-  const groups = new Set([...process.leader.childTasks].map((child) => child.process.pgid));
-  for (const pgid of groups) {
-    const members = cx.kernel.pids.group(pgid).filter((p) => p.leader.t.exit_state === 0);
-    const isStopped = members.some((p) => p.stoppedBy !== 0);
-    const isLinked = members.some((p) => {
-      const parent = parentOf(p.leader)?.process;
-      return parent !== undefined && parent !== process && parent.pgid !== pgid && parent.sid === p.sid;
-    });
-    if (!isStopped || isLinked) continue;
-    for (const member of members) {
-      sendToProcess(cx, member, siginfo(SIG.HUP, SI.KERNEL));
-      sendToProcess(cx, member, siginfo(SIG.CONT, SI.KERNEL));
-    }
+/**
+ * The group of `child` has lost the link that `parent` was between it and its session: when it was the last one and a member
+ * is stopped, the group gets SIGHUP and SIGCONT. Linux: kill_orphaned_pgrp().
+ */
+function endOrphanedGroup(cx: Cx, child: Process, parent: Process): void {
+  const { pgid, sid } = child;
+  if (parent.pgid === pgid || parent.sid !== sid) return;
+  const members = cx.kernel.pids.group(pgid).filter((p) => p.threads.size > 0);
+  if (!members.some((p) => p.stoppedBy !== 0) || members.some((p) => linksToSession(p, pgid))) return;
+  for (const member of members) {
+    sendToProcess(cx, member, siginfo(SIG.HUP, SI.KERNEL));
+    sendToProcess(cx, member, siginfo(SIG.CONT, SI.KERNEL));
   }
+}
+
+/** Whether a process has a parent in another group of its session, which could continue it. */
+export function linksToSession(process: Process, pgid: number): boolean {
+  const parent = parentOf(process.leader)?.process;
+  return (
+    parent !== undefined && parent.pgid !== pgid && parent.sid === process.sid && parent.leader.pid !== 1
+  );
 }
 
 /** The last trace of a process. Linux: release_task(). */
@@ -300,15 +331,13 @@ export function* do_wait(cx: Cx, request: WaitRequest): Blocking<Result<WaitResu
 
 function findChild(cx: Cx, request: WaitRequest, take: boolean): Result<WaitResult | undefined> {
   let hasChild = false;
-  for (const thread of cx.task.process.threads) {
-    for (const child of thread.childTasks) {
-      if (!isWanted(child, request)) continue;
-      hasChild = true;
-      const report = reportOf(child, request.options);
-      if (report === undefined) continue;
-      if (take && (request.options & W.NOWAIT) === 0) consume(cx, child, report);
-      return report;
-    }
+  for (const child of cx.task.process.leader.childTasks) {
+    if (!isWanted(child, request)) continue;
+    hasChild = true;
+    const report = reportOf(child, request.options);
+    if (report === undefined) continue;
+    if (take && (request.options & W.NOWAIT) === 0) consume(cx, child, report);
+    return report;
   }
   return hasChild ? undefined : ECHILD;
 }
@@ -369,13 +398,50 @@ export function wait4Request(cx: Cx, pid: number, options: number): Result<WaitR
   return { which: P_PGID, id: pid === 0 ? cx.task.process.pgid : -pid, options: flags };
 }
 
-/** exec by a thread of a group: the others die and it becomes the leader. Linux: de_thread(). */
+/**
+ * exec by a thread of a group: the others die and it becomes the leader, with the leader's pid. EAGAIN when the group is
+ * ending already. Linux: de_thread().
+ */
 export function* becomeOnlyThread(cx: Cx): Blocking<Result<0>> {
-  const { process } = cx.task;
-  killOtherThreads(cx, process);
-  const woken = yield* waitEvent(cx, process.waitChild, () => process.threads.size === 1, {
-    state: TASK.KILLABLE,
-  });
-  if (isErr(woken)) return woken;
+  const { task } = cx;
+  const { process } = task;
+  if (process.groupExit !== undefined || process.execThread !== undefined) return EAGAIN;
+  if (process.threads.size > 1) {
+    process.execThread = task;
+    killOtherThreads(cx, process);
+    const woken = yield* waitEvent(cx, process.waitChild, () => process.threads.size === 1, {
+      state: TASK.KILLABLE,
+    });
+    process.execThread = undefined;
+    if (isErr(woken)) return woken;
+  }
+  if (process.leader !== task) takeOverLeader(cx, process.leader);
+  task.t.exit_signal = SIG.CHLD;
   return 0;
+}
+
+/** The dead leader's identity and family pass to the current task, and the leader is released. */
+function takeOverLeader(cx: Cx, old: Task): void {
+  const { task, kernel } = cx;
+  const { process } = task;
+  kernel.pids.remove(task);
+  kernel.pids.remove(old);
+  const parent = parentOf(old);
+  parent?.childTasks.delete(old);
+  parent?.childTasks.add(task);
+  old.t.pid = task.t.pid;
+  task.t.pid = task.t.tgid;
+  task.t.group_leader = task.addr;
+  task.t.real_parent = old.t.real_parent;
+  task.t.parent = old.t.parent;
+  for (const child of old.childTasks) {
+    child.t.real_parent = task.addr;
+    child.t.parent = task.addr;
+    task.childTasks.add(child);
+  }
+  old.childTasks.clear();
+  process.leader = task;
+  kernel.pids.add(task);
+  old.t.exit_state = EXIT_DEAD;
+  deferFree(old);
 }

@@ -17,6 +17,7 @@ import {
   userPtr,
   ulong,
   CAP,
+  SIG,
   SIG_DFL,
   SIG_IGN,
 } from "@alien-ts/abi";
@@ -27,7 +28,7 @@ import { AddressSpace } from "../mm/address-space.ts";
 import { put_user_u32 } from "../mm/uaccess.ts";
 import { waitEvent, WaitQueue, wakeUp } from "../sched/wait.ts";
 import { taskp } from "../sched/wakeup.ts";
-import { createTask, freeTask, setMm, shareCred } from "./create.ts";
+import { createTask, freeTask, parentOf, setMm, shareCred } from "./create.ts";
 import { do_exit } from "./exit.ts";
 import { Process } from "./process.ts";
 
@@ -40,6 +41,8 @@ export interface CloneRequest {
   readonly parentTid: number;
   readonly childTid: number;
   readonly tls: number;
+  /** Where CLONE_PIDFD puts the descriptor. */
+  readonly pidfd: number;
 }
 
 /** Wakes a task for the first time. Linux: wake_up_new_task(). */
@@ -110,6 +113,7 @@ function copyState(cx: Cx, parent: Task, child: Task, request: CloneRequest): Re
   for (const [at, value] of [
     [text.arch.roles.returnValue, 0],
     ...(request.stack === 0 ? [] : [[text.arch.roles.sp, request.stack] as const]),
+    ...((flags & CLONE.SETTLS) === 0 ? [] : [[text.arch.roles.task, request.tls] as const]),
   ] as const) {
     mem.dv.setInt32(child.userRegs + at, value | 0, true);
     mem.dv.setInt32(child.userRegs + at + 4, Math.floor(value / 2 ** 32) | 0, true);
@@ -118,13 +122,22 @@ function copyState(cx: Cx, parent: Task, child: Task, request: CloneRequest): Re
   for (const [i, hook] of kernel.taskHooks.entries()) {
     const result = hook.fork?.(cx, parent, child, flags) ?? 0;
     if (isErr(result)) {
-      for (const j of done.toReversed()) kernel.taskHooks[j]!.exit?.(cx, child);
+      undoHooks(cx, child, done);
       mm?.put();
       return result;
     }
     done.push(i);
   }
-  return joinFamily(cx, parent, child, request);
+  const joined = joinFamily(cx, parent, child, request);
+  if (isErr(joined)) {
+    undoHooks(cx, child, done);
+    mm?.put();
+  }
+  return joined;
+}
+
+function undoHooks(cx: Cx, child: Task, done: readonly number[]): void {
+  for (const i of done.toReversed()) cx.kernel.taskHooks[i]!.exit?.(cx, child);
 }
 
 function copyMm(parent: Task, flags: number): Result<AddressSpace | null> {
@@ -150,7 +163,11 @@ function joinFamily(cx: Cx, parent: Task, child: Task, request: CloneRequest): R
     isThread || (request.flags & CLONE.PARENT) !== 0 ? parent.t.real_parent : parent.process.leader.addr;
   child.t.real_parent = family;
   child.t.parent = family;
-  child.t.exit_signal = isThread ? -1 : request.exitSignal;
+  child.t.exit_signal = isThread
+    ? -1
+    : (request.flags & CLONE.PARENT) !== 0
+      ? parent.process.leader.t.exit_signal
+      : request.exitSignal;
   if (isThread) {
     child.process = parent.process;
     child.t.group_leader = parent.process.leader.addr;
@@ -177,6 +194,13 @@ export function* cloneTask(
   const child = copyProcess(cx, request);
   if (isErr(child)) return child;
   const { pid } = child;
+  if ((request.flags & CLONE.PIDFD) !== 0) {
+    const given = givePidfd(cx, child, request.pidfd);
+    if (isErr(given)) {
+      abandonChild(cx, child);
+      return given;
+    }
+  }
   if ((request.flags & CLONE.PARENT_SETTID) !== 0) put_user_u32(cx.task.mm!, request.parentTid, pid);
   if ((request.flags & CLONE.CHILD_SETTID) !== 0) put_user_u32(child.mm!, request.childTid, pid);
   start(child);
@@ -185,17 +209,38 @@ export function* cloneTask(
   let isDone = !isVfork;
   const done = new WaitQueue();
   if (isVfork)
-    child.vforkDone = () => {
+    child.vforkDone = (childCx) => {
       isDone = true;
-      wakeUp(cx.kernel.cpus[0]!.current.cx, done);
+      wakeUp(childCx, done);
     };
   wake_up_new_task(cx, child);
   if (isVfork) yield* waitEvent(cx, done, () => isDone, { state: TASK.KILLABLE });
   return pid;
 }
 
+/** CLONE_PIDFD: the descriptor is written to the parent's memory before the child runs. */
+function givePidfd(cx: Cx, child: Task, addr: number): Result<0> {
+  const fd = cx.kernel.makePidfd?.(cx, child) ?? EINVAL;
+  return isErr(fd) ? fd : put_user_u32(cx.task.mm!, addr, fd);
+}
+
+/** Undoes `copyProcess` for a child that never ran. */
+function abandonChild(cx: Cx, child: Task): void {
+  const { kernel } = cx;
+  const hooks = kernel.taskHooks.map((_, i) => i);
+  undoHooks(cx, child, hooks);
+  child.process.threads.delete(child);
+  parentOf(child)?.childTasks.delete(child);
+  kernel.pids.remove(child);
+  child.mm?.put();
+  setMm(child, null);
+  freeTask(child);
+}
+
 declare module "../core/kernel.ts" {
   interface Kernel {
+    /** A descriptor for a new child (CLONE_PIDFD); set by the layer that has pidfds. */
+    makePidfd: ((cx: Cx, child: Task) => Result<number>) | undefined;
     /** Where sched_process_fork hooks in. */
     onFork: ((cx: Cx, parent: Task, child: Task) => void) | undefined;
   }
@@ -211,13 +256,13 @@ export const kernel_clone = sleepingFn(
     ["child_tid", userPtr("int")],
     ["tls", ulong],
     ["exit_signal", s32],
+    ["pidfd", userPtr("int")],
   ],
   s32,
-  function* (cx, flags, stack, parentTid, childTid, tls, exitSignal) {
+  function* (cx, flags, stack, parentTid, childTid, tls, exitSignal, pidfd) {
     const { startThread } = cx.kernel;
-    return yield* cloneTask(cx, { flags, stack, parentTid, childTid, tls, exitSignal }, (child) =>
-      startThread(cx, child),
-    );
+    const request = { flags, stack, parentTid, childTid, tls, exitSignal, pidfd };
+    return yield* cloneTask(cx, request, (child) => startThread(cx, child));
   },
   { fidelity: { simplified: "takes its arguments in registers, not in a struct kernel_clone_args" } },
 );
@@ -243,6 +288,20 @@ export function resetSignalActions(task: Task): void {
  * A kernel thread: a task without user memory whose work is `body`. It ends when the body returns. Linux: kthread_run().
  */
 export function startKernelThread(cx: Cx, name: string, body: (cx: Cx) => Blocking<void>): Result<Task> {
+  return makeThread(cx, name, CLONE.FS | CLONE.FILES, (own) => threadWork(own, body));
+}
+
+/**
+ * A task that starts in the kernel with descriptors and directories of its own, and goes to user mode when `body` is over: it
+ * must have executed a program by then. Linux: user_mode_thread(), for init.
+ */
+export function startUserThread(cx: Cx, name: string, body: (cx: Cx) => Blocking<void>): Result<Task> {
+  const made = makeThread(cx, name, 0, body);
+  if (!isErr(made)) made.t.exit_signal = SIG.CHLD;
+  return made;
+}
+
+function makeThread(cx: Cx, name: string, flags: number, work: (cx: Cx) => Blocking<void>): Result<Task> {
   const { kernel } = cx;
   const made = createTask(kernel, cx.cpu, name);
   if (isErr(made)) return made;
@@ -260,8 +319,8 @@ export function startKernelThread(cx: Cx, name: string, body: (cx: Cx) => Blocki
   made.process = new Process(made, 0, 0, cx.task.process.limits);
   made.process.threads.add(made);
   kernel.pids.add(made);
-  for (const hook of kernel.taskHooks) hook.fork?.(cx, undefined, made, CLONE.FS | CLONE.FILES);
-  made.work = threadWork(made.cx, body);
+  for (const hook of kernel.taskHooks) hook.fork?.(cx, undefined, made, flags);
+  made.work = work(made.cx);
   wake_up_new_task(cx, made);
   return made;
 }

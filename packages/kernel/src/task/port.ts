@@ -124,11 +124,18 @@ export class Port implements TrapPort {
   #outcome: TrapOutcome | undefined;
   /** Exec'd or dead: nothing of the old program may enter. */
   #isClosed = false;
+  /** Its own task, and children cloned from it that have not started: the host needs the port for both. */
+  #users = 1;
+  /** The port that this one was cloned from, until the host has started it. */
+  #origin: Port | undefined;
+  readonly #onGone: (port: Port) => void;
 
-  constructor(task: Task, sp: UAddr, ecallPc: UAddr) {
+  /** @param onGone called once, when neither the task nor a child to be started needs the port. */
+  constructor(task: Task, sp: UAddr, ecallPc: UAddr, onGone: (port: Port) => void) {
     this.#task = task;
     this.sp = sp;
     this.#ecallPc = ecallPc;
+    this.#onGone = onGone;
     if (task.mm === null) throw new Error("a kernel thread has no trap port");
     this.memory = new TaskMemory(task.mm, (addr, code) => this.#segfault(addr, code));
   }
@@ -162,12 +169,30 @@ export class Port implements TrapPort {
 
   /** A port for a clone of this one's task, which shares its memory. */
   forClone(child: Task, sp: UAddr): Port {
-    return new Port(child, sp, this.#ecallPc);
+    const port = new Port(child, sp, this.#ecallPc, this.#onGone);
+    port.#origin = this;
+    this.#users += 1;
+    return port;
+  }
+
+  /** The host has started the task: the port that it was cloned from may go. */
+  started(): void {
+    const origin = this.#origin;
+    this.#origin = undefined;
+    if (origin !== undefined) origin.#release();
   }
 
   /** The task's user code is gone (exec, exit). */
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
+    this.started();
+    this.#release();
+  }
+
+  #release(): void {
+    this.#users -= 1;
+    if (this.#users === 0) this.#onGone(this);
   }
 
   /** Nothing else wants the CPU at the end of this trap. */
@@ -186,7 +211,7 @@ export class Port implements TrapPort {
     sched.stepHosted(this.#task);
     sched.run();
     this.#isInside = false;
-    return this.#outcome ?? PENDING;
+    return this.#isClosed ? PENDING : (this.#outcome ?? PENDING);
   }
 
   /** A task that waited on something foreign is back: it queues up like any other. */
@@ -285,12 +310,11 @@ export class Port implements TrapPort {
  * Gives a task its program: `start` tells the program host, when the task is first on a CPU. The kernel's own way of saying
  * that user code may run.
  */
-export function attachPort(task: Task, port: Port, start: (port: Port) => void): void {
-  task.port?.close();
+export function attachPort(task: Task, port: Port, start: () => void): void {
   task.port = port;
   task.enterUser = () => {
     task.enterUser = () => port.enterUser();
-    start(port);
+    start();
   };
 }
 

@@ -71,7 +71,7 @@ export const siginfoFrom = (cx: Cx, signo: number, code: number): SigInfo => ({
 function isIgnored(task: Task, signo: number): boolean {
   if ((task.blocked & sigmask(signo)) !== 0n) return false;
   const { handler } = task.sighand.actions[signo]!;
-  if (task.pid === 1 && handler === SIG_DFL) return true;
+  if (task.tgid === 1 && handler === SIG_DFL) return true;
   return handler === SIG_IGN || (handler === SIG_DFL && isIgnoredByDefault(signo));
 }
 
@@ -147,6 +147,7 @@ export function notifyParentOfChange(cx: Cx, process: Process, code: number, sta
 export function sendToTask(cx: Cx, task: Task, info: SigInfo): Result<0> {
   if (task.t.exit_state !== 0) return 0;
   prepare(cx, task.process, info.signo);
+  if (info.signo === SIG.KILL && task.tgid === 1 && info.code <= 0) return 0;
   if (info.signo !== SIG.KILL && isIgnored(task, info.signo)) return 0;
   const queued = enqueue(task.pending, info, task.process.limit(RLIMIT.SIGPENDING));
   if (queued !== 0) return queued;
@@ -161,7 +162,7 @@ export function sendToProcess(cx: Cx, process: Process, info: SigInfo): Result<0
   const target = chooseThread(process, info.signo);
   if (target === undefined) return 0;
   if (info.signo !== SIG.KILL && isIgnored(target, info.signo)) return 0;
-  if (info.signo === SIG.KILL && target.pid === 1) return 0;
+  if (info.signo === SIG.KILL && target.tgid === 1) return 0;
   const queued = enqueue(process.pending, info, process.limit(RLIMIT.SIGPENDING));
   if (queued !== 0) return queued;
   if (info.signo === SIG.KILL) {
