@@ -60,7 +60,6 @@ function connectTerminal(isTerminal: boolean, tell: (message: ToKernel) => void)
     stdout.off("resize", onResize);
     if (isTerminal) stdin.setRawMode(false);
     stdin.pause();
-    stdin.unref();
   };
 }
 

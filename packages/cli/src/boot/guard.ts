@@ -1,12 +1,12 @@
 /**
- * Keeps kernel bugs out of programs: what a system call throws stops the machine instead of unwinding the program that made it.
+ * Keeps kernel bugs out of programs: what a system call throws stops the machine instead of unwinding the program that made
+ * it, which could catch it and go on.
  *
- * Interface: `guardedHost`. A plain `Error` is let through: it says that the program broke a rule of the trap gate (a second
- * system call while one is outstanding), and is the program's.
+ * Interface: `guardedHost`.
  */
 import { PENDING, type ProgramHost, type TrapPort } from "@alien-ts/abi";
 
-/** `host`, whose programs' traps report what they throw to `onBug` and do not return then. */
+/** `host`, whose programs' traps report what they throw to `onBug`, and then never end. */
 export function guardedHost(host: ProgramHost, onBug: (error: unknown) => void): ProgramHost {
   return {
     has: (program) => host.has(program),
@@ -23,7 +23,6 @@ function guard(port: TrapPort, onBug: (error: unknown) => void): TrapPort {
     try {
       return trap(nr, a0, a1, a2, a3, a4, a5);
     } catch (error) {
-      if (error instanceof Error && error.constructor === Error) throw error;
       onBug(error);
       return PENDING;
     }

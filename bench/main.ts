@@ -1,0 +1,24 @@
+/** `npm run bench [NAME]`: all benchmarks, or one. Each prints tables with its baseline in the same run. */
+import { benchBoot } from "./boot.ts";
+import { benchGate } from "./gate.ts";
+import { benchSyscall } from "./syscall.ts";
+
+/** @param root the checkout */
+const BENCHMARKS: Record<string, (root: string) => void | Promise<void>> = {
+  gate: benchGate,
+  syscall: benchSyscall,
+  boot: benchBoot,
+};
+
+/** Runs the benchmark called `name`, or all; false when there is none. */
+export async function runBenchmarks(name: string | undefined, root: string): Promise<boolean> {
+  const chosen = Object.entries(BENCHMARKS).filter(([candidate]) => name === undefined || candidate === name);
+  if (chosen.length === 0) {
+    process.stderr.write(
+      `bench: no benchmark is called ${name}; there are ${Object.keys(BENCHMARKS).join(", ")}\n`,
+    );
+    return false;
+  }
+  for (const [, benchmark] of chosen) await benchmark(root);
+  return true;
+}

@@ -1,0 +1,46 @@
+/** The two-pass link: what it builds agrees with a link from source, and a kernel that changes between passes is refused. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemMap } from "@alien-ts/kernel";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { build } from "./build.mjs";
+import { ROOT } from "./support/root.mjs";
+
+const BUILD_MS = 60_000;
+
+let out = "";
+beforeAll(async () => {
+  out = mkdtempSync(join(tmpdir(), "alien-build-"));
+  await build({ root: ROOT, out: join(out, "whole") });
+}, BUILD_MS);
+afterAll(() => rmSync(out, { recursive: true, force: true }));
+
+const built = (name: string): string => readFileSync(join(out, "whole", name), "utf8");
+
+test("the bundle's System.map is that of a link from source, byte for byte", () => {
+  const bundled = spawnSync(process.execPath, [join(out, "whole/alien.mjs"), "system-map"], {
+    encoding: "utf8",
+  });
+  expect(bundled.stdout.split("\n").length).toBeGreaterThan(100);
+  expect(bundled.stdout).toBe(systemMap());
+  expect(built("System.map")).toBe(systemMap());
+});
+
+test("the table is written as a listing in assembly that names every symbol", () => {
+  const assembly = built("kallsyms.S");
+  const names = built("System.map").trimEnd().split("\n");
+  expect(names.filter((line) => !assembly.includes(`/* ${line} */`))).toEqual([]);
+});
+
+test(
+  "a row that is added between the passes fails the build",
+  () => {
+    const script = join(ROOT, "scripts/fixtures/build-with-late-row.mjs");
+    const run = spawnSync(process.execPath, [script, join(out, "late")], { encoding: "utf8" });
+    expect(run.status).toBe(1);
+    expect(run.stderr).toBe("inconsistent kallsyms data: T late_row is not in the table\n");
+  },
+  BUILD_MS,
+);
