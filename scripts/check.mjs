@@ -34,7 +34,12 @@ const STEPS = [
     args: ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${REPORT}`],
     what: "tests of all packages, and of the code's own rules",
   },
-  { name: "unused", command: "knip", args: ["--no-progress"], what: "no unused file, export or dependency" },
+  {
+    name: "unused",
+    command: "knip",
+    args: ["--no-progress", "--no-config-hints"],
+    what: "no unused file, export or dependency",
+  },
 ];
 
 /**
