@@ -71,6 +71,36 @@ export function local(shell: Shell, words: readonly string[]): number {
   return 0;
 }
 
+export async function alias(shell: Shell, words: readonly string[]): Promise<number> {
+  const { aliases } = shell.state;
+  const show = (name: string): Promise<void> =>
+    shell.process.stdout.writeLine(`${name}=${quoteValue(aliases.get(name) ?? "")}`);
+  if (words.length === 1) for (const name of [...aliases.keys()].sort()) await show(name);
+  let status = 0;
+  for (const word of words.slice(1)) {
+    const equals = word.indexOf("=", 1);
+    if (equals > 0) aliases.set(word.slice(0, equals), word.slice(equals + 1));
+    else if (aliases.has(word)) await show(word);
+    else {
+      await shell.complain(`alias: ${word}: not found`);
+      status = 1;
+    }
+  }
+  return status;
+}
+
+export async function unalias(shell: Shell, words: readonly string[]): Promise<number> {
+  const { options, operands } = readOptions("a", words);
+  if (options.has("a")) shell.state.aliases.clear();
+  let status = 0;
+  for (const name of operands) {
+    if (shell.state.aliases.delete(name)) continue;
+    await shell.complain(`unalias: ${name}: not found`);
+    status = 1;
+  }
+  return status;
+}
+
 export function shift(shell: Shell, words: readonly string[]): number {
   const count = words[1] ?? "1";
   if (!/^\d+$/.test(count)) throw new ShellError(`Illegal number: ${count}`);

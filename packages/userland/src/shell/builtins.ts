@@ -23,6 +23,7 @@ export const BUILTINS: Builtins = new Map<string, Builtin>([
   [":", { run: () => 0, special: true, usage: ": [word ...]" }],
   [".", { run: control.dot, special: true, usage: ". file [argument ...]" }],
   ["[", inShell(bracket.spec)],
+  ["alias", { run: variables.alias, usage: "alias [name[=value] ...]" }],
   ["bg", { run: jobs.bg, usage: "bg [job ...]" }],
   ["break", { run: control.breakLoop, special: true, usage: "break [n]" }],
   ["cd", { run: files.cd, usage: "cd [-L|-P] [directory]" }],
@@ -59,6 +60,7 @@ export const BUILTINS: Builtins = new Map<string, Builtin>([
   ["true", { run: () => 0, usage: "true" }],
   ["type", { run: control.type, usage: "type name ..." }],
   ["umask", { run: files.umask, usage: "umask [-S] [mask]" }],
+  ["unalias", { run: variables.unalias, usage: "unalias -a | unalias name ..." }],
   ["unset", { run: variables.unset, special: true, usage: "unset [-fv] name ..." }],
   ["wait", { run: jobs.wait, usage: "wait [pid|job ...]" }],
 ]);

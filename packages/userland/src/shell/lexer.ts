@@ -70,7 +70,7 @@ const SPECIAL = "@*#?-$!0123456789";
 const PARAMETER_OPERATOR = /:?[-=?+]|%%?|##?/y;
 
 export class Lexer {
-  readonly source: string;
+  source: string;
   at: number;
   readonly #grammar: Grammar;
   #pending: PendingDocument[] = [];
@@ -115,6 +115,12 @@ export class Lexer {
     }
     const word = this.#word();
     return { kind: "word", word, start, end: this.at };
+  }
+
+  /** Puts `text` in the place of [start, end) and goes on there: an alias. */
+  splice(start: number, end: number, text: string): void {
+    this.source = this.source.slice(0, start) + text + this.source.slice(end);
+    this.at = start;
   }
 
   addDocument(document: PendingDocument): void {

@@ -156,7 +156,7 @@ async function runStartupFiles(shell: Shell, paths: readonly string[]): Promise<
 
 /** A script, line by line: what is wrong in a later line does not stop the lines before. */
 async function runScript(shell: Shell, text: string): Promise<number> {
-  const parser = new Parser(text);
+  const parser = new Parser(text, 0, shell.state.aliases);
   for (let list = parser.parseNext(); list !== undefined; list = parser.parseNext()) {
     if (shell.state.options.has("n")) continue;
     await shell.runList(list);
@@ -227,16 +227,16 @@ async function readEntry(shell: Shell, editor: LineEditor): Promise<string | und
       throw new ShellError("syntax error: unexpected end of file");
     }
     text += `${line}\n`;
-    if (isComplete(text)) {
+    if (isComplete(shell, text)) {
       editor.remember(text.trim());
       return text;
     }
   }
 }
 
-function isComplete(text: string): boolean {
+function isComplete(shell: Shell, text: string): boolean {
   try {
-    new Parser(text).script();
+    new Parser(text, 0, shell.state.aliases).script();
     return true;
   } catch (error) {
     return !(error instanceof IncompleteError);
@@ -252,7 +252,7 @@ async function runInput(shell: Shell): Promise<number> {
     const line = await readInputLine(process, isFile);
     if (line === undefined) break;
     text += line;
-    if (!line.endsWith("\n") || isComplete(text)) {
+    if (!line.endsWith("\n") || isComplete(shell, text)) {
       const chunk = text;
       text = "";
       await runScript(shell, chunk);

@@ -39,8 +39,12 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 export const isName = (text: string): boolean => NAME.test(text);
 
+/** Texts by name. */
+export type Aliases = ReadonlyMap<string, string>;
+
 /** Parses all of `source`. Throws `SyntaxError`, `IncompleteError`. */
-export const parseScript = (source: string): ListNode => new Parser(source).script();
+export const parseScript = (source: string, aliases?: Aliases): ListNode =>
+  new Parser(source, 0, aliases).script();
 
 /** A text as if it stood in double quotes: a prompt. */
 export const parseQuoted = (text: string): Word => new Lexer(text, 0, GRAMMAR).quotedText("$`\\");
@@ -48,8 +52,14 @@ export const parseQuoted = (text: string): Word => new Lexer(text, 0, GRAMMAR).q
 export class Parser {
   readonly #lexer: Lexer;
   #token: Token | undefined;
+  readonly #aliases: Aliases;
+  /** Aliases whose text is being read: they are not replaced again before it ends. */
+  #active: { readonly name: string; end: number }[] = [];
+  /** Where a text ended whose last character is a blank: the next word may be an alias too. */
+  #aliasAt: number | undefined;
 
-  constructor(source: string, at = 0) {
+  constructor(source: string, at = 0, aliases: Aliases = new Map()) {
+    this.#aliases = aliases;
     this.#lexer = new Lexer(source, at, GRAMMAR);
   }
 
@@ -190,7 +200,27 @@ export class Parser {
     return this.#lexer.source.slice(start, this.#peek().start).trim();
   }
 
+  /** XCU 2.3.1: replaces the next token while it is the name of an alias. */
+  #expandAlias(): void {
+    for (;;) {
+      const token = this.#peek();
+      const name = token.kind === "word" ? literalText(token.word) : undefined;
+      const value = name === undefined ? undefined : this.#aliases.get(name);
+      this.#active = this.#active.filter(({ end }) => token.start < end);
+      if (name === undefined || value === undefined || this.#active.some((each) => each.name === name))
+        return;
+      const growth = value.length - (token.end - token.start);
+      for (const outer of this.#active) outer.end += growth;
+      if (this.#aliasAt !== undefined) this.#aliasAt += growth;
+      this.#active.push({ name, end: token.start + value.length });
+      this.#lexer.splice(token.start, token.end, value);
+      this.#token = undefined;
+      if (/[ \t]$/.test(value)) this.#aliasAt = token.start + value.length;
+    }
+  }
+
   #command(): CommandNode {
+    this.#expandAlias();
     const token = this.#peek();
     if (token.kind === "operator" && token.text === "(") return this.#subshell();
     if (token.kind === "word") {
@@ -334,6 +364,10 @@ export class Parser {
         redirects.push(redirect);
         continue;
       }
+      if (this.#aliasAt !== undefined && this.#peek().start >= this.#aliasAt) {
+        this.#aliasAt = undefined;
+        this.#expandAlias();
+      }
       const token = this.#peek();
       if (token.kind !== "word") break;
       this.#take();
@@ -403,7 +437,7 @@ export class Parser {
 const GRAMMAR = {
   substitution: (source: string, at: number): { body: ListNode; end: number } =>
     new Parser(source, at).substitution(),
-  script: parseScript,
+  script: (source: string): ListNode => parseScript(source),
 };
 
 const REDIRECTS = ["<", ">", ">>", ">|", "<>", "<&", ">&", "<<"] as const;

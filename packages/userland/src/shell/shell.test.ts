@@ -276,6 +276,16 @@ const CASES: Readonly<Record<string, Case>> = {
     stdout: "?\n",
     stderr: "sh: illegal option -- z\n",
   },
+  "aliases are replaced in the place of a command": {
+    script: "alias e='echo x' p='e ' q=arg\ne y\np q\necho e\nalias e; unalias e\ne",
+    stdout: "x y\nx arg\ne\ne='echo x'\n",
+    status: 127,
+    stderr: /e: not found/,
+  },
+  "an alias may hold its own name, and start a compound command": {
+    script: "alias echo='echo a' each='for i in 1 2; do'\necho b; each echo $i; done",
+    stdout: "a b\na 1\na 2\n",
+  },
   "type and command": {
     script: `f() { :; }; type cd f cat if; command -v cat; command -v nope || echo none`,
     stdout:

@@ -80,7 +80,7 @@ export class Shell implements ExpansionHost {
 
   /** Parses and runs a text; `$?`. */
   async runText(text: string): Promise<number> {
-    return this.runList(parseScript(text));
+    return this.runList(parseScript(text, this.state.aliases));
   }
 
   async runList(list: ListNode): Promise<number> {

@@ -40,6 +40,7 @@ export class ShellState {
   readonly variables: Map<string, Variable>;
   readonly functions: Map<string, CompoundNode>;
   readonly options: Set<OptionLetter>;
+  readonly aliases: Map<string, string>;
   /** `$0` */
   name = "sh";
   positional: readonly string[] = [];
@@ -58,6 +59,7 @@ export class ShellState {
     this.variables = new Map(from?.variables);
     this.functions = new Map(from?.functions);
     this.options = new Set(from?.options);
+    this.aliases = new Map(from?.aliases);
     if (from === undefined) return;
     this.name = from.name;
     this.positional = from.positional;
