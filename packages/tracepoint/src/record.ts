@@ -1,9 +1,11 @@
 /**
  * Records in linear memory: written by an emitter, read by consumers, printed as `trace` prints them.
  *
+ * Text is a byte string, one character per byte, in `chars` fields and dynamic strings alike: the kernel does not know encodings.
+ *
  * Interface: `recordBytes`, `writeRecord`, `readRecord`, `formatRecord`. Linux: include/trace/stages/, kernel/trace/trace_output.c.
  */
-import { type CType, cString, type KAddr, type LinearMemory, utf8Encode } from "@alien-ts/abi";
+import type { CType, KAddr, LinearMemory } from "@alien-ts/abi";
 import { isDynamic, type PlacedField, type Tracepoint, type TraceFields, type TraceValues } from "./event.ts";
 import { formatPrint } from "./printf.ts";
 
@@ -21,7 +23,7 @@ type Values = Readonly<Record<string, unknown>>;
 export function recordBytes<F extends TraceFields>(event: Tracepoint<F>, values: TraceValues<F>): number {
   let bytes = event.fixedBytes;
   for (const { name, field } of event.placed)
-    if (isDynamic(field)) bytes += utf8Encode((values as Values)[name] as string).length + 1;
+    if (isDynamic(field)) bytes += ((values as Values)[name] as string).length + 1;
   return bytes;
 }
 
@@ -59,10 +61,9 @@ function writeString(
   text: string,
   dataAt: number,
 ): number {
-  const bytes = utf8Encode(text);
-  const length = bytes.length + 1;
-  mem.u8.set(bytes, addr + dataAt);
-  mem.u8[addr + dataAt + bytes.length] = 0;
+  const length = text.length + 1;
+  for (let i = 0; i < text.length; i++) mem.u8[addr + dataAt + i] = text.charCodeAt(i);
+  mem.u8[addr + dataAt + text.length] = 0;
   mem.dv.setUint32(addr + offset, ((length << 16) | dataAt) >>> 0, true);
   return length;
 }
@@ -92,7 +93,11 @@ export function readRecord<F extends TraceFields>(
 
 function readString(mem: LinearMemory, addr: KAddr, offset: number): string {
   const location = mem.dv.getUint32(addr + offset, true);
-  return cString(mem.bytes(addr + (location & 0xffff), location >>> 16));
+  const start = addr + (location & 0xffff);
+  const end = start + (location >>> 16);
+  let text = "";
+  for (let at = start; at < end && mem.u8[at] !== 0; at++) text += String.fromCharCode(mem.u8[at]!);
+  return text;
 }
 
 function readField(mem: LinearMemory, at: KAddr, type: CType): unknown {
