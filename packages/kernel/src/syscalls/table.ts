@@ -4,18 +4,24 @@
  */
 import { type Kernel, KernelBug } from "../core/kernel.ts";
 import type { SyscallRow } from "../core/syscall.ts";
+import { BPF_SYSCALLS } from "./bpf.ts";
 import { DIRECTORY_SYSCALLS } from "./directories.ts";
 import { EXEC_SYSCALLS } from "./exec.ts";
 import { FD_SYSCALLS } from "./fd.ts";
+import { FUTEX_SYSCALLS } from "./futex.ts";
 import { ID_SYSCALLS } from "./ids.ts";
 import { LINK_SYSCALLS } from "./links.ts";
 import { MOUNT_SYSCALLS } from "./mount.ts";
 import { OPEN_SYSCALLS } from "./open.ts";
+import { PIPE_SYSCALLS } from "./pipe.ts";
+import { POLL_SYSCALLS } from "./poll.ts";
 import { initProcessCalls, PROCESS_SYSCALLS } from "./process.ts";
 import { READ_WRITE_SYSCALLS } from "./read-write.ts";
 import { SIGNAL_SYSCALLS } from "./signal.ts";
+import { SOCKET_SYSCALLS } from "./socket.ts";
 import { STAT_SYSCALLS } from "./stat.ts";
 import { SYNC_SYSCALLS } from "./sync.ts";
+import { TIMERFD_SYSCALLS } from "./timerfd.ts";
 import { WAIT_SYSCALLS } from "./wait.ts";
 import { XATTR_SYSCALLS } from "./xattr.ts";
 
@@ -29,11 +35,17 @@ export const SYSCALLS: readonly (readonly SyscallRow[])[] = [
   MOUNT_SYSCALLS,
   XATTR_SYSCALLS,
   SYNC_SYSCALLS,
+  PIPE_SYSCALLS,
+  POLL_SYSCALLS,
+  TIMERFD_SYSCALLS,
+  SOCKET_SYSCALLS,
+  FUTEX_SYSCALLS,
   PROCESS_SYSCALLS,
   EXEC_SYSCALLS,
   WAIT_SYSCALLS,
   SIGNAL_SYSCALLS,
   ID_SYSCALLS,
+  BPF_SYSCALLS,
 ];
 
 export function initSyscalls(kernel: Kernel): void {

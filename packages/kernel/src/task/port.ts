@@ -11,11 +11,14 @@ import {
   ENOSYS,
   Errno,
   type KAddr,
+  NR,
   PENDING,
   ptr,
   SEGV_ACCERR,
   SEGV_MAPERR,
   SIG,
+  SIG_DFL,
+  SIG_IGN,
   type TrapOutcome,
   type TrapPort,
   type UAddr,
@@ -30,7 +33,7 @@ import { FAULT } from "../mm/fault.ts";
 import { TaskMemory } from "../mm/user-memory.ts";
 import { ECALL_BYTES, exitToUser } from "./deliver.ts";
 import { reapDeadTasks } from "./exit.ts";
-import { forceSignal, siginfo } from "./signal.ts";
+import { deliverable, forceSignal, siginfo, sigmask } from "./signal.ts";
 
 declare module "../core/kernel.ts" {
   interface Kernel {
@@ -152,7 +155,8 @@ export class Port implements TrapPort {
     kernel.clock.charge(TRAP_NS);
     task.t.stime += TRAP_NS;
     const made = do_trap_ecall_u(cx, task.userRegs);
-    if (!isBlocking(made) && !task.hasPendingSignal && this.#isQuiet(cx)) {
+    // A return from a handler may have to make the interrupted call again.
+    if (!isBlocking(made) && nr !== NR.rt_sigreturn && !task.hasPendingSignal && this.#isQuiet(cx)) {
       const result = this.#result();
       kernel.observer.trap(cx, nr, [a0, a1, a2, a3, a4, a5], result);
       return result;
@@ -250,11 +254,27 @@ export class Port implements TrapPort {
     this.#outcome = this.#result();
   }
 
+  /**
+   * A task whose program waits on something foreign has been woken by a signal: default actions happen now. One with a handler
+   * waits for the program's next trap, since there is no trap whose outcome the handler's call could be.
+   */
+  signalForeign(): void {
+    const task = this.#task;
+    if (!task.isForeign || task.work !== undefined || hasHandler(task)) return;
+    task.work = this.#defaultActions(task.cx);
+  }
+
+  *#defaultActions(cx: Cx): Blocking<void> {
+    yield* exitToUser(cx, false);
+    reapDeadTasks(cx);
+  }
+
   /** Called by the scheduler when the task is back in user mode. */
   enterUser(): void {
     this.#isOutstanding = false;
     if (this.#isInside || this.#isClosed) return;
     const outcome = this.#outcome;
+    this.#outcome = undefined;
     if (outcome !== undefined) this.onResume(outcome);
   }
 
@@ -296,15 +316,20 @@ export class Port implements TrapPort {
     set(registers[5]!, a5);
   }
 
+  /** An access that the mappings do not allow: SIGSEGV, or SIGBUS behind the end of a mapped file. */
   #segfault(addr: UAddr, code: number): void {
     const task = this.#task;
-    const si = code === FAULT.ACCERR ? SEGV_ACCERR : SEGV_MAPERR;
-    task.kernel.log.info(
-      `${task.t.comm}[${task.pid}]: unhandled signal 11 code 0x${si.toString(16)} at 0x${addr.toString(16).padStart(16, "0")}`,
-    );
-    forceSignal(task.cx, task, { ...siginfo(SIG.SEGV, si), addr });
+    const signo = code === FAULT.BUS ? SIG.BUS : SIG.SEGV;
+    const si = code === FAULT.BUS ? BUS_ADRERR : code === FAULT.ACCERR ? SEGV_ACCERR : SEGV_MAPERR;
+    if (task.sighand.actions[signo]!.handler === SIG_DFL)
+      task.kernel.log.info(
+        `${task.t.comm}[${task.pid}]: unhandled signal ${signo} code 0x${si.toString(16)} at 0x${addr.toString(16).padStart(16, "0")}`,
+      );
+    forceSignal(task.cx, task, { ...siginfo(signo, si), addr });
   }
 }
+
+const BUS_ADRERR = 2;
 
 /**
  * Gives a task its program: `start` tells the program host, when the task is first on a CPU. The kernel's own way of saying
@@ -316,6 +341,14 @@ export function attachPort(task: Task, port: Port, start: () => void): void {
     task.enterUser = () => port.enterUser();
     start();
   };
+}
+
+/** Whether a signal that can be delivered to `task` has a handler. */
+function hasHandler(task: Task): boolean {
+  const pending = deliverable(task);
+  return task.sighand.actions.some(
+    ({ handler }, signo) => handler > SIG_IGN && signo > 0 && (pending & sigmask(signo)) !== 0n,
+  );
 }
 
 function enter(cx: Cx): Blocking<undefined> | undefined {

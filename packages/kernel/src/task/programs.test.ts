@@ -1,11 +1,13 @@
-import { CLONE, ENOEXEC, ENOSYS, NR, SIG } from "@alien-ts/abi";
-import { expect, test } from "vitest";
-import { bootPrograms, runMachine, type TestProgram } from "../testing-programs.ts";
+import { CLONE, ECHILD, EINTR, ENOEXEC, ENOSYS, NR, SA, SIG, SIG_SETMASK, utf8Encode, S } from "@alien-ts/abi";
+import { describe, expect, test } from "vitest";
+import { bootPrograms, runMachine, testImage, type TestProgram, type TestTask } from "../testing-programs.ts";
+import type { BootOptions } from "../boot.ts";
 
 async function run(
   programs: Record<string, TestProgram>,
+  options: BootOptions = {},
 ): Promise<{ status: number | undefined; log: string }> {
-  const { kernel, host } = bootPrograms(programs);
+  const { kernel, host } = bootPrograms(programs, options);
   const status = await runMachine(kernel);
   if (host.errors.length > 0) throw host.errors[0];
   const log = kernel.log
@@ -15,6 +17,228 @@ async function run(
   return { status, log };
 }
 
-test("init's exit status is the machine's", async () => {
-  expect((await run({ init: async () => 7 })).status).toBe(7);
+const SPAWN = CLONE.VM | CLONE.VFORK | SIG.CHLD;
+const CHILD = CLONE.VM | SIG.CHLD;
+
+/** Waits for a child: [pid, status]. */
+async function wait(task: TestTask, pid = -1, options = 0): Promise<[number, number]> {
+  const status = task.alloc(8);
+  const result = await task.call(NR.wait4, pid, status, options, 0);
+  return [result, task.u32(status)];
+}
+
+describe("execve", () => {
+  test("gives the program its arguments, environment and auxiliary vector", async () => {
+    const seen: unknown[] = [];
+    await run({
+      init: async (task) => {
+        const pid = await task.clone(SPAWN, async (child) => {
+          await child.execve("/bin/show", ["show", "one", ""], ["A=1", "B="]);
+          return 127;
+        });
+        seen.push(await wait(task), pid);
+      },
+      show: async (task) => {
+        const { argv, envp, auxv } = task.start();
+        const { memory } = task.port;
+        const path = String.fromCharCode(...memory.readCString(auxv.get(31)!));
+        seen.push(argv, envp, auxv.get(6), auxv.get(9), auxv.get(23), path, task.port.sp % 16);
+        return 3;
+      },
+    });
+    expect(seen).toEqual([["show", "one", ""], ["A=1", "B="], 4096, 0x10000, 0, "/bin/show", 0, [3, 0x300], 3]);
+  });
+
+  test("runs scripts by their interpreter, with one argument, nested", async () => {
+    const seen: string[][] = [];
+    const script = (path: string, text: string) => ({ path, mode: S.IFREG | 0o755, bytes: utf8Encode(text) });
+    await run(
+      {
+        init: async (task) => {
+          await task.clone(SPAWN, async (child) => {
+            await child.execve("/bin/outer", ["outer", "x"]);
+          });
+          await wait(task);
+        },
+        show: async (task) => {
+          seen.push(task.start().argv);
+        },
+      },
+      { files: [script("/bin/inner", "#! /bin/show  a b \n"), script("/bin/outer", "#!/bin/inner -c\nrest")] },
+    );
+    expect(seen).toEqual([["/bin/show", "a b", "/bin/inner", "-c", "/bin/outer", "x"]]);
+  });
+
+  test("refuses what is no program, with Linux's errno", async () => {
+    const results: Record<string, number> = {};
+    const file = (path: string, mode: number, bytes: Uint8Array) => ({ path, mode: S.IFREG | mode, bytes });
+    const truncated = testImage("show").subarray(0, 80);
+    const loop = utf8Encode("#!/etc/loop\n");
+    const files = [
+      file("/etc/text", 0o755, utf8Encode("hello")),
+      file("/etc/noexec", 0o644, testImage("show")),
+      file("/etc/nonote", 0o755, testImage("show", { hasNote: false })),
+      file("/etc/unknown", 0o755, testImage("nothing")),
+      file("/etc/cut", 0o755, truncated),
+      file("/etc/empty", 0o755, new Uint8Array(0)),
+      file("/etc/loop", 0o755, loop),
+      file("/etc/lost", 0o755, utf8Encode("#!/none\n")),
+      file("/etc/long", 0o755, utf8Encode(`#!/${"x".repeat(300)}`)),
+    ];
+    const { log } = await run(
+      {
+        init: async (task) => {
+          for (const path of ["/etc/text", "/etc/noexec", "/etc/nonote", "/etc/unknown", "/etc/cut", "/etc/empty", "/etc/loop", "/etc/lost", "/etc/long", "/etc", "/none", ""])
+            results[path] = await task.execve(path);
+          const busy = await task.call(NR.openat, -100, task.string("/bin/show"), 1, 0);
+          results.busy = await task.execve("/bin/show");
+          await task.call(NR.close, busy);
+          results.running = await task.call(NR.openat, -100, task.string("/sbin/init"), 1, 0);
+          results.big = await task.execve("/bin/show", ["x".repeat(131_072)]);
+          results.fault = await task.call(NR.execve, task.string("/bin/show"), 8, 0);
+        },
+        show: async () => 0,
+      },
+      { files },
+    );
+    expect(results).toEqual({
+      "/etc/text": -8, "/etc/noexec": -13, "/etc/nonote": -8, "/etc/unknown": -8, "/etc/cut": -8, "/etc/empty": -8,
+      "/etc/loop": -40, "/etc/lost": -2, "/etc/long": -8, "/etc": -13, "/none": -2, "": -2,
+      busy: -26, running: -26, big: -7, fault: -14,
+    });
+    expect(log).toContain("exec: /etc/nonote is machine code");
+  });
+
+  test("keeps descriptors but those that close on exec, ignored signals, and the mask", async () => {
+    const seen: number[] = [];
+    await run({
+      init: async (task) => {
+        await task.clone(SPAWN, async (child) => {
+          await child.call(NR.openat, -100, child.string("/tmp"), 0, 0);
+          await child.call(NR.openat, -100, child.string("/tmp"), 0x80000, 0);
+          await child.action(SIG.USR1, async () => 0);
+          await child.action(SIG.USR2, null);
+          await child.call(NR.rt_sigprocmask, SIG_SETMASK, child.words(1 << 11), 0, 8);
+          await child.execve("/bin/show");
+        });
+        await wait(task);
+      },
+      show: async (task) => {
+        for (const fd of [3, 4]) seen.push(await task.call(NR.fcntl, fd, 1));
+        const old = task.alloc(32);
+        for (const signo of [SIG.USR1, SIG.USR2]) {
+          await task.call(NR.rt_sigaction, signo, 0, old, 8);
+          seen.push(task.port.memory.readU64(old));
+        }
+        await task.call(NR.rt_sigprocmask, 0, 0, old, 8);
+        seen.push(task.port.memory.readU64(old));
+      },
+    });
+    expect(seen.slice(0, 1).concat(seen.slice(1))).toEqual([seen[0], seen[1], 0, 1, 1 << 11]);
+    expect(seen.slice(0, 2).includes(-9)).toBe(true);
+  });
+});
+
+describe("clone and wait", () => {
+  test("vfork's parent goes on when the child has exec'd; fork is not there", async () => {
+    const order: string[] = [];
+    const results: number[] = [];
+    await run({
+      init: async (task) => {
+        results.push(await task.call(NR.clone, SIG.CHLD, 0), await task.call(NR.clone, CLONE.VM | SIG.CHLD, 0));
+        await task.clone(SPAWN, async (child) => {
+          order.push("child");
+          await child.call(NR.clock_nanosleep, 1, 0, child.words(0, 1000), 0);
+          await child.execve("/bin/show");
+        });
+        order.push("parent");
+        await wait(task);
+      },
+      show: async () => {
+        order.push("show");
+      },
+    });
+    expect(results).toEqual([-ENOSYS.number, -ENOSYS.number]);
+    expect(order[0]).toBe("child");
+    expect(order).toContain("show");
+  });
+
+  test("wait4 sleeps for a child, finds none after the last, and reports its signal", async () => {
+    const seen: unknown[] = [];
+    await run({
+      init: async (task) => {
+        const pid = await task.clone(CHILD, async (child) => {
+          await child.call(NR.kill, await child.call(NR.getpid), SIG.TERM);
+        });
+        const [waited, status] = await wait(task);
+        seen.push(waited === pid, status, (await wait(task))[0]);
+      },
+    });
+    expect(seen).toEqual([true, SIG.TERM, -ECHILD.number]);
+  });
+
+  test("orphans go to init", async () => {
+    const seen: unknown[] = [];
+    await run({
+      init: async (task) => {
+        const pid = await task.clone(CHILD, async (child) => {
+          await child.clone(CHILD, async (grandchild) => {
+            await grandchild.call(NR.rt_sigtimedwait, grandchild.words(0), 0, grandchild.words(1, 0), 8);
+            return Number((await grandchild.call(NR.getppid)) === 1);
+          });
+        });
+        seen.push((await wait(task, pid))[1], await wait(task));
+      },
+    });
+    expect(seen).toEqual([0, [4, 0x100]]);
+  });
+});
+
+describe("signals", () => {
+  const interrupted = async (flags: number): Promise<number[]> => {
+    const results: number[] = [];
+    await run({
+      init: async (task) => {
+        const fds = task.alloc(8);
+        await task.call(NR.pipe2, fds, 0);
+        await task.action(SIG.USR1, async () => void results.push(0), flags);
+        const pid = await task.call(NR.getpid);
+        const writer = task.u32(fds + 4);
+        await task.clone(CHILD, async (child) => {
+          await child.call(NR.rt_sigtimedwait, child.words(0), 0, child.words(0, 1000), 8);
+          await child.call(NR.kill, pid, SIG.USR1);
+          await child.call(NR.rt_sigtimedwait, child.words(0), 0, child.words(0, 1000), 8);
+          await child.call(NR.write, writer, child.string("x"), 1);
+        });
+        results.push(await task.call(NR.read, task.u32(fds), task.alloc(16), 1));
+        await wait(task);
+      },
+    });
+    return results;
+  };
+
+  test("a handler interrupts a blocking call, which restarts with SA_RESTART", async () => {
+    expect(await interrupted(0)).toEqual([0, -EINTR.number]);
+    expect(await interrupted(SA.RESTART)).toEqual([0, 1]);
+  });
+
+  test("SIGSTOP and SIGCONT are reported to the parent; SIGKILL ends a stopped task", async () => {
+    const seen: number[] = [];
+    await run({
+      init: async (task) => {
+        const pid = await task.clone(CHILD, async (child) => {
+          for (;;) await child.call(NR.rt_sigtimedwait, child.words(0), 0, child.words(5, 0), 8);
+        });
+        await task.call(NR.kill, pid, SIG.STOP);
+        seen.push((await wait(task, pid, 2))[1]);
+        await task.call(NR.kill, pid, SIG.CONT);
+        seen.push((await wait(task, pid, 8))[1]);
+        await task.call(NR.kill, pid, SIG.STOP);
+        seen.push((await wait(task, pid, 2))[1]);
+        await task.call(NR.kill, pid, SIG.KILL);
+        seen.push((await wait(task, pid))[1]);
+      },
+    });
+    expect(seen).toEqual([0x137f, 0xffff, 0x137f, 9]);
+  });
 });

@@ -206,6 +206,7 @@ export const signal_wake_up = kernelFn(
   (cx, task, isFatal) => {
     recalcPending(task);
     if (!task.hasPendingSignal) return 0;
+    task.port?.signalForeign();
     const state = isFatal ? TASK.INTERRUPTIBLE | TASK.WAKEKILL | TASK.STOPPED : TASK.INTERRUPTIBLE;
     try_to_wake_up(cx, task, state);
     return 0;
