@@ -1,11 +1,9 @@
-/** Tracing at boot: the buffer, the events and tracefs, which needs the VFS. */
+/** Tracing at boot: the events and tracefs. Needs the trace buffer and the VFS. */
 import type { Kernel } from "../core/kernel.ts";
 import { initTraceEvents } from "./events.ts";
-import { initTraceBuffer } from "./trace-buffer.ts";
 import { initTracefs } from "./tracefs.ts";
 
 export function initTracing(kernel: Kernel): void {
-  initTraceBuffer(kernel);
   initTraceEvents(kernel);
   initTracefs(kernel);
 }

@@ -14,7 +14,7 @@ import { settle, startTask } from "../testing.ts";
 import { mountAtBoot } from "../vfs/namespace.ts";
 import { reportedState } from "./event-rows.ts";
 import { initTracing } from "./init.ts";
-import { TRACE_FLAG } from "./trace-buffer.ts";
+import { initTraceBuffer, TRACE_FLAG } from "./trace-buffer.ts";
 
 let kernel: Kernel;
 let task: FileTask;
@@ -22,6 +22,7 @@ let task: FileTask;
 /** A kernel with tracefs at /t, whose init makes the calls. */
 function start(options: BootOptions = {}): void {
   kernel = fileKernel(options);
+  initTraceBuffer(kernel);
   initTracing(kernel);
   task = new FileTask(
     startTask(kernel, "test", function* (cx) {
