@@ -14,7 +14,7 @@ import { SystemError, UsageError, failed } from "../libc/errors.ts";
 import { mkdir, open, readFile, tryStat } from "../libc/files.ts";
 import type { Process } from "../libc/process.ts";
 import { setHostName, stopMachine, tryMount } from "../libc/system.ts";
-import { tool } from "../libc/tool.ts";
+import { complain, tool } from "../libc/tool.ts";
 
 const MOUNTS = [
   { source: "proc", target: "/proc", type: "proc" },
@@ -50,7 +50,7 @@ async function setUp(process: Process): Promise<void> {
   for (const mount of MOUNTS) await mountOne(process, mount);
   await openConsole(process);
   const name = await readIfPresent(process, "/etc/hostname");
-  if (name.trim() !== "") await setHostName(process, name.trim());
+  if (name.trim() !== "") await nameHost(process, name.trim());
   const defaults = [
     ["PATH", "/bin:/sbin:/usr/bin:/usr/sbin"],
     ["HOME", "/root"],
@@ -61,6 +61,16 @@ async function setUp(process: Process): Promise<void> {
   ] as const;
   for (const [key, value] of defaults)
     if (key !== "TERM" || !process.env.has(key)) process.env.set(key, value);
+}
+
+/** A machine without a name is still a machine. */
+async function nameHost(process: Process, name: string): Promise<void> {
+  try {
+    await setHostName(process, name);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    await complain(process, "init", `cannot set the host name: ${error.errno.message}`);
+  }
 }
 
 /** A file system that this kernel lacks, or that is mounted already, is passed over. */
