@@ -34,6 +34,33 @@ test("the table is written as a listing in assembly that names every symbol", ()
   expect(names.filter((line) => !assembly.includes(`/* ${line} */`))).toEqual([]);
 });
 
+/** Runs the built command. */
+const alien = (
+  args: readonly string[],
+  input = "",
+): { status: number | null; stdout: string; stderr: string } =>
+  spawnSync(process.execPath, [join(out, "whole/alien.mjs"), ...args], { encoding: "utf8", input });
+
+for (const [what, args, input, expected] of [
+  ["commands", ["boot", "-c", "echo out; exit 5"], "", { status: 5, stdout: "out\n" }],
+  ["standard input", ["boot", "-c", "cat"], "in\n", { status: 0, stdout: "in\n" }],
+  ["no output at all", ["boot", "--quiet", "-c", "true"], "", { status: 0, stdout: "", stderr: "" }],
+  ["a bad option", ["boot", "--cpus", "0"], "", { status: 2, stdout: "" }],
+  [
+    "an unknown command",
+    ["bot"],
+    "",
+    { status: 2, stdout: "", stderr: "alien: unknown command bot\nTry 'alien help' for more information.\n" },
+  ],
+  ["a file that is not there", ["disasm", "absent.o"], "", { status: 1, stdout: "" }],
+] as const) {
+  test(`the built command: ${what}`, () => expect(alien(args, input)).toMatchObject(expected));
+}
+
+test("the kernel log of the built command goes to standard error", () => {
+  expect(alien(["boot", "-c", "true"]).stderr).toMatch(/^\[ {4}0\.000000\] Linux version/);
+});
+
 test(
   "a row that is added between the passes fails the build",
   () => {

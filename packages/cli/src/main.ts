@@ -17,6 +17,7 @@ const COMMANDS: readonly Command[] = [
   { name: "boot", summary: "boot the emulated Linux; `alien boot --help` lists its options", run: boot },
   { name: "disasm", summary: "disassemble the BPF programs of an object file", run: disasm },
   { name: "help", summary: "print this text", run: help },
+  { name: "info", summary: "list what the kernel has, and how close to Linux it is", run: info },
   { name: "system-map", summary: "print the kernel's symbols as `nm -n` does", run: printSystemMap },
   { name: "version", summary: "print the versions of alien and of the kernel that it boots", run: version },
 ];
@@ -53,6 +54,14 @@ async function disasm(args: readonly string[]): Promise<number> {
 async function help(): Promise<number> {
   const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}\n`);
   process.stdout.write(`usage: alien COMMAND [ARGUMENT]...\n\n${rows.join("")}`);
+  return 0;
+}
+
+async function info(args: readonly string[]): Promise<number> {
+  if (args.length > 0) return usageProblem("info", `unexpected argument ${args[0]}`);
+  const { kernelCoverage } = await import("@alien-ts/kernel");
+  const { formatCoverage } = await import("./info.ts");
+  process.stdout.write(formatCoverage(kernelCoverage()));
   return 0;
 }
 

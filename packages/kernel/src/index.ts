@@ -2,6 +2,7 @@
 export { boot, bootCore, type BootOptions, DEFAULT_MEMORY_BYTES, DEFAULT_RELEASE } from "./boot.ts";
 export { Clock } from "./core/clock.ts";
 export { Kernel, KernelBug, type KernelConfig } from "./core/kernel.ts";
+export { type CoverageRow, kernelCoverage } from "./coverage.ts";
 export { NO_OBSERVER, type Observer } from "./core/observer.ts";
 export { type LogLine, timestamp } from "./core/printk.ts";
 export type { Console } from "./ipc/tty/console.ts";
