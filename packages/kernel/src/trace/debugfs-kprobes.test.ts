@@ -11,7 +11,7 @@ const BLACKLIST = "/sys/kernel/debug/kprobes/blacklist";
 
 function withProbe(): ProcKernel {
   const world = procKernel();
-  const probe = plantKprobe(world.kernel.bootCx, BUILDER());
+  const probe = plantKprobe(world.kernel.bootCx, new KprobeBuilder().with_symbol("vfs_read"));
   if (isErr(probe)) throw new Error(probe.name);
   return world;
 }
@@ -45,7 +45,9 @@ describe("kprobes in debugfs", () => {
   test("blacklist names the entry points with their ranges", () => {
     const { kernel, root } = procKernel();
     const start = kernel.mem.format(kernel.text.image.addressOf("handle_exception"));
-    expect(readNode(root, BLACKLIST)).toMatch(new RegExp(`^0x${start}-0x[0-9a-f]{16}\\thandle_exception$`, "m"));
+    expect(readNode(root, BLACKLIST)).toMatch(
+      new RegExp(`^0x${start}-0x[0-9a-f]{16}\\thandle_exception$`, "m"),
+    );
   });
 
   test("only root may look", () => {

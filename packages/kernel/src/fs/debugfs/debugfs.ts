@@ -11,6 +11,8 @@ import { FS_MAGIC } from "@alien-ts/abi";
 import type { Kernel } from "../../core/kernel.ts";
 import { register_filesystem } from "../../vfs/vfs.ts";
 import { dir, type SimpleDir, simpleFileSystem, type SimpleNode } from "../simple.ts";
+import { FOLDER_MODE } from "../sysfs/folder.ts";
+import { addAt, folderAt, removeAt } from "../sysfs/tree.ts";
 
 declare module "../../core/kernel.ts" {
   interface Kernel {
@@ -28,19 +30,12 @@ export function initDebugfs(kernel: Kernel): void {
 }
 
 /** The directory at a path, made where it is missing (debugfs_create_dir). */
-export const debugfsDir = (kernel: Kernel, path: string): SimpleDir => kernel.debugfs.at(path);
+export const debugfsDir = (kernel: Kernel, path: string): SimpleDir =>
+  folderAt(kernel.debugfs, path, FOLDER_MODE);
 
 /** Adds a node (debugfs_create_file). Throws when the name is taken. */
-export function debugfsFile(kernel: Kernel, path: string, node: SimpleNode): void {
-  const slash = path.lastIndexOf("/");
-  const parent = kernel.debugfs.at(slash < 0 ? "" : path.slice(0, slash));
-  const name = path.slice(slash + 1);
-  if (parent.get(name) !== undefined) throw new Error(`debugfs: ${path} made twice`);
-  parent.add(name, node);
-}
+export const debugfsFile = (kernel: Kernel, path: string, node: SimpleNode): void =>
+  addAt(kernel.debugfs, path, node, FOLDER_MODE);
 
 /** Takes a node away, with what is below it (debugfs_remove). */
-export function debugfsRemove(kernel: Kernel, path: string): void {
-  const slash = path.lastIndexOf("/");
-  kernel.debugfs.at(slash < 0 ? "" : path.slice(0, slash)).remove(path.slice(slash + 1));
-}
+export const debugfsRemove = (kernel: Kernel, path: string): void => removeAt(kernel.debugfs, path);

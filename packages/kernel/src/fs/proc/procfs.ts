@@ -18,12 +18,13 @@ import {
   dir,
   dynamicDir,
   file,
-  SimpleDir,
+  type SimpleDir,
   simpleFileSystem,
   type SimpleNode,
   special,
   symlink,
 } from "../simple.ts";
+import { addAt, removeAt } from "../sysfs/tree.ts";
 import { CPU_NODES } from "./cpu-info.ts";
 import { bytesText, right } from "./format.ts";
 import { kallsyms_operations } from "./kallsyms.ts";
@@ -85,19 +86,13 @@ export function initProcfs(kernel: Kernel): void {
 }
 
 /** Adds a node under /proc; its directories are made. Throws when the name is taken. */
-export function proc_create(kernel: Kernel, path: string, node: SimpleNode): void {
-  const slash = path.lastIndexOf("/");
-  const parent = kernel.procfs.root.at(slash < 0 ? "" : path.slice(0, slash));
-  const name = path.slice(slash + 1);
-  if (parent.get(name) !== undefined) throw new Error(`/proc/${path} made twice`);
-  parent.add(name, node);
-}
+export const proc_create = (kernel: Kernel, path: string, node: SimpleNode): void =>
+  addAt(kernel.procfs.root, path, node, FOLDER_MODE);
 
-/** Takes a node away. Linux: remove_proc_entry(). */
-export function remove_proc_entry(kernel: Kernel, path: string): void {
-  const slash = path.lastIndexOf("/");
-  kernel.procfs.root.at(slash < 0 ? "" : path.slice(0, slash)).remove(path.slice(slash + 1));
-}
+/** Takes a node away, with what is below it. Linux: remove_proc_subtree(). */
+export const remove_proc_entry = (kernel: Kernel, path: string): void => removeAt(kernel.procfs.root, path);
+
+const FOLDER_MODE = 0o555;
 
 /** One line per type, with what it needs to be mounted (filesystems_proc_show). */
 const showFilesystems = ({ vfs }: Kernel): string =>

@@ -16,7 +16,8 @@ import { capable } from "../../core/cred.ts";
 import type { Cx } from "../../core/cx.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import type { File } from "../../vfs/file.ts";
-import { dir, file, type NodeOptions, SimpleDir, type SimpleFile } from "../simple.ts";
+import { dir, file, type NodeOptions, type SimpleDir, type SimpleFile } from "../simple.ts";
+import { addAt, removeAt } from "../sysfs/tree.ts";
 
 declare module "../../core/kernel.ts" {
   interface Kernel {
@@ -50,6 +51,7 @@ export interface IntOptions {
   readonly check?: (cx: Cx, value: number) => Result<0>;
 }
 
+const FOLDER_MODE = 0o555;
 export const INT_MIN = -0x8000_0000;
 export const INT_MAX = 0x7fff_ffff;
 
@@ -63,15 +65,13 @@ export function registerSysctl(kernel: Kernel, path: string, row: SysctlRow): vo
   const { root, rows } = kernel.sysctl;
   if (rows.has(path)) throw new Error(`sysctl ${path} registered twice`);
   rows.set(path, row);
-  const slash = path.lastIndexOf("/");
-  root.at(slash < 0 ? "" : path.slice(0, slash)).add(path.slice(slash + 1), nodeOf(row));
+  addAt(root, path, nodeOf(row), FOLDER_MODE);
 }
 
 /** Takes a parameter away: its module goes. */
 export function unregisterSysctl(kernel: Kernel, path: string): void {
-  const slash = path.lastIndexOf("/");
   kernel.sysctl.rows.delete(path);
-  kernel.sysctl.root.at(slash < 0 ? "" : path.slice(0, slash)).remove(path.slice(slash + 1));
+  removeAt(kernel.sysctl.root, path);
 }
 
 /** The value of a parameter of one number. Throws for a name that is not registered. */
@@ -107,7 +107,7 @@ export function intSysctl(cells: readonly IntCell[], options: IntOptions = {}): 
     read: () => `${cells.map((one) => one.get()).join("\t")}\n`,
     write(cx, text, position) {
       if (writeCapability !== undefined && !capable(cx, writeCapability)) return EPERM;
-      if (position !== 0) return 0;
+      if (position !== 0 || text === "") return 0;
       const values = parseVector(text, cells.length, min, max);
       if (values === undefined) return EINVAL;
       for (const value of values) {

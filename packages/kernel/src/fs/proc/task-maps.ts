@@ -167,7 +167,11 @@ function openMemory(cx: Cx, target: Target): Result<0> {
   return target.mm === null ? ESRCH : 0;
 }
 
-/** mem: file offsets are addresses. EIO where nothing is mapped; 0 when the process has no memory any more. */
+/**
+ * mem: file offsets are addresses. EIO where nothing is mapped; 0 when the process has no memory any more.
+ *
+ * Differs from Linux: what the process itself may not write is not written (FOLL_FORCE).
+ */
 function memOperations(target: Target): FileOperations {
   return {
     name: "proc_mem_operations",

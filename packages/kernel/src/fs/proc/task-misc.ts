@@ -174,6 +174,9 @@ const mountsOf =
   (_cx: Cx, target: Target): Result<string> =>
     target.fs === undefined ? EINVAL : show(target.task.cx);
 
+/** Pids of the children, each with a blank behind it (children_seq_show). */
+const childrenOf = ({ childTasks }: Task): string => [...childTasks].map(({ pid }) => `${pid} `).join("");
+
 const IDENTITY_MAP = `${"0".padStart(10)} ${"0".padStart(10)} ${"4294967295".padStart(10)}\n`;
 
 export const MISC_ENTRIES: readonly PidEntry[] = [
@@ -196,6 +199,7 @@ export const MISC_ENTRIES: readonly PidEntry[] = [
   pidFile("stack", showStack, { mode: 0o400 }),
   pidFile("cpuset", () => "/\n"),
   pidFile("cgroup", () => "0::/\n"),
+  pidFile("children", (_cx, { task }) => childrenOf(task), { only: "thread" }),
   pidFile("oom_score", (_cx, { task }) => `${oomScore(task)}\n`),
   pidFile("oom_score_adj", (_cx, { task }) => `${task.oomScoreAdj}\n`, { write: writeOomScoreAdj }),
   pidFile("loginuid", (_cx, { task }) => String(task.loginUid), { write: writeLoginUid }),

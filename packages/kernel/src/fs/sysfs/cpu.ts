@@ -5,7 +5,8 @@
 import { PAGE_SIZE } from "@alien-ts/abi";
 import type { Kernel } from "../../core/kernel.ts";
 import { bitmap, rangeList } from "../proc/format.ts";
-import { dir, file, type SimpleDir, type SimpleFile } from "../simple.ts";
+import { file, type SimpleDir, type SimpleFile } from "../simple.ts";
+import { folder } from "./folder.ts";
 
 /** CONFIG_NR_CPUS. */
 export const NR_CPUS = 64;
@@ -15,7 +16,7 @@ const line = (text: string): SimpleFile => file(() => `${text}\n`, { size: PAGE_
 export function cpuDirectory({ cpus }: Kernel): SimpleDir {
   const ids = cpus.map(({ id }) => id);
   const all = rangeList(ids);
-  return dir({
+  return folder({
     ...Object.fromEntries(ids.map((id) => [`cpu${id}`, oneCpu(id, ids)])),
     isolated: line(""),
     kernel_max: line(String(NR_CPUS - 1)),
@@ -38,9 +39,9 @@ function oneCpu(id: number, ids: readonly number[]): SimpleDir {
     [name]: line(mask(of)),
     [`${name}_list`]: line(rangeList(of)),
   });
-  return dir({
+  return folder({
     ...(id === 0 ? {} : { online: line("1") }),
-    topology: dir({
+    topology: folder({
       cluster_id: line("-1"),
       core_id: line(String(id)),
       ...mapAndList("core_cpus", [id]),

@@ -3,7 +3,8 @@
  * a file of format/ says which bits of the attr a word of the event's description sets.
  */
 import { PAGE_SIZE } from "@alien-ts/abi";
-import { dir, file, type SimpleDir, type SimpleFile, type SimpleNode, symlink } from "../simple.ts";
+import { file, type SimpleDir, type SimpleFile, type SimpleNode, symlink } from "../simple.ts";
+import { folder } from "./folder.ts";
 
 interface EventSource {
   readonly name: string;
@@ -32,8 +33,8 @@ const line = (text: string): SimpleFile => file(() => `${text}\n`, { size: PAGE_
 /** A device of the bus. */
 export function eventSourceDevice({ type, format }: Omit<EventSource, "name">): SimpleDir {
   const formats = Object.entries(format).map(([word, bits]) => [word, line(bits)] as const);
-  return dir({
-    ...(formats.length === 0 ? {} : { format: dir(Object.fromEntries(formats)) }),
+  return folder({
+    ...(formats.length === 0 ? {} : { format: folder(Object.fromEntries(formats)) }),
     perf_event_mux_interval_ms: line("4"),
     subsystem: symlink("../../bus/event_source"),
     type: line(String(type)),
@@ -47,7 +48,9 @@ export const eventSourceDevices = (): Readonly<Record<string, SimpleNode>> =>
 
 /** /sys/bus/event_source, whose devices are links. */
 export const eventSourceBus = (): SimpleDir =>
-  dir({
-    devices: dir(Object.fromEntries(SOURCES.map(({ name }) => [name, symlink(`../../../devices/${name}`)]))),
-    drivers: dir({}),
+  folder({
+    devices: folder(
+      Object.fromEntries(SOURCES.map(({ name }) => [name, symlink(`../../../devices/${name}`)])),
+    ),
+    drivers: folder({}),
   });

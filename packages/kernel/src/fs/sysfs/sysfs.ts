@@ -16,14 +16,16 @@ import { register_filesystem } from "../../vfs/vfs.ts";
 import {
   dir,
   file,
-  SimpleDir,
+  type SimpleDir,
   simpleFileSystem,
   type SimpleFile,
   type SimpleNode,
   symlink,
 } from "../simple.ts";
 import { cpuDirectory } from "./cpu.ts";
+import { FOLDER_MODE, folder } from "./folder.ts";
 import { eventSourceBus, eventSourceDevices } from "./event-source.ts";
+import { addAt, removeAt } from "./tree.ts";
 
 declare module "../../core/kernel.ts" {
   interface Kernel {
@@ -36,31 +38,34 @@ export class Sysfs {
 
   constructor(kernel: Kernel) {
     this.root = dir({
-      block: dir({}),
-      bus: dir({ event_source: eventSourceBus() }),
-      class: dir({}),
-      dev: dir({ block: dir({}), char: dir({}) }),
-      devices: dir({ ...eventSourceDevices(), system: dir({ cpu: cpuDirectory(kernel) }) }),
-      firmware: dir({}),
-      fs: dir({ bpf: dir({}, { mode: 0o700 }), cgroup: dir({}) }),
+      block: folder({}),
+      bus: folder({ event_source: eventSourceBus() }),
+      class: folder({}),
+      dev: folder({ block: folder({}), char: folder({}) }),
+      devices: folder({ ...eventSourceDevices(), system: folder({ cpu: cpuDirectory(kernel) }) }),
+      firmware: folder({}),
+      fs: folder({ bpf: mountPoint(), cgroup: mountPoint() }),
       kernel: kernelDirectory(),
-      module: dir({}),
+      module: folder({}),
     });
   }
 }
 
+/** An empty directory for another file system (sysfs_create_mount_point). */
+const mountPoint = (): SimpleDir => dir({}, { mode: 0o555 });
+
 /** Mount points, and facts about the kernel. */
 const kernelDirectory = (): SimpleDir =>
-  dir({
+  folder({
     address_bits: attribute(() => "64\n"),
-    btf: dir({}),
-    config: dir({}),
+    btf: folder({}),
+    config: mountPoint(),
     cpu_byteorder: attribute(() => "little\n"),
-    debug: dir({}, { mode: 0o700 }),
+    debug: mountPoint(),
     fscaps: attribute(() => "1\n"),
-    mm: dir({}),
-    security: dir({}),
-    tracing: dir({}, { mode: 0o700 }),
+    mm: folder({}),
+    security: mountPoint(),
+    tracing: mountPoint(),
     uevent_seqnum: attribute(() => "0\n"),
   });
 
@@ -90,24 +95,12 @@ export function initSysfs(kernel: Kernel): void {
   );
 }
 
-const split = (path: string): readonly [folder: string, name: string] => {
-  const slash = path.lastIndexOf("/");
-  return [slash < 0 ? "" : path.slice(0, slash), path.slice(slash + 1)];
-};
-
 /** Adds a node under /sys. Throws when the name is taken. */
-export function registerSysfs(kernel: Kernel, path: string, node: SimpleNode): void {
-  const [folder, name] = split(path);
-  const parent = kernel.sysfs.root.at(folder);
-  if (parent.get(name) !== undefined) throw new Error(`/sys/${path} registered twice`);
-  parent.add(name, node);
-}
+export const registerSysfs = (kernel: Kernel, path: string, node: SimpleNode): void =>
+  addAt(kernel.sysfs.root, path, node, FOLDER_MODE);
 
 /** Takes a node away, with what is below it. */
-export function unregisterSysfs(kernel: Kernel, path: string): void {
-  const [folder, name] = split(path);
-  kernel.sysfs.root.at(folder).remove(name);
-}
+export const unregisterSysfs = (kernel: Kernel, path: string): void => removeAt(kernel.sysfs.root, path);
 
 /** Adds a source of perf events: its device, and its link on the bus (perf_pmu_register). */
 export function registerEventSource(kernel: Kernel, name: string, device: SimpleDir): void {
