@@ -53,6 +53,7 @@ import * as syscallsFd from "./syscalls/fd.ts";
 import * as syscallsFutex from "./syscalls/futex.ts";
 import * as syscallsIds from "./syscalls/ids.ts";
 import * as syscallsLinks from "./syscalls/links.ts";
+import * as syscallsMm from "./syscalls/mm.ts";
 import * as syscallsMount from "./syscalls/mount.ts";
 import * as syscallsOpen from "./syscalls/open.ts";
 import * as syscallsPipe from "./syscalls/pipe.ts";
@@ -63,6 +64,7 @@ import * as syscallsSignal from "./syscalls/signal.ts";
 import * as syscallsSocket from "./syscalls/socket.ts";
 import * as syscallsStat from "./syscalls/stat.ts";
 import * as syscallsSync from "./syscalls/sync.ts";
+import * as syscallsTime from "./syscalls/time.ts";
 import * as syscallsTimerfd from "./syscalls/timerfd.ts";
 import * as syscallsWait from "./syscalls/wait.ts";
 import * as syscallsXattr from "./syscalls/xattr.ts";
@@ -118,6 +120,7 @@ export const TEXT: readonly RowModule[] = [
   syscallsFutex,
   syscallsIds,
   syscallsLinks,
+  syscallsMm,
   syscallsMount,
   syscallsOpen,
   syscallsPipe,
@@ -128,6 +131,7 @@ export const TEXT: readonly RowModule[] = [
   syscallsSocket,
   syscallsStat,
   syscallsSync,
+  syscallsTime,
   syscallsTimerfd,
   syscallsWait,
   syscallsXattr,

@@ -11,6 +11,7 @@ import { FD_SYSCALLS } from "./fd.ts";
 import { FUTEX_SYSCALLS } from "./futex.ts";
 import { ID_SYSCALLS } from "./ids.ts";
 import { LINK_SYSCALLS } from "./links.ts";
+import { MM_SYSCALLS } from "./mm.ts";
 import { MOUNT_SYSCALLS } from "./mount.ts";
 import { OPEN_SYSCALLS } from "./open.ts";
 import { PIPE_SYSCALLS } from "./pipe.ts";
@@ -21,6 +22,7 @@ import { SIGNAL_SYSCALLS } from "./signal.ts";
 import { SOCKET_SYSCALLS } from "./socket.ts";
 import { STAT_SYSCALLS } from "./stat.ts";
 import { SYNC_SYSCALLS } from "./sync.ts";
+import { TIME_SYSCALLS } from "./time.ts";
 import { TIMERFD_SYSCALLS } from "./timerfd.ts";
 import { WAIT_SYSCALLS } from "./wait.ts";
 import { XATTR_SYSCALLS } from "./xattr.ts";
@@ -45,6 +47,8 @@ export const SYSCALLS: readonly (readonly SyscallRow[])[] = [
   WAIT_SYSCALLS,
   SIGNAL_SYSCALLS,
   ID_SYSCALLS,
+  TIME_SYSCALLS,
+  MM_SYSCALLS,
   BPF_SYSCALLS,
 ];
 
