@@ -28,7 +28,6 @@ import { MKDEV, register_chrdev } from "../../vfs/char-dev.ts";
 import { type File, type FileOperations, iov_iterp, nonseekable_open } from "../../vfs/file.ts";
 import { kiocbp } from "../../vfs/kiocb.ts";
 import { userMm } from "../../vfs/user.ts";
-import { initJobControl } from "./job-control.ts";
 import { createTty, interruptCx, type Tty, type TtyDriver } from "./tty.ts";
 import { attachFile, tty_fops } from "./tty-file.ts";
 
@@ -142,7 +141,6 @@ export function initConsole(kernel: Kernel): void {
     register_chrdev(kernel, "ttyS", device, 1, serialFops),
   ];
   if (registered.some(isErr)) throw new KernelBug("the console's device numbers are taken");
-  initJobControl(kernel);
 }
 
 /** ttyS0 is there on a terminal only. */

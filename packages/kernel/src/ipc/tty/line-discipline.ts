@@ -32,6 +32,8 @@ export interface LineDisciplinePort {
   /** IXON: output stops or goes on. */
   setStopped(stopped: boolean): void;
   isStopped(): boolean;
+  /** Gives echoes to the device now. */
+  flush(): void;
 }
 
 type EraseKind = "character" | "word" | "line";
@@ -227,6 +229,7 @@ export class LineDiscipline {
     }
     if (this.#input(IFLAG.IXON)) this.#port.setStopped(false);
     if (this.#local(LFLAG.ECHO)) this.#echo(byte);
+    this.#port.flush();
     return true;
   }
 

@@ -110,6 +110,7 @@ export class Tty implements Owned {
       signal: (signo) => this.signalForeground(interruptCx(kernel), signo),
       setStopped: (isStopped) => this.setStopped(interruptCx(kernel), isStopped),
       isStopped: () => this.isStopped,
+      flush: () => this.flush(interruptCx(kernel)),
     });
   }
 
