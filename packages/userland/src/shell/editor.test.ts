@@ -49,7 +49,7 @@ test.each([
   ["a directory gets a slash", "put /dir/s\t\r", ["/dir/sub/"]],
   ["a common prefix is completed", "put /dir/f\ts\t\r", ["/dir/fish"]],
   ["a variable is completed", "longvariable=v\rput $longv\t\r", ["v"]],
-  ["a command is completed", "put $(hostna\t | cat)\r", ["fake"]],
+  ["a command is completed", "put $(hostna\t | cat)\r", ["alien"]],
   ["what is typed ahead goes to the command", "read x\rhello\nput $x\r", ["hello"]],
 ] as const)("%s", async (_name, keys, lines) => {
   expect((await type(keys)).lines).toEqual(lines);
@@ -79,5 +79,5 @@ test("prompts have escapes and parameters", async () => {
     keys: "cd /tmp\r",
     env: ["PS1=[\\u@\\h \\w \\$ $((1+1))]", "HOME=/"],
   });
-  expect(stdout).toContain("[root@fake /tmp # 2]");
+  expect(stdout).toContain("[root@alien /tmp # 2]");
 });

@@ -148,7 +148,8 @@ function fillStat(task: FakeTask, node: FakeNode | undefined, addr: number): num
       : isDir(node)
         ? 2 + [...node.children.values()].filter((child) => isDir(child)).length
         : node.nlink;
-  view.st_size = node?.bytes.length ?? 0;
+  // A directory's size is that of tmpfs.
+  view.st_size = node === undefined ? 0 : isDir(node) ? 20 * (2 + node.children.size) : node.bytes.length;
   view.st_blksize = 4096;
   view.st_blocks = Math.ceil((node?.bytes.length ?? 0) / 4096) * 8;
   view.st_mtime = node?.mtime ?? 0;
@@ -355,7 +356,7 @@ const nanosleep: FakeSyscall = (kernel, task, [, flags = 0, request = 0]) => {
 const uname: FakeSyscall = (_kernel, task, [addr = 0]) => {
   const { view, bytes } = makeStruct(new_utsname);
   view.sysname = "Linux";
-  view.nodename = "fake";
+  view.nodename = "alien";
   view.release = "6.18.0-alien";
   view.version = "#1";
   view.machine = "riscv64";

@@ -48,12 +48,12 @@ export const TOOL_CASES: readonly ToolCase[] = [
   ["ls -a d", ".\n..\none.txt\nsub\ntwo.c\n"],
   ["ls -F d; ls -pd d", "one.txt\nsub/\ntwo.c\nd/\n"],
   ["ls -R d", "d:\none.txt\nsub\ntwo.c\n\nd/sub:\nthree.txt\n"],
-  ["ls -l abc", "-rw-r--r-- 1 root root 17 Sep  9 01:46 abc\n"],
+  ["touch -d @0 abc; ls -l abc", "-rw-r--r-- 1 root root 17 Jan  1  1970 abc\n"],
   [
-    "ls -ld d; ln -s abc l; ls -l l",
-    "drwxr-xr-x 3 root root 0 Sep  9 01:46 d\nlrwxrwxrwx 1 root root 3 Sep  9 01:46 l -> abc\n",
+    "touch -d @0 d; ls -ld d; ln -s abc l; ls -l l | cut -c-26",
+    "drwxr-xr-x 3 root root 100 Jan  1  1970 d\nlrwxrwxrwx 1 root root 3 \n",
   ],
-  ["ls -S d | head -n1; ls -r d | head -n1; ls -x -C d", "two.c\ntwo.c\none.txt  sub  two.c\n"],
+  ["ls -S d | head -n1; ls -r d | head -n1; ls -x -C d", "sub\ntwo.c\none.txt  sub  two.c\n"],
   ["ls nope", "", 2, /^ls: cannot access 'nope': No such file or directory\n$/],
   ["ls --nope", "", 2, /^ls: unrecognized option '--nope'\nUsage: ls /],
 
@@ -102,7 +102,7 @@ export const TOOL_CASES: readonly ToolCase[] = [
     "600 -rw-------\n744\n644\n",
   ],
   ["chmod z abc", "", 1, /^chmod: invalid mode: 'z'\nUsage: chmod /],
-  ["stat -c '%n %s %F %U' abc d", "abc 17 regular file root\nd 0 directory root\n"],
+  ["stat -c '%n %s %F %U' abc d", "abc 17 regular file root\nd 100 directory root\n"],
   [
     "stat abc | head -n 2",
     "  File: abc\n  Size: 17        \tBlocks: 8          IO Block: 4096   regular file\n",
@@ -221,7 +221,7 @@ export const TOOL_CASES: readonly ToolCase[] = [
   ],
   [
     "find d -name sub -prune -o -type f -print; find d -size -2c; find d -type f -size 2c",
-    "d/one.txt\nd/two.c\nd\nd/sub\nd/one.txt\nd/sub/three.txt\n",
+    "d/one.txt\nd/two.c\nd/one.txt\nd/sub/three.txt\n",
   ],
   [
     "find d -name '*.txt' -exec echo got {} \\;; find d -type f -exec echo all {} +",
@@ -253,7 +253,7 @@ export const TOOL_CASES: readonly ToolCase[] = [
   ["basename /a/b.c .c; basename -a x/y z; dirname /a/b/c a /", "b\ny\nz\n/a/b\n.\n/\n"],
   [
     "which cat nope; echo $?; pwd; whoami; uname; uname -rm; hostname",
-    "/bin/cat\n1\n/w\nroot\nLinux\n6.18.0-alien riscv64\nfake\n",
+    "/bin/cat\n1\n/w\nroot\nLinux\n6.18.0-alien riscv64\nalien\n",
   ],
   [
     "env -i A=1 env; env -u HOME A=2 sh -c 'echo $A [$HOME]'; env nope; echo $?",
