@@ -33,7 +33,9 @@ const HEAP_BYTES = 64 * PAGE_SIZE;
 
 /** A kernel with all subsystems and an init that sleeps. */
 export function ipcKernel(options: BootOptions = {}): Kernel {
-  const kernel = withSyscalls(boot({ memory: new ArrayBuffer(TEST_MEMORY_BYTES), debugAllocations: true, ...options }));
+  const kernel = withSyscalls(
+    boot({ memory: new ArrayBuffer(TEST_MEMORY_BYTES), debugAllocations: true, ...options }),
+  );
   startTask(kernel, "init", function* (cx) {
     yield* waitEvent(cx, new WaitQueue(), () => false);
   });
@@ -43,7 +45,16 @@ export function ipcKernel(options: BootOptions = {}): Kernel {
 
 /** Calls of this and the VFS's folders, where the kernel's table lacks them. */
 function withSyscalls(kernel: Kernel): Kernel {
-  const rows = [FD_SYSCALLS, READ_WRITE_SYSCALLS, OPEN_SYSCALLS, PIPE_SYSCALLS, POLL_SYSCALLS, TIMERFD_SYSCALLS, FUTEX_SYSCALLS, SOCKET_SYSCALLS];
+  const rows = [
+    FD_SYSCALLS,
+    READ_WRITE_SYSCALLS,
+    OPEN_SYSCALLS,
+    PIPE_SYSCALLS,
+    POLL_SYSCALLS,
+    TIMERFD_SYSCALLS,
+    FUTEX_SYSCALLS,
+    SOCKET_SYSCALLS,
+  ];
   for (const row of rows.flat()) kernel.syscallTable[row.nr] ??= row;
   return kernel;
 }

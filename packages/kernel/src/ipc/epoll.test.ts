@@ -1,18 +1,39 @@
 /** epoll, eventfd, timerfd, signalfd, pidfd: what waits and what wakes it. */
-import { EAGAIN, EEXIST, EINTR, EINVAL, ELOOP, ENOENT, EPERM, EPOLL, NR, O, POLL, SIG, SI } from "@alien-ts/abi";
+import {
+  EAGAIN,
+  EEXIST,
+  EINTR,
+  EINVAL,
+  ELOOP,
+  ENOENT,
+  EPERM,
+  EPOLL,
+  NR,
+  O,
+  POLL,
+  SIG,
+  SI,
+} from "@alien-ts/abi";
 import { describe, expect, test } from "vitest";
 import type { Blocking } from "../core/row.ts";
 import type { Kernel } from "../core/kernel.ts";
 import { sendToProcess, siginfo } from "../task/signal.ts";
-import { ipcKernel, leaksOf, Program, runProgram, startProgram } from "../testing-program.ts";
+import { ipcKernel, leaksOf, type Program, runProgram, startProgram } from "../testing-program.ts";
 
 const ET = EPOLL.ET;
 
-function* eventfd(p: Program, count = 0, flags = O.NONBLOCK): Blocking<number> {
+function* eventfd(p: Program, count = 0, flags: number = O.NONBLOCK): Blocking<number> {
   return yield* p.call(NR.eventfd2, count, flags);
 }
 
-function* add(p: Program, ep: number, fd: number, events: number, data = fd, op: number = EPOLL.CTL_ADD): Blocking<number> {
+function* add(
+  p: Program,
+  ep: number,
+  fd: number,
+  events: number,
+  data = fd,
+  op: number = EPOLL.CTL_ADD,
+): Blocking<number> {
   return yield* p.call(NR.epoll_ctl, ep, op, fd, p.words(events >>> 0, 0, data, 0));
 }
 
@@ -21,7 +42,10 @@ function* wait(p: Program, ep: number, timeout: number, max = 8): Blocking<numbe
   const buffer = p.room(16 * max);
   const count = yield* p.call(NR.epoll_pwait, ep, buffer, max, timeout, 0, 0);
   if (count < 0) return count;
-  return Array.from({ length: count }, (_, i): [number, number] => [p.word(buffer + 16 * i + 8), p.word(buffer + 16 * i)]);
+  return Array.from({ length: count }, (_, i): [number, number] => [
+    p.word(buffer + 16 * i + 8),
+    p.word(buffer + 16 * i),
+  ]);
 }
 
 const one = (p: Program): number => p.put([1, 0, 0, 0, 0, 0, 0, 0]);
@@ -166,7 +190,11 @@ describe("eventfd", () => {
         return result < 0 ? result : p.word(buffer);
       };
       expect([yield* read(counter), yield* read(counter)]).toEqual([3, -EAGAIN.number]);
-      expect([yield* read(semaphore), yield* read(semaphore), yield* read(semaphore)]).toEqual([1, 1, -EAGAIN.number]);
+      expect([yield* read(semaphore), yield* read(semaphore), yield* read(semaphore)]).toEqual([
+        1,
+        1,
+        -EAGAIN.number,
+      ]);
     });
   });
 

@@ -217,7 +217,12 @@ interface Requeue {
   readonly expected: number | undefined;
 }
 
-function futex_requeue(cx: Cx, word: Word, other: Word, { wake, requeue, expected }: Requeue): Result<number> {
+function futex_requeue(
+  cx: Cx,
+  word: Word,
+  other: Word,
+  { wake, requeue, expected }: Requeue,
+): Result<number> {
   if (wake < 0 || requeue < 0) return EINVAL;
   const { futexes } = cx.kernel;
   const from = keyOf(cx.kernel, word);
@@ -254,7 +259,12 @@ interface WakeOp {
   readonly operation: number;
 }
 
-function futex_wake_op(cx: Cx, word: Word, other: Word, { wake, wakeOther, operation }: WakeOp): Result<number> {
+function futex_wake_op(
+  cx: Cx,
+  word: Word,
+  other: Word,
+  { wake, wakeOther, operation }: WakeOp,
+): Result<number> {
   const { futexes } = cx.kernel;
   const key = keyOf(cx.kernel, word);
   const otherKey = keyOf(cx.kernel, other);

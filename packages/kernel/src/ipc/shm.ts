@@ -222,7 +222,12 @@ export function do_shmat(cx: Cx, mm: AddressSpace, id: number, addr: UAddr, flag
 /** shmdt(2): unmaps the segment that is attached at `addr`. EINVAL. */
 export function ksys_shmdt(cx: Cx, mm: AddressSpace, addr: UAddr): Result<0> {
   const first = mm.vmas.containing(addr);
-  if (first === undefined || first.start !== addr || !(first.mappable instanceof ShmSegment) || first.pageOffset !== 0)
+  if (
+    first === undefined ||
+    first.start !== addr ||
+    !(first.mappable instanceof ShmSegment) ||
+    first.pageOffset !== 0
+  )
     return EINVAL;
   const segment = first.mappable;
   segment.lastPid = cx.task.tgid;

@@ -25,7 +25,17 @@ import type { Cx } from "../core/cx.ts";
 import { isBlocking, type Blocking } from "../core/row.ts";
 import { int, sizeArg, syscall, type SyscallRow, uint, userPointer } from "../core/syscall.ts";
 import { do_futex } from "../ipc/futex.ts";
-import { do_shmat, IPC, ksys_shmdt, ksys_shmget, mayControl, removeSegment, segmentOf, SHM, type ShmSegment } from "../ipc/shm.ts";
+import {
+  do_shmat,
+  IPC,
+  ksys_shmdt,
+  ksys_shmget,
+  mayControl,
+  removeSegment,
+  segmentOf,
+  SHM,
+  type ShmSegment,
+} from "../ipc/shm.ts";
 import { nsOf, readTimespec, stackDeadline } from "../ipc/user-time.ts";
 import { put_user_u64 } from "../mm/uaccess.ts";
 import { getStruct, putStruct, userMm } from "../vfs/user.ts";

@@ -39,7 +39,12 @@ function deadlineOf(cx: Cx, timeout: UAddr): Result<number | undefined> {
 }
 
 /** What is left of the time goes back to the caller, so that a restarted call waits the rest. Linux: poll_select_finish(). */
-function finish(cx: Cx, timeout: UAddr, deadlineNs: number | undefined, result: Result<number>): Result<number> {
+function finish(
+  cx: Cx,
+  timeout: UAddr,
+  deadlineNs: number | undefined,
+  result: Result<number>,
+): Result<number> {
   restoreSigmaskUnless(cx, result === ERESTARTNOHAND);
   if (timeout === 0 || deadlineNs === undefined) return result;
   const left = Math.max(0, deadlineNs - cx.kernel.clock.nowNs());
@@ -87,7 +92,14 @@ export const sys_pselect6 = syscall(
     const masked = setPackedSigmask(cx, sig);
     if (isErr(masked)) return masked;
     const { ksp } = cx;
-    const result: Result<number> = yield* core_sys_select(cx, n, inp, outp, exp, stackDeadline(cx, deadlineNs));
+    const result: Result<number> = yield* core_sys_select(
+      cx,
+      n,
+      inp,
+      outp,
+      exp,
+      stackDeadline(cx, deadlineNs),
+    );
     cx.ksp = ksp;
     return finish(cx, timeout, deadlineNs, result);
   },
@@ -145,10 +157,17 @@ export const sys_epoll_pwait = syscall(
 export const sys_epoll_pwait2 = syscall(
   NR.epoll_pwait2,
   "epoll_pwait2",
-  [...EPOLL_WAIT_ARGS, ["timeout", userPointer(`const ${TIMESPEC}`)], ["sigmask", SIGSET], ["sigsetsize", sizeArg]],
+  [
+    ...EPOLL_WAIT_ARGS,
+    ["timeout", userPointer(`const ${TIMESPEC}`)],
+    ["sigmask", SIGSET],
+    ["sigsetsize", sizeArg],
+  ],
   (cx, epfd, events, maxevents, timeout, mask, size) => {
     const deadlineNs = deadlineOf(cx, timeout);
-    return isErr(deadlineNs) ? deadlineNs : epollWait(cx, { epfd, events, maxevents, deadlineNs, mask, size });
+    return isErr(deadlineNs)
+      ? deadlineNs
+      : epollWait(cx, { epfd, events, maxevents, deadlineNs, mask, size });
   },
 );
 

@@ -184,8 +184,11 @@ export const sys_accept = syscall(NR.accept, "accept", PEER_ARGS, (cx, fd, to, l
   accept4(cx, { fd, to, length, flags: 0 }),
 );
 
-export const sys_accept4 = syscall(NR.accept4, "accept4", [...PEER_ARGS, ["flags", int]], (cx, fd, to, length, flags) =>
-  accept4(cx, { fd, to, length, flags }),
+export const sys_accept4 = syscall(
+  NR.accept4,
+  "accept4",
+  [...PEER_ARGS, ["flags", int]],
+  (cx, fd, to, length, flags) => accept4(cx, { fd, to, length, flags }),
 );
 
 interface AcceptRequest {
@@ -196,7 +199,10 @@ interface AcceptRequest {
 }
 
 /** Linux: __sys_accept4(). */
-function accept4(cx: Cx, { fd, to, length, flags }: AcceptRequest): Result<number> | Blocking<Result<number>> {
+function accept4(
+  cx: Cx,
+  { fd, to, length, flags }: AcceptRequest,
+): Result<number> | Blocking<Result<number>> {
   if ((flags & ~TYPE_FLAGS) !== 0) return EINVAL;
   return withSocket(cx, fd, function* (listener, isNonBlocking): Blocking<Result<number>> {
     const fresh = socketLike(listener);
@@ -252,7 +258,11 @@ export const sys_sendto = syscall(
   (cx, fd, buffer, length, flags, to, toLength) =>
     withSocket(cx, fd, function* (sock, isNonBlocking): Blocking<Result<number>> {
       const { ksp } = cx;
-      const message = new Message(cx, IovIter.user(userMm(cx), buffer, length), transferFlags(flags, isNonBlocking));
+      const message = new Message(
+        cx,
+        IovIter.user(userMm(cx), buffer, length),
+        transferFlags(flags, isNonBlocking),
+      );
       const name = to === 0 ? undefined : readAddress(cx, to, toLength);
       if (isErr(name)) return name;
       message.name = name;
@@ -280,7 +290,8 @@ export const sys_recvfrom = syscall(
     }),
 );
 
-const transferFlags = (flags: number, isNonBlocking: boolean): number => flags | (isNonBlocking ? MSG.DONTWAIT : 0);
+const transferFlags = (flags: number, isNonBlocking: boolean): number =>
+  flags | (isNonBlocking ? MSG.DONTWAIT : 0);
 
 /** `struct user_msghdr`: 56 bytes. */
 interface UserMessage {
@@ -292,7 +303,15 @@ interface UserMessage {
   readonly controlLength: number;
 }
 
-const MSGHDR = { NAME_LENGTH: 8, VECTOR: 16, VECTOR_LENGTH: 24, CONTROL: 32, CONTROL_LENGTH: 40, FLAGS: 48, BYTES: 56 } as const;
+const MSGHDR = {
+  NAME_LENGTH: 8,
+  VECTOR: 16,
+  VECTOR_LENGTH: 24,
+  CONTROL: 32,
+  CONTROL_LENGTH: 40,
+  FLAGS: 48,
+  BYTES: 56,
+} as const;
 /** struct mmsghdr: a msghdr and a count. */
 const MMSGHDR_BYTES = 64;
 
@@ -304,7 +323,13 @@ function readMessage(cx: Cx, from: UAddr): Result<UserMessage> {
   const nameLength = get_user_s32(mm, from + MSGHDR.NAME_LENGTH);
   const failed = [...fields, nameLength].find(isErr);
   if (failed !== undefined) return EFAULT;
-  const [name, vector, vectorLength, control, controlLength] = fields as [number, number, number, number, number];
+  const [name, vector, vectorLength, control, controlLength] = fields as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   if ((nameLength as number) < 0) return EINVAL;
   if (vectorLength > IOV_MAX) return EMSGSIZE;
   return { name, nameLength: nameLength as number, vector, vectorLength, control, controlLength };
@@ -316,10 +341,14 @@ function* sendMessage(cx: Cx, sock: Socket, from: UAddr, flags: number): Blockin
   if (isErr(user)) return user;
   const iter = import_iovec(userMm(cx), user.vector, user.vectorLength);
   if (isErr(iter)) return iter;
-  const name = user.name === 0 ? undefined : readAddress(cx, user.name, Math.min(user.nameLength, SOCKADDR_MAX));
+  const name =
+    user.name === 0 ? undefined : readAddress(cx, user.name, Math.min(user.nameLength, SOCKADDR_MAX));
   if (isErr(name)) return name;
   if (user.controlLength > CONTROL_MAX) return ENOBUFS;
-  const control = user.controlLength === 0 ? new Uint8Array(0) : readUserBytes(userMm(cx), user.control, user.controlLength);
+  const control =
+    user.controlLength === 0
+      ? new Uint8Array(0)
+      : readUserBytes(userMm(cx), user.control, user.controlLength);
   if (isErr(control)) return control;
   const ancillary = parseControl(cx, control);
   if (isErr(ancillary)) return ancillary;
@@ -383,11 +412,15 @@ function writeBack(cx: Cx, to: UAddr, user: UserMessage, { name, used, flags }: 
 const MESSAGE_ARGS = [FD, ["msg", userPointer("struct user_msghdr")], ["flags", uint]] as const;
 
 export const sys_sendmsg = syscall(NR.sendmsg, "sendmsg", MESSAGE_ARGS, (cx, fd, from, flags) =>
-  withSocket(cx, fd, (sock, isNonBlocking) => sendMessage(cx, sock, from, transferFlags(flags, isNonBlocking))),
+  withSocket(cx, fd, (sock, isNonBlocking) =>
+    sendMessage(cx, sock, from, transferFlags(flags, isNonBlocking)),
+  ),
 );
 
 export const sys_recvmsg = syscall(NR.recvmsg, "recvmsg", MESSAGE_ARGS, (cx, fd, to, flags) =>
-  withSocket(cx, fd, (sock, isNonBlocking) => receiveMessage(cx, sock, to, transferFlags(flags, isNonBlocking))),
+  withSocket(cx, fd, (sock, isNonBlocking) =>
+    receiveMessage(cx, sock, to, transferFlags(flags, isNonBlocking)),
+  ),
 );
 
 const MANY_ARGS = [FD, ["mmsg", userPointer("struct mmsghdr")], ["vlen", uint], ["flags", uint]] as const;

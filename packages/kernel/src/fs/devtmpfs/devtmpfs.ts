@@ -152,4 +152,3 @@ function makeDirectoryAt(cx: Cx, parent: Dentry, entry: Dentry): Result<0> {
   const dir = parent.inode!;
   return dir.i_op.mkdir?.(cx, dir, entry, S.IFDIR | 0o755) ?? 0;
 }
-

@@ -117,7 +117,10 @@ export const devkmsg_read = sleepingFn(
 
 /** "level,sequence,microseconds,-;text": control characters as \xNN. */
 function formatRecord({ level, sequence, timeNs, text }: LogLine): string {
-  const escaped = text.replace(/[\x00-\x1f\x7f\\]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  const escaped = text.replace(
+    /[\x00-\x1f\x7f\\]/g,
+    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
   return `${level},${sequence},${Math.floor(timeNs / 1000)},-;${escaped}\n`;
 }
 
@@ -139,5 +142,9 @@ export const devkmsg_write = kernelFn(
     cx.kernel.log.printk(level, text.slice(prefix?.[0].length ?? 0).replace(/\n$/, ""));
     return length;
   },
-  { local: true, doc: "Appends a line to the kernel log.", fidelity: { simplified: "the facility is not kept" } },
+  {
+    local: true,
+    doc: "Appends a line to the kernel log.",
+    fidelity: { simplified: "the facility is not kept" },
+  },
 );

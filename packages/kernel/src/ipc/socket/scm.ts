@@ -4,16 +4,7 @@
  * A sender's SCM_RIGHTS takes references to the files; a receiver's installs them as new descriptors. Each cmsghdr is aligned
  * to 8 bytes.
  */
-import {
-  CAP,
-  EBADF,
-  EINVAL,
-  EPERM,
-  ESRCH,
-  isErr,
-  type Result,
-  type UAddr,
-} from "@alien-ts/abi";
+import { CAP, EBADF, EINVAL, EPERM, ESRCH, isErr, type Result, type UAddr } from "@alien-ts/abi";
 import { capable } from "../../core/cred.ts";
 import type { Cx } from "../../core/cx.ts";
 import { copyBytesToUser } from "../../mm/uaccess.ts";
@@ -41,7 +32,11 @@ export function parseControl(cx: Cx, control: Uint8Array): Result<Ancillary> {
     const length = view.getUint32(at, true);
     if (length < HEADER_BYTES || at + length > control.length) failure = EINVAL;
     else if (view.getInt32(at + 8, true) === SOL_SOCKET) {
-      const data = new DataView(control.buffer, control.byteOffset + at + HEADER_BYTES, length - HEADER_BYTES);
+      const data = new DataView(
+        control.buffer,
+        control.byteOffset + at + HEADER_BYTES,
+        length - HEADER_BYTES,
+      );
       failure = parseOne(cx, ancillary, view.getInt32(at + 12, true), data);
     }
     at += align(Math.max(length, HEADER_BYTES));

@@ -112,7 +112,8 @@ export function findOther(cx: Cx, address: Uint8Array, type: number): Result<Uni
   const valid = validate(address);
   if (isErr(valid)) return valid;
   const name = abstractName(address);
-  const found = name === undefined ? findNode(cx, address) : (cx.kernel.unix.abstract.get(name) ?? ECONNREFUSED);
+  const found =
+    name === undefined ? findNode(cx, address) : (cx.kernel.unix.abstract.get(name) ?? ECONNREFUSED);
   if (isErr(found)) return found;
   return found.type === type ? found : EPROTOTYPE;
 }

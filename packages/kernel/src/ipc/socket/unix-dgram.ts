@@ -170,4 +170,3 @@ export const unix_seqpacket_recvmsg = sleepingFn(
   },
   { local: true },
 );
-

@@ -17,7 +17,15 @@ import { fput } from "../../vfs/file.ts";
 import type { Inode } from "../../vfs/inode.ts";
 import { path_put, type PathRef } from "../../vfs/mount.ts";
 import { type Ancillary, type Socket, WRITE_EVENTS } from "./socket.ts";
-import { DEFAULT_BUFFER_BYTES, MAX_DGRAM_QLEN, RCV_SHUTDOWN, SHUTDOWN_MASK, type sock, TCP_STATE, unix_sock } from "./structs.ts";
+import {
+  DEFAULT_BUFFER_BYTES,
+  MAX_DGRAM_QLEN,
+  RCV_SHUTDOWN,
+  SHUTDOWN_MASK,
+  type sock,
+  TCP_STATE,
+  unix_sock,
+} from "./structs.ts";
 
 declare module "../../core/kernel.ts" {
   interface Kernel {
@@ -153,10 +161,19 @@ export function attachSocket(made: UnixSock, socket: Socket): void {
 
 export const unixOf = (socket: Socket): UnixSock => socket.sk as UnixSock;
 
-export const currentUcred = ({ task }: Cx): Ucred => ({ pid: task.tgid, uid: task.cred.euid, gid: task.cred.egid });
+export const currentUcred = ({ task }: Cx): Ucred => ({
+  pid: task.tgid,
+  uid: task.cred.euid,
+  gid: task.cred.egid,
+});
 
 /** A message that counts against its sender from now on. */
-export function makePacket(from: UnixSock, data: Uint8Array, ancillary: Ancillary, credentials: Ucred): Packet {
+export function makePacket(
+  from: UnixSock,
+  data: Uint8Array,
+  ancillary: Ancillary,
+  credentials: Ucred,
+): Packet {
   const trueSize = data.length + PACKET_OVERHEAD;
   from.hold();
   from.sk.sk_wmem_alloc += trueSize;

@@ -50,7 +50,8 @@ export const unix_stream_sendmsg = sleepingFn(
     const cred = message.ancillary.credentials ?? currentUcred(cx);
     let sent = 0;
     while (sent < len) {
-      if ((sock.sk.sk_shutdown & SEND_SHUTDOWN) !== 0 || isGone(peer)) return sent > 0 ? sent : broken(cx, message);
+      if ((sock.sk.sk_shutdown & SEND_SHUTDOWN) !== 0 || isGone(peer))
+        return sent > 0 ? sent : broken(cx, message);
       if (!hasRoom(sock)) {
         const waited = yield* waitForRoom(cx, sock, message);
         if (isErr(waited)) return sent > 0 ? sent : waited;
@@ -59,7 +60,8 @@ export const unix_stream_sendmsg = sleepingFn(
       const size = Math.min(len - sent, (sock.sk.sk_sndbuf >> 1) - 64, PIECE_MAX);
       const data = message.iter.take(size);
       if (data.length < size) return sent > 0 ? sent : EFAULT;
-      const ancillary = sent === 0 ? message.ancillary : { files: [], credentials: message.ancillary.credentials };
+      const ancillary =
+        sent === 0 ? message.ancillary : { files: [], credentials: message.ancillary.credentials };
       if (sent === 0) message.ancillary = { files: [], credentials: cred };
       peer.queue.push(makePacket(sock, data, ancillary, cred));
       sent += size;
@@ -86,7 +88,11 @@ export function* waitForRoom(cx: Cx, sock: UnixSock, message: Message): Blocking
   const woken = yield* waitEvent(
     cx,
     sock.wait,
-    () => hasRoom(sock) || (sock.sk.sk_shutdown & SEND_SHUTDOWN) !== 0 || sock.peer === undefined || isGone(sock.peer),
+    () =>
+      hasRoom(sock) ||
+      (sock.sk.sk_shutdown & SEND_SHUTDOWN) !== 0 ||
+      sock.peer === undefined ||
+      isGone(sock.peer),
     sendTimeoutNs === undefined ? {} : { deadlineNs: cx.kernel.clock.nowNs() + sendTimeoutNs },
   );
   if (isErr(woken)) return sendTimeoutNs === undefined ? ERESTARTSYS : EINTR;
@@ -123,7 +129,8 @@ export const unix_stream_recvmsg = sleepingFn(
       const failure = takeError(sock);
       if (failure !== undefined) return reader.copied > 0 ? reader.copied : failure;
       if (!sock.canReceive) return reader.copied;
-      if ((flags & MSG.DONTWAIT) !== 0 || message.mayNotBlock) return reader.copied > 0 ? reader.copied : EAGAIN;
+      if ((flags & MSG.DONTWAIT) !== 0 || message.mayNotBlock)
+        return reader.copied > 0 ? reader.copied : EAGAIN;
       const waited = yield* waitForData(cx, sock, () => sock.queue.length > reader.position);
       if (isErr(waited)) return reader.copied > 0 ? reader.copied : waited;
     }

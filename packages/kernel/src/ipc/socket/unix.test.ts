@@ -30,7 +30,12 @@ function* pair(p: Program, type: number = SOCK.STREAM): Blocking<[number, number
 const send = (p: Program, fd: number, data: readonly number[], flags = 0): Blocking<number> =>
   p.call(NR.sendto, fd, p.put(data), data.length, flags, 0, 0);
 
-function* receive(p: Program, fd: number, size: number, flags: number = MSG.DONTWAIT): Blocking<number | number[]> {
+function* receive(
+  p: Program,
+  fd: number,
+  size: number,
+  flags: number = MSG.DONTWAIT,
+): Blocking<number | number[]> {
   const buffer = p.room(size);
   const count = yield* p.call(NR.recvfrom, fd, buffer, size, flags, 0, 0);
   return count < 0 ? count : [...p.read(buffer, count)];
@@ -122,7 +127,8 @@ describe("local socket pairs", () => {
       }
       expect((yield* events(p, a)) & POLL.OUT).toBe(0);
       let got = 0;
-      for (let count = 1; count > 0; got += Math.max(count, 0)) count = yield* p.call(NR.read, b, block, 32_768);
+      for (let count = 1; count > 0; got += Math.max(count, 0))
+        count = yield* p.call(NR.read, b, block, 32_768);
       expect(got).toBe(sent);
       expect((yield* events(p, a)) & POLL.OUT).toBe(POLL.OUT);
     });

@@ -76,7 +76,8 @@ const common: Omit<ProtoOps, "sendmsg" | "recvmsg"> = {
 const unix_stream_ops: ProtoOps = {
   ...common,
   sendmsg: (cx, socket, message) => unix_stream_sendmsg(cx, socket, message, message.iter.count),
-  recvmsg: (cx, socket, message, flags) => unix_stream_recvmsg(cx, socket, message, message.iter.count, flags),
+  recvmsg: (cx, socket, message, flags) =>
+    unix_stream_recvmsg(cx, socket, message, message.iter.count, flags),
 };
 const unix_dgram_ops: ProtoOps = {
   ...common,
@@ -86,7 +87,8 @@ const unix_dgram_ops: ProtoOps = {
 const unix_seqpacket_ops: ProtoOps = {
   ...common,
   sendmsg: (cx, socket, message) => unix_seqpacket_sendmsg(cx, socket, message, message.iter.count),
-  recvmsg: (cx, socket, message, flags) => unix_seqpacket_recvmsg(cx, socket, message, message.iter.count, flags),
+  recvmsg: (cx, socket, message, flags) =>
+    unix_seqpacket_recvmsg(cx, socket, message, message.iter.count, flags),
 };
 
 const OPS_BY_TYPE = new Map<number, ProtoOps>([
@@ -124,9 +126,14 @@ function unixShutdown(cx: Cx, socket: Socket, how: number): Result<0> {
   sock.sk.sk_shutdown |= mode;
   const { peer } = sock;
   if (peer !== undefined && isConnected(sock)) {
-    const theirs = ((mode & RCV_SHUTDOWN) !== 0 ? SEND_SHUTDOWN : 0) | ((mode & SEND_SHUTDOWN) !== 0 ? RCV_SHUTDOWN : 0);
+    const theirs =
+      ((mode & RCV_SHUTDOWN) !== 0 ? SEND_SHUTDOWN : 0) | ((mode & SEND_SHUTDOWN) !== 0 ? RCV_SHUTDOWN : 0);
     peer.sk.sk_shutdown |= theirs;
-    wakeUpAll(cx, peer.wait, theirs === SHUTDOWN_MASK ? POLL.HUP | READ_EVENTS | WRITE_EVENTS : READ_EVENTS | POLL.RDHUP);
+    wakeUpAll(
+      cx,
+      peer.wait,
+      theirs === SHUTDOWN_MASK ? POLL.HUP | READ_EVENTS | WRITE_EVENTS : READ_EVENTS | POLL.RDHUP,
+    );
   }
   wakeUpAll(cx, sock.wait, READ_EVENTS | WRITE_EVENTS | POLL.RDHUP);
   wakeUp(cx, sock.peerWait);

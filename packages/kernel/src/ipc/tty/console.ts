@@ -68,7 +68,8 @@ export class Console {
       wakeUp(cx, this.#readWait, POLL.IN | POLL.RDNORM);
       return;
     }
-    for (let at = 0; at < bytes.length; at += MAX_INPUT_STEP) this.tty.input(cx, bytes.subarray(at, at + MAX_INPUT_STEP));
+    for (let at = 0; at < bytes.length; at += MAX_INPUT_STEP)
+      this.tty.input(cx, bytes.subarray(at, at + MAX_INPUT_STEP));
   }
 
   /** The window has a new size. */
@@ -146,7 +147,8 @@ export function initConsole(kernel: Kernel): void {
 /** ttyS0 is there on a terminal only. */
 const serialFops: FileOperations = {
   ...tty_fops,
-  open: (cx, _inode, file) => (cx.kernel.console.isTerminal ? attachFile(cx, file, cx.kernel.console.tty) : ENXIO),
+  open: (cx, _inode, file) =>
+    cx.kernel.console.isTerminal ? attachFile(cx, file, cx.kernel.console.tty) : ENXIO,
 };
 
 /** /dev/console: the terminal, which it never makes anybody's controlling one by being opened; or the plain stream. */

@@ -66,12 +66,28 @@ const CASES: readonly Case[] = [
     reads: ["one x\n"],
     echo: `one two  ${"\b \b".repeat(5)}x\r\n`,
   },
-  { name: "control characters are echoed with a caret, and erased as two", typed: "\x01\x7f\n", reads: ["\n"], echo: "^A\b \b\b \b\r\n" },
+  {
+    name: "control characters are echoed with a caret, and erased as two",
+    typed: "\x01\x7f\n",
+    reads: ["\n"],
+    echo: "^A\b \b\b \b\r\n",
+  },
   { name: "a literal character is not special", typed: "\x16\x03\n", reads: ["\x03\n"], echo: "^\b^C\r\n" },
   { name: "reprint shows the line again", typed: "ab\x12c\n", reads: ["abc\n"], echo: "ab^R\r\nabc\r\n" },
   { name: "end-of-file on an empty line reads nothing", typed: "\x04", reads: [""], echo: "" },
-  { name: "end-of-file in a line gives what is there", typed: "ab\x04c\n", reads: ["ab", "c\n"], echo: "abc\r\n" },
-  { name: "interrupt drops the line and signals", typed: "abc\x03d\n", reads: ["d\n"], echo: "^Cd\r\n", signals: [2] },
+  {
+    name: "end-of-file in a line gives what is there",
+    typed: "ab\x04c\n",
+    reads: ["ab", "c\n"],
+    echo: "abc\r\n",
+  },
+  {
+    name: "interrupt drops the line and signals",
+    typed: "abc\x03d\n",
+    reads: ["d\n"],
+    echo: "^Cd\r\n",
+    signals: [2],
+  },
   { name: "quit and suspend signal too", typed: "\x1c\x1a", reads: [], echo: "^\\^Z", signals: [3, 20] },
   {
     name: "NOFLSH keeps the line",
@@ -108,7 +124,13 @@ const CASES: readonly Case[] = [
     reads: ["\n"],
     echo: "a^?\r\n",
   },
-  { name: "raw mode passes every byte", change: raw, typed: "\x03\x04\r\n\x7f", reads: ["\x03\x04\r\n\x7f"], echo: "" },
+  {
+    name: "raw mode passes every byte",
+    change: raw,
+    typed: "\x03\x04\r\n\x7f",
+    reads: ["\x03\x04\r\n\x7f"],
+    echo: "",
+  },
   {
     name: "IGNCR drops carriage returns, INLCR turns newlines into them",
     change: (t) => {
@@ -133,7 +155,13 @@ const CASES: readonly Case[] = [
     reads: ["a;", "b\n"],
     echo: "a;b\r\n",
   },
-  { name: "without OPOST newlines are echoed bare", change: (t) => (t.c_oflag = 0), typed: "a\n", reads: ["a\n"], echo: "a\n" },
+  {
+    name: "without OPOST newlines are echoed bare",
+    change: (t) => (t.c_oflag = 0),
+    typed: "a\n",
+    reads: ["a\n"],
+    echo: "a\n",
+  },
 ];
 
 describe("the line discipline", () => {

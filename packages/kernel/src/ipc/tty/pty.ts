@@ -141,7 +141,11 @@ const slaveDriver: TtyDriver = {
   },
 };
 
-const ptmx_fops: FileOperations = { ...tty_fops, name: "ptmx_fops", open: (cx, _inode, file) => ptmxOpen(cx, file) };
+const ptmx_fops: FileOperations = {
+  ...tty_fops,
+  name: "ptmx_fops",
+  open: (cx, _inode, file) => ptmxOpen(cx, file),
+};
 
 /** A new pair; the file is its master. ENOSPC, ENODEV, ENOMEM. Linux: ptmx_open(). */
 function ptmxOpen(cx: Cx, file: File): Result<0> {
