@@ -13,7 +13,7 @@ import type { RowModule } from "./core/image.ts";
 import type { Kernel } from "./core/kernel.ts";
 import { type Blocking, isBlocking } from "./core/row.ts";
 import type { SyscallResult, SyscallRow } from "./core/syscall.ts";
-import type { Task } from "./core/task.ts";
+import { PF, type Task } from "./core/task.ts";
 import * as tmpfsFiles from "./fs/tmpfs/file-operations.ts";
 import * as tmpfsMemfd from "./fs/tmpfs/memfd.ts";
 import { initTmpfs } from "./fs/tmpfs/tmpfs.ts";
@@ -21,6 +21,7 @@ import { AddressSpace } from "./mm/address-space.ts";
 import { DEFAULT_MM_LIMITS } from "./mm/memory-manager.ts";
 import { do_mmap } from "./mm/mmap.ts";
 import { copyBytesToUser, readUserBytes } from "./mm/uaccess.ts";
+import { WaitQueue, waitEvent } from "./sched/wait.ts";
 import { setMm } from "./task/create.ts";
 import { TEST_MEMORY_BYTES, startTask } from "./testing.ts";
 import { TEXT } from "./text.ts";
@@ -28,6 +29,7 @@ import { initAnonInodes } from "./vfs/anon-inodes.ts";
 import * as vfsAttr from "./vfs/attr.ts";
 import { bytesOf, byteString } from "./vfs/dentry.ts";
 import * as vfsDentry from "./vfs/dentry.ts";
+import type { FilesStruct } from "./vfs/fd-table.ts";
 import * as vfsFdTable from "./vfs/fd-table.ts";
 import * as vfsFile from "./vfs/file.ts";
 import * as vfsFilename from "./vfs/filename.ts";
@@ -79,7 +81,7 @@ export const FILE_TEXT: readonly RowModule[] = [
   sync,
 ];
 
-/** A kernel in 16 MiB, with the VFS on a tmpfs root and no task but the idle ones. */
+/** A kernel in 16 MiB, with the VFS on a tmpfs root and an init that sleeps. */
 export function fileKernel(options: BootOptions = {}): Kernel {
   const text = [...FILE_TEXT.filter((file) => !TEXT.includes(file)), ...(options.text ?? [])];
   const kernel = bootCore({
@@ -89,12 +91,19 @@ export function fileKernel(options: BootOptions = {}): Kernel {
     text,
   });
   initFiles(kernel);
+  // The first task would be init, which ignores signals.
+  startSleeper(kernel, "init");
   return kernel;
 }
 
 /** A task of a kernel. */
-export const fileTask = (kernel: Kernel): FileTask =>
-  new FileTask(startTask(kernel, "test", function* () {}));
+export const fileTask = (kernel: Kernel): FileTask => new FileTask(startSleeper(kernel, "test"));
+
+/** A task that stays. */
+const startSleeper = (kernel: Kernel, name: string): Task =>
+  startTask(kernel, name, function* (cx) {
+    yield* waitEvent(cx, new WaitQueue(), () => false);
+  });
 
 /** Brings the VFS up on a kernel of `bootCore`, with tmpfs as its root. */
 export function initFiles(kernel: Kernel): void {
@@ -123,10 +132,23 @@ export class FileTask {
     this.kernel = task.kernel;
     const mm = must(AddressSpace.create(this.kernel.memoryManager, { limits: DEFAULT_MM_LIMITS }));
     setMm(task, mm);
+    task.t.flags &= ~PF.KTHREAD;
+    this.useFiles(must(task.files.dup()));
+    const fs = must(task.fs.copy());
+    task.fs.put(task.cx);
+    task.fs = fs;
+    task.t.fs = fs.addr;
     this.mm = mm;
     this.#scratch = this.map(SCRATCH_BYTES, PROT.READ | PROT.WRITE);
     // Touched at once, so that accounting is not about this memory.
     copyBytesToUser(mm, this.#scratch, new Uint8Array(SCRATCH_BYTES));
+  }
+
+  /** Takes another descriptor table (its reference handed over): that of a thread, for example. */
+  useFiles(files: FilesStruct): void {
+    this.task.files.put(this.cx);
+    this.task.files = files;
+    this.task.t.files = files.addr;
   }
 
   /** Fresh anonymous memory. */
