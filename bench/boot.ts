@@ -1,6 +1,5 @@
 /** How long a boot takes: in the bundle, up to the shell's first read or exec; and as a command, beside an empty Node process. */
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { printTable } from "./measure.ts";
 
 const RUNS = 5;
@@ -20,9 +19,8 @@ function time(command: string, args: readonly string[], cwd: string): { ms: numb
 
 const least = (measure: () => number): number => Math.min(...Array.from({ length: RUNS }, measure));
 
-/** @param root the checkout */
-export function benchBoot(root: string): void {
-  const bundle = join(root, "build/alien.mjs");
+/** @param root the checkout; `bundle` the built command */
+export function benchBoot(root: string, bundle: string): void {
   const boot = ["boot", "--quiet", "-c", "/bin/true"];
   const rows = [
     ["node -e 0", least(() => time(process.execPath, ["-e", "0"], root).ms)],
@@ -30,10 +28,7 @@ export function benchBoot(root: string): void {
       "first line of the bundle to the shell",
       least(() => shellReadyMs(time(process.execPath, [bundle, ...boot, "--timing"], root).stderr)),
     ],
-    [
-      "node build/alien.mjs boot -c /bin/true",
-      least(() => time(process.execPath, [bundle, ...boot], root).ms),
-    ],
+    ["node alien.mjs boot -c /bin/true", least(() => time(process.execPath, [bundle, ...boot], root).ms)],
     [
       "npm run -s boot -- -c true",
       least(() => time("npm", ["run", "-s", "boot", "--", "-c", "true"], root).ms),

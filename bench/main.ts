@@ -3,15 +3,19 @@ import { benchBoot } from "./boot.ts";
 import { benchGate } from "./gate.ts";
 import { benchSyscall } from "./syscall.ts";
 
-/** @param root the checkout */
-const BENCHMARKS: Record<string, (root: string) => void | Promise<void>> = {
+/** Each gets the checkout, and the built command. */
+const BENCHMARKS: Record<string, (root: string, bundle: string) => void | Promise<void>> = {
   gate: benchGate,
   syscall: benchSyscall,
   boot: benchBoot,
 };
 
 /** Runs the benchmark called `name`, or all; false when there is none. */
-export async function runBenchmarks(name: string | undefined, root: string): Promise<boolean> {
+export async function runBenchmarks(
+  name: string | undefined,
+  root: string,
+  bundle: string,
+): Promise<boolean> {
   const chosen = Object.entries(BENCHMARKS).filter(([candidate]) => name === undefined || candidate === name);
   if (chosen.length === 0) {
     process.stderr.write(
@@ -19,6 +23,6 @@ export async function runBenchmarks(name: string | undefined, root: string): Pro
     );
     return false;
   }
-  for (const [, benchmark] of chosen) await benchmark(root);
+  for (const [, benchmark] of chosen) await benchmark(root, bundle);
   return true;
 }

@@ -6,7 +6,7 @@ import { ensureInstalled } from "./support/install.mjs";
 import { ROOT } from "./support/root.mjs";
 
 ensureInstalled(ROOT);
-await ensureBundle(ROOT);
+const bundle = await ensureBundle(ROOT);
 const { build } = await import("esbuild");
 const outfile = join(ROOT, "build", "bench.mjs");
 await build({
@@ -21,4 +21,4 @@ await build({
   logLevel: "warning",
 });
 const { runBenchmarks } = await import(pathToFileURL(outfile).href);
-process.exitCode = (await runBenchmarks(process.argv[2], ROOT)) ? 0 : 2;
+process.exitCode = (await runBenchmarks(process.argv[2], ROOT, bundle)) ? 0 : 2;

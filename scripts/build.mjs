@@ -6,7 +6,7 @@
  * listing in assembly. The table's size moves what follows it, so passes go on until the table is that of the image, three at
  * most. The names may not change between passes: where they do, the build fails with "inconsistent kallsyms data".
  *
- * Interface: `build({ root, out, plugins })`; as a command, `node scripts/build.mjs`. Writes alien.mjs, worker.mjs, chunks/,
+ * Interface: `build({ root, out, plugins })`; as a command, `node scripts/build.mjs [FOLDER]`. Writes alien.mjs, worker.mjs, chunks/,
  * System.map, kallsyms.ts, kallsyms.S.
  */
 import { execFileSync } from "node:child_process";
@@ -146,7 +146,7 @@ async function bundleLinker(root, out) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    await build({ root: ROOT, out: join(ROOT, "build") });
+    await build({ root: ROOT, out: process.argv[2] ?? join(ROOT, "build", "bundle") });
   } catch (error) {
     process.stderr.write(`build failed: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;

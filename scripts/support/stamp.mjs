@@ -1,11 +1,10 @@
 /**
- * Whether something built is older than its sources: a stamp (a hash of the sources' paths, sizes and times) is kept beside
- * what was built, and compared.
+ * What a bundle was made of: a stamp, which is a hash of the sources' paths, sizes and times. A bundle is named by it.
  *
- * Interface: `sourceStamp(root)`, `readStamp`, `writeStamp`. Takes about 10 ms for a thousand files: no file is read.
+ * Interface: `sourceStamp(root)`. Takes about 10 ms for a thousand files: no file is read.
  */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** Folders of workspaces, each with sources in `src` and a package.json. */
@@ -56,13 +55,3 @@ function list(path) {
 
 /** @param {string} path */
 const exists = (path) => statSync(path, { throwIfNoEntry: false }) !== undefined;
-
-/** @param {string} path @returns {string | undefined} */
-export function readStamp(path) {
-  return exists(path) ? readFileSync(path, "utf8") : undefined;
-}
-
-/** @param {string} path @param {string} stamp */
-export function writeStamp(path, stamp) {
-  writeFileSync(path, stamp);
-}

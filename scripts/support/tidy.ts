@@ -53,7 +53,7 @@ const HOT_FILES: readonly string[] = [
 
 const TEST = /\.test(-d)?\.ts$|(^|\/)test\//;
 /** Fakes and harnesses for tests, which stand beside the sources. */
-const TESTING = /(^|\/)testing(\.ts$|\/)|^packages\/test(ing|kit)\//;
+const TESTING = /(^|[/-])testing(-[a-z-]+)?(\.ts$|\/)|^packages\/test(ing|kit)\//;
 const APPS = /^(packages\/cli|packages\/testing|tools|scripts|bench)\//;
 const USER_SIDE = /^(packages\/(aya-ts|userland|cli|testing)|tools|scripts|bench|examples)\//;
 
@@ -134,6 +134,7 @@ function complain(path: string, text: string, pattern: RegExp, what: string): st
 function checkHeaders(files: readonly SourceFile[]): string[] {
   return files
     .filter((file) => isLibrarySource(file) || /^(scripts|bench)\/.*\.(mjs|ts)$/.test(file.path))
+    .filter(({ path }) => !TEST.test(path))
     .filter(({ text }) => !/^(#!.*\n)?\/\*\*/.test(text))
     .map(({ path }) => `${path}:1: open with a comment: what it is, its interface, its invariants`);
 }
