@@ -64,6 +64,10 @@ test("an error does not end an interactive shell", async () => {
   expect((await type("put ${x:?no}\rnope\r)\rput $?\r")).lines).toEqual(["2"]);
 });
 
+test("a line that is given up leaves 130, and an empty one changes nothing", async () => {
+  expect((await type("nope\x03\rput $?\r")).lines).toEqual(["130"]);
+});
+
 test("the history is kept in a file", async () => {
   const { kernel } = await run(["/bin/sh"], {
     programs: PROGRAMS,

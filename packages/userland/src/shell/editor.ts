@@ -13,7 +13,7 @@ import { complete } from "./completion.ts";
 import type { Shell } from "./shell.ts";
 
 /** What a key does to the line: goes on, ends it with a result, or gives it up. */
-type Outcome = "more" | "accept" | "end";
+type Outcome = "more" | "accept" | "end" | "interrupt";
 
 const ESCAPE_KEYS: Readonly<Record<string, string>> = {
   "[A": "up",
@@ -120,6 +120,7 @@ export class LineEditor {
       if (key === undefined) return undefined;
       const outcome = await this.#press(key);
       if (outcome === "more") continue;
+      if (outcome === "interrupt") return "";
       this.#cursor = this.#line.length;
       await this.#paint();
       await this.#write("\r\n");
@@ -178,12 +179,9 @@ export class LineEditor {
   async #interrupt(): Promise<Outcome> {
     this.#cursor = this.#line.length;
     await this.#paint();
-    await this.#write("^C");
-    this.#line = "";
+    await this.#write("^C\r\n");
     this.#shell.state.status = 130;
-    this.#prompt = "";
-    this.#row = 0;
-    return "accept";
+    return "interrupt";
   }
 
   /** A character at the end of a line that does not wrap needs no more than itself on the screen. */

@@ -206,7 +206,7 @@ async function runOneEntry(shell: Shell, editor: LineEditor): Promise<boolean> {
   try {
     const text = await readEntry(shell, editor);
     if (text === undefined) return false;
-    await shell.runText(text);
+    if (text.trim() !== "") await shell.runText(text);
     await shell.flush();
   } catch (error) {
     if (error instanceof ExitControl) throw error;
