@@ -1,3 +1,4 @@
 /** What the project's own tests share: seeded random numbers, the shape of random suites. */
 export type { FuzzOptions, FuzzReport, FuzzSuite } from "./fuzz.ts";
 export { Prng } from "./prng.ts";
+export { Sha256 } from "./sha256.ts";
