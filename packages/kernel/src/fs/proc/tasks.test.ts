@@ -35,7 +35,7 @@ describe("the memory of a process", () => {
   test("is read and written through mem at its address", () => {
     const { root, user } = procKernel();
     const address = at(user);
-    const fd = root.open("/proc/2/mem", 2);
+    const fd = root.open(`/proc/${user.task.pid}/mem`, 2);
     const buffer = root.buffer(4);
     expect(root.call(readWrite.sys_pread64, fd, buffer, 4, address)).toBe(4);
     expect([...root.read(buffer, 4)]).toEqual([1, 2, 3, 4]);

@@ -26,9 +26,9 @@ export const USER = 1000;
 
 export interface ProcKernel {
   readonly kernel: Kernel;
-  /** A task of root, pid 1. */
+  /** A task of root. */
   readonly root: FileTask;
-  /** A task of user 1000, without capabilities, pid 2. */
+  /** A task of user 1000, without capabilities. */
   readonly user: FileTask;
 }
 
@@ -52,6 +52,10 @@ export function procKernel(options: BootOptions = {}): ProcKernel {
   becomeUser(user, USER);
   return { kernel, root, user };
 }
+
+/** Puts the pids of the two tasks in place of {root} and {user}. */
+export const withPids = ({ root, user }: ProcKernel, text: string): string =>
+  text.replaceAll("{root}", String(root.task.pid)).replaceAll("{user}", String(user.task.pid));
 
 /** A task that sleeps for ever when the scheduler runs it, whose calls a test makes. */
 export const sleepingTask = (kernel: Kernel): FileTask =>
