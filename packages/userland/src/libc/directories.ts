@@ -16,20 +16,33 @@ export interface DirectoryEntry {
 const DIRENT_BYTES = 32_768;
 
 /** All entries of a directory, `.` and `..` among them. */
-export async function readDirectory(process: Process, path: string): Promise<DirectoryEntry[]> {
+export function readDirectory(process: Process, path: string): Promise<DirectoryEntry[]> {
+  return withDirectory(process, path, (entries) => Promise.resolve(entries));
+}
+
+/** Runs `body` with the entries while the directory is open, as between opendir(3) and closedir(3). */
+export async function withDirectory<T>(
+  process: Process,
+  path: string,
+  body: (entries: DirectoryEntry[]) => Promise<T>,
+): Promise<T> {
   const fd = await open(process, path, O.RDONLY | O.DIRECTORY | O.CLOEXEC);
   try {
-    return await withBlock(process, DIRENT_BYTES, async (buffer) => {
-      const entries: DirectoryEntry[] = [];
-      for (;;) {
-        const length = check(await process.trap(NR.getdents64, fd, buffer, DIRENT_BYTES), "getdents64", path);
-        if (length === 0) return entries;
-        parseEntries(process.memory.read(buffer, length), entries);
-      }
-    });
+    return await body(await readEntries(process, fd, path));
   } finally {
     await close(process, fd);
   }
+}
+
+function readEntries(process: Process, fd: number, path: string): Promise<DirectoryEntry[]> {
+  return withBlock(process, DIRENT_BYTES, async (buffer) => {
+    const entries: DirectoryEntry[] = [];
+    for (;;) {
+      const length = check(await process.trap(NR.getdents64, fd, buffer, DIRENT_BYTES), "getdents64", path);
+      if (length === 0) return entries;
+      parseEntries(process.memory.read(buffer, length), entries);
+    }
+  });
 }
 
 /** Names without `.` and `..`, sorted. */

@@ -1,7 +1,7 @@
 /** ls(1): names in columns on a terminal and one per line elsewhere; `-l` as POSIX gives it, times in UTC. */
 import { S } from "@alien-ts/abi";
 import { type Names, readNames } from "../libc/accounts.ts";
-import { readDirectory } from "../libc/directories.ts";
+import { withDirectory } from "../libc/directories.ts";
 import { SystemError } from "../libc/errors.ts";
 import { type FileStatus, isDirectory, isSymlink, lstat, readlink, stat } from "../libc/files.ts";
 import type { Options } from "../libc/getopt.ts";
@@ -116,11 +116,13 @@ async function listDirectory(
   const { process, options } = listing;
   const entries: Entry[] = [];
   try {
-    for (const { name } of await readDirectory(process, path)) {
-      if (!isShown(options, name)) continue;
-      const entry = await tryEntry(listing, joinPath(path, name), name, options.has("L"));
-      if (entry !== undefined) entries.push(entry);
-    }
+    await withDirectory(process, path, async (found) => {
+      for (const { name } of found) {
+        if (!isShown(options, name)) continue;
+        const entry = await tryEntry(listing, joinPath(path, name), name, options.has("L"));
+        if (entry !== undefined) entries.push(entry);
+      }
+    });
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     listing.failed = true;
@@ -262,13 +264,14 @@ function formatColumns(
 async function printLong(listing: Listing, entries: readonly Entry[]): Promise<void> {
   const { options, names } = listing;
   const isNumeric = options.has("n");
+  const devices = deviceWidths(entries);
   const rows = entries.map((entry) => {
     const { status } = entry;
     return {
       links: String(status.st_nlink),
       owner: options.has("g") ? "" : isNumeric ? String(status.st_uid) : names.user(status.st_uid),
       group: options.has("o") ? "" : isNumeric ? String(status.st_gid) : names.group(status.st_gid),
-      size: sizeOf(options, status),
+      size: sizeOf(options, status, devices),
       entry,
     };
   });
@@ -295,9 +298,27 @@ async function printLong(listing: Listing, entries: readonly Entry[]): Promise<v
   }
 }
 
-function sizeOf(options: Options, status: FileStatus): string {
-  const type = status.st_mode & S.IFMT;
-  if (type === S.IFCHR || type === S.IFBLK) return `${major(status.st_rdev)}, ${minor(status.st_rdev)}`;
+const isDevice = ({ st_mode }: FileStatus): boolean =>
+  (st_mode & S.IFMT) === S.IFCHR || (st_mode & S.IFMT) === S.IFBLK;
+
+interface DeviceWidths {
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** Device numbers have two columns, each as wide as its widest. */
+function deviceWidths(entries: readonly Entry[]): DeviceWidths {
+  const devices = entries.filter(({ status }) => isDevice(status)).map(({ status }) => status.st_rdev);
+  const widest = (part: (device: number) => number): number =>
+    Math.max(0, ...devices.map((device) => String(part(device)).length));
+  return { major: widest(major), minor: widest(minor) };
+}
+
+function sizeOf(options: Options, status: FileStatus, widths: DeviceWidths): string {
+  if (isDevice(status)) {
+    const first = String(major(status.st_rdev)).padStart(widths.major);
+    return `${first}, ${String(minor(status.st_rdev)).padStart(widths.minor)}`;
+  }
   return options.has("h") ? humanSize(status.st_size) : String(status.st_size);
 }
 

@@ -30,6 +30,8 @@ export class Traps {
   /** An interactive shell survives Ctrl-C and Ctrl-\, and is not stopped. */
   async beInteractive(process: Process): Promise<void> {
     await setSignal(process, SIG.INT, this.#interrupt);
+    // It does nothing, but it ends the line editor's read, which then paints for the new width.
+    await setSignal(process, SIG.WINCH, () => {});
     for (const signal of [SIG.QUIT, SIG.TERM]) await setSignal(process, signal, "ignore");
   }
 
