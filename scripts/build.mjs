@@ -6,8 +6,8 @@
  * listing in assembly. The table's size moves what follows it, so passes go on until the table is that of the image, three at
  * most. The names may not change between passes: where they do, the build fails with "inconsistent kallsyms data".
  *
- * Interface: `build({ root, out, plugins })`; as a command, `node scripts/build.mjs [FOLDER]`. Writes alien.mjs, worker.mjs, chunks/,
- * System.map, kallsyms.ts, kallsyms.S.
+ * Interface: `build({ root, out, plugins })`; as a command, `node scripts/build.mjs [FOLDER]`. Writes alien.mjs,
+ * thread.mjs, chunks/, worker.cjs with its code cache, System.map, kallsyms.ts, kallsyms.S.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -52,6 +52,7 @@ export async function build({ root, out, plugins = () => [] }) {
     listed = map;
     ({ blob, moduleSource, assembly } = linker.generate(map, { atLeast: blob.length }));
   }
+  await bundleWorker({ root, out, tablePath });
   writeFileSync(join(out, "System.map"), listed);
   writeFileSync(join(out, "kallsyms.S"), assembly);
 }
@@ -84,29 +85,57 @@ function listSymbols(out) {
   });
 }
 
+/**
+ * What all bundles share. The banner is the first line that runs: what the boot time is counted from.
+ * @type {esbuild.BuildOptions}
+ */
+const COMMON = {
+  bundle: true,
+  platform: "node",
+  target: "node20",
+  conditions: [SOURCE_CONDITION],
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: "none",
+  logLevel: "warning",
+  banner: { js: "globalThis.alienStartedNs??=process.hrtime.bigint();" },
+};
+
 /** @param {{ root: string, out: string, tablePath: string, plugins: esbuild.Plugin[] }} options */
 async function bundleAlien({ root, out, tablePath, plugins }) {
   rmSync(join(out, "chunks"), { recursive: true, force: true });
   await esbuild.build({
+    ...COMMON,
     absWorkingDir: root,
-    entryPoints: { alien: "packages/cli/src/main.ts", worker: "packages/cli/src/boot/worker.ts" },
+    entryPoints: { alien: "packages/cli/src/main.ts", thread: "packages/cli/src/boot/thread.ts" },
     outdir: out,
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunks/[name]-[hash]",
-    bundle: true,
     splitting: true,
     format: "esm",
-    platform: "node",
-    target: "node20",
-    conditions: [SOURCE_CONDITION],
-    minifySyntax: true,
-    minifyWhitespace: true,
-    keepNames: false,
-    legalComments: "none",
-    logLevel: "warning",
-    // The first line that runs: what the boot time is counted from.
-    banner: { js: "globalThis.alienStartedNs??=process.hrtime.bigint();" },
     plugins: [tablePlugin(tablePath), ...plugins],
+  });
+}
+
+/**
+ * The kernel's thread as one function expression, and its code cache.
+ * @param {{ root: string, out: string, tablePath: string }} options
+ */
+async function bundleWorker({ root, out, tablePath }) {
+  const bundle = join(out, "worker.cjs");
+  await esbuild.build({
+    ...COMMON,
+    absWorkingDir: root,
+    entryPoints: ["packages/cli/src/boot/worker.ts"],
+    outfile: bundle,
+    format: "cjs",
+    banner: { js: "(function(require,module){" },
+    footer: { js: "})" },
+    plugins: [tablePlugin(tablePath)],
+  });
+  const maker = fileURLToPath(new URL("support/code-cache.mjs", import.meta.url));
+  execFileSync(process.execPath, [maker, bundle, join(out, "worker.cache")], {
+    stdio: ["ignore", "ignore", "inherit"],
   });
 }
 

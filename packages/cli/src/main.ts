@@ -31,7 +31,7 @@ async function boot(args: readonly string[]): Promise<number> {
     return 0;
   }
   const { runBoot } = await import("./boot/command.ts");
-  return runBoot(parsed, new URL("./worker.mjs", import.meta.url));
+  return runBoot(parsed, new URL("./thread.mjs", import.meta.url));
 }
 
 async function disasm(args: readonly string[]): Promise<number> {

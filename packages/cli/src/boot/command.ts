@@ -14,7 +14,7 @@ const CHECK_MS = 1000;
 
 /**
  * Runs a machine to its end, and resolves to its exit status.
- * @param script the kernel's thread: the bundle of worker.ts
+ * @param script the kernel's thread: the bundle of thread.ts
  */
 export async function runBoot(args: BootArguments, script: URL): Promise<number> {
   const { stdin, stdout } = process;

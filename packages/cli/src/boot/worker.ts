@@ -8,6 +8,8 @@ import { Machine } from "./machine.ts";
 import type { FromKernel, ToKernel, WorkerData } from "./messages.ts";
 import { Progress } from "./progress.ts";
 
+export { warmUp } from "./warm.ts";
+
 const STDOUT = 1;
 const STDERR = 2;
 /** Exit status of a process that SIGPIPE ends. */
