@@ -33,6 +33,7 @@ import { readUserBytes, writeUserBytes } from "../mm/uaccess.ts";
 import { waitEvent, WaitQueue } from "../sched/wait.ts";
 import { restoreFrame, writeSiginfo } from "../task/deliver.ts";
 import type { SigInfo } from "../task/process.ts";
+import { waitUntil } from "../task/sleep.ts";
 import {
   deliverable,
   dequeueSignal,
@@ -300,8 +301,8 @@ function* timedWait(
   if (info === undefined && limitNs !== 0) {
     const real = task.blocked;
     setBlocked(task, real & ~these);
-    const deadline = limitNs === undefined ? {} : { deadlineNs: cx.kernel.clock.nowNs() + limitNs };
-    const woken = yield* waitEvent(cx, new WaitQueue(), () => (deliverable(task) & these) !== 0n, deadline);
+    const deadlineNs = limitNs === undefined ? undefined : cx.kernel.clock.nowNs() + limitNs;
+    const woken = yield* waitUntil(cx, deadlineNs, () => (deliverable(task) & these) !== 0n);
     setBlocked(task, real);
     info = dequeueSignal(task, these);
     if (info === undefined) return isErr(woken) ? EINTR : EAGAIN;

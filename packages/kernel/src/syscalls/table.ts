@@ -5,6 +5,7 @@
 import { type Kernel, KernelBug } from "../core/kernel.ts";
 import type { SyscallRow } from "../core/syscall.ts";
 import { BPF_SYSCALLS } from "./bpf.ts";
+import { CRED_SYSCALLS } from "./creds.ts";
 import { DIRECTORY_SYSCALLS } from "./directories.ts";
 import { EXEC_SYSCALLS } from "./exec.ts";
 import { FD_SYSCALLS } from "./fd.ts";
@@ -18,6 +19,8 @@ import { PIPE_SYSCALLS } from "./pipe.ts";
 import { POLL_SYSCALLS } from "./poll.ts";
 import { initProcessCalls, PROCESS_SYSCALLS } from "./process.ts";
 import { READ_WRITE_SYSCALLS } from "./read-write.ts";
+import { RESOURCE_SYSCALLS } from "./resource.ts";
+import { SCHED_SYSCALLS } from "./sched.ts";
 import { SIGNAL_SYSCALLS } from "./signal.ts";
 import { SOCKET_SYSCALLS } from "./socket.ts";
 import { STAT_SYSCALLS } from "./stat.ts";
@@ -47,6 +50,9 @@ export const SYSCALLS: readonly (readonly SyscallRow[])[] = [
   WAIT_SYSCALLS,
   SIGNAL_SYSCALLS,
   ID_SYSCALLS,
+  CRED_SYSCALLS,
+  RESOURCE_SYSCALLS,
+  SCHED_SYSCALLS,
   TIME_SYSCALLS,
   MM_SYSCALLS,
   BPF_SYSCALLS,

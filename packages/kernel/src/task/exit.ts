@@ -268,6 +268,7 @@ export const release_task = kernelFn("release_task", [["p", taskp]], voidType, (
 
 export function timesOf(task: Task): CpuTimes {
   return {
+    runNs: task.t.se.sum_exec_runtime,
     userNs: task.t.utime,
     systemNs: task.t.stime,
     minorFaults: task.t.min_flt,
@@ -278,6 +279,7 @@ export function timesOf(task: Task): CpuTimes {
 }
 
 export function addTimes(into: CpuTimes, more: CpuTimes): void {
+  into.runNs += more.runNs;
   into.userNs += more.userNs;
   into.systemNs += more.systemNs;
   into.minorFaults += more.minorFaults;

@@ -83,6 +83,8 @@ export class SigPending {
 }
 
 export interface CpuTimes {
+  /** On a CPU, in the kernel or not. */
+  runNs: number;
   userNs: number;
   systemNs: number;
   minorFaults: number;
@@ -92,6 +94,7 @@ export interface CpuTimes {
 }
 
 const noTimes = (): CpuTimes => ({
+  runNs: 0,
   userNs: 0,
   systemNs: 0,
   minorFaults: 0,

@@ -1,4 +1,16 @@
-import { CLONE, ECHILD, EINTR, ENOEXEC, ENOSYS, NR, SA, SIG, SIG_SETMASK, utf8Encode, S } from "@alien-ts/abi";
+import {
+  CLONE,
+  ECHILD,
+  EINTR,
+  ENOEXEC,
+  ENOSYS,
+  NR,
+  SA,
+  SIG,
+  SIG_SETMASK,
+  utf8Encode,
+  S,
+} from "@alien-ts/abi";
 import { describe, expect, test } from "vitest";
 import { bootPrograms, runMachine, testImage, type TestProgram, type TestTask } from "../testing-programs.ts";
 import type { BootOptions } from "../boot.ts";
@@ -46,7 +58,17 @@ describe("execve", () => {
         return 3;
       },
     });
-    expect(seen).toEqual([["show", "one", ""], ["A=1", "B="], 4096, 0x10000, 0, "/bin/show", 0, [3, 0x300], 3]);
+    expect(seen).toEqual([
+      ["show", "one", ""],
+      ["A=1", "B="],
+      4096,
+      0x10000,
+      0,
+      "/bin/show",
+      0,
+      [3, 0x300],
+      3,
+    ]);
   });
 
   test("runs scripts by their interpreter, with one argument, nested", async () => {
@@ -64,7 +86,9 @@ describe("execve", () => {
           seen.push(task.start().argv);
         },
       },
-      { files: [script("/bin/inner", "#! /bin/show  a b \n"), script("/bin/outer", "#!/bin/inner -c\nrest")] },
+      {
+        files: [script("/bin/inner", "#! /bin/show  a b \n"), script("/bin/outer", "#!/bin/inner -c\nrest")],
+      },
     );
     expect(seen).toEqual([["/bin/show", "a b", "/bin/inner", "-c", "/bin/outer", "x"]]);
   });
@@ -88,7 +112,20 @@ describe("execve", () => {
     const { log } = await run(
       {
         init: async (task) => {
-          for (const path of ["/etc/text", "/etc/noexec", "/etc/nonote", "/etc/unknown", "/etc/cut", "/etc/empty", "/etc/loop", "/etc/lost", "/etc/long", "/etc", "/none", ""])
+          for (const path of [
+            "/etc/text",
+            "/etc/noexec",
+            "/etc/nonote",
+            "/etc/unknown",
+            "/etc/cut",
+            "/etc/empty",
+            "/etc/loop",
+            "/etc/lost",
+            "/etc/long",
+            "/etc",
+            "/none",
+            "",
+          ])
             results[path] = await task.execve(path);
           const busy = await task.call(NR.openat, -100, task.string("/bin/show"), 1, 0);
           results.busy = await task.execve("/bin/show");
@@ -102,9 +139,22 @@ describe("execve", () => {
       { files },
     );
     expect(results).toEqual({
-      "/etc/text": -8, "/etc/noexec": -13, "/etc/nonote": -8, "/etc/unknown": -8, "/etc/cut": -8, "/etc/empty": -8,
-      "/etc/loop": -40, "/etc/lost": -2, "/etc/long": -8, "/etc": -13, "/none": -2, "": -2,
-      busy: -26, running: -26, big: -7, fault: -14,
+      "/etc/text": -8,
+      "/etc/noexec": -13,
+      "/etc/nonote": -8,
+      "/etc/unknown": -8,
+      "/etc/cut": -8,
+      "/etc/empty": -8,
+      "/etc/loop": -40,
+      "/etc/lost": -2,
+      "/etc/long": -8,
+      "/etc": -13,
+      "/none": -2,
+      "": -2,
+      busy: -26,
+      running: -26,
+      big: -7,
+      fault: -14,
     });
     expect(log).toContain("exec: /etc/nonote is machine code");
   });
@@ -145,7 +195,10 @@ describe("clone and wait", () => {
     const results: number[] = [];
     await run({
       init: async (task) => {
-        results.push(await task.call(NR.clone, SIG.CHLD, 0), await task.call(NR.clone, CLONE.VM | SIG.CHLD, 0));
+        results.push(
+          await task.call(NR.clone, SIG.CHLD, 0),
+          await task.call(NR.clone, CLONE.VM | SIG.CHLD, 0),
+        );
         await task.clone(SPAWN, async (child) => {
           order.push("child");
           await child.call(NR.clock_nanosleep, 1, 0, child.words(0, 1000), 0);
