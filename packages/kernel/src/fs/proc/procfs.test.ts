@@ -1,8 +1,8 @@
-import { DT, EACCES, EINVAL, ENOENT, EPERM, ESRCH, Layout } from "@alien-ts/abi";
+import { DT, EACCES, EINVAL, ENOENT, EPERM, ESRCH, Layout, SEEK } from "@alien-ts/abi";
 import { describe, expect, test } from "vitest";
 import type { Kernel } from "../../core/kernel.ts";
 import type { FileTask } from "../../file-testing.ts";
-import { sys_read } from "../../syscalls/read-write.ts";
+import { sys_lseek, sys_read } from "../../syscalls/read-write.ts";
 import { startTask } from "../../testing.ts";
 import { WaitQueue, waitEvent } from "../../sched/wait.ts";
 import { do_exit } from "../../task/exit.ts";
@@ -251,6 +251,23 @@ describe("kallsyms", () => {
   });
 });
 
+describe("a file that is read from the middle", () => {
+  test.each(["/proc/kallsyms", "/proc/meminfo", "/proc/self/limits"])(
+    "%s goes on where lseek went, forth and back",
+    (path) => {
+      const { root } = procKernel();
+      const whole = text(root, path);
+      const fd = root.open(path, 0);
+      for (const at of [whole.length - 5, 3, 5000 % whole.length, 0]) {
+        expect(root.call(sys_lseek, fd, at, SEEK.SET)).toBe(at);
+        expect(drain(root, fd, 1000)).toBe(whole.slice(at));
+      }
+      expect(root.call(sys_lseek, fd, 0, SEEK.END)).toBe(-EINVAL.number);
+      root.close(fd);
+    },
+  );
+});
+
 describe("sysctl", () => {
   const PATH = "/proc/sys/kernel/kptr_restrict";
 
@@ -428,8 +445,13 @@ const READ_BUFFERS = [1, 7] as const;
 describe("every node", () => {
   const all = (by: FileTask): ReturnType<typeof walk> => [...walk(by, "/proc"), ...walk(by, "/sys")];
 
-  test.each(["root", "user"] as const)("can be opened, listed and read by %s without a leak", (who) => {
-    const world = procKernel();
+  test.each([
+    ["root", 0],
+    ["user", 0],
+    ["root", 3],
+    ["user", 3],
+  ] as const)("can be opened, listed and read by %s without a leak, layout %i", (who, seed) => {
+    const world = procKernel({ layout: seed === 0 ? Layout.natural() : Layout.shuffled(seed) });
     const by = world[who];
     const before = world.kernel.kmalloc.snapshot();
     const nodes = all(by);

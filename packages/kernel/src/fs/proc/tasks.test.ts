@@ -98,7 +98,7 @@ describe("/proc/kmsg", () => {
   });
 });
 
-test("an open file without its process reads its lines to the end", () => {
+test("limits reads the same in parts, and cannot be written", () => {
   const { root } = procKernel();
   const fd = root.open("/proc/self/limits", 0);
   expect(drain(root, fd, 10)).toBe(readNode(root, "/proc/self/limits"));

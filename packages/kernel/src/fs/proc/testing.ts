@@ -19,7 +19,6 @@ import { initKprobes } from "../../trace/kprobes.ts";
 import { mountAtBoot } from "../../vfs/namespace.ts";
 import { initDebugfs } from "../debugfs/debugfs.ts";
 import { initSysfs } from "../sysfs/sysfs.ts";
-import * as access from "./access.ts";
 import { initProcfs } from "./procfs.ts";
 
 export const USER = 1000;
@@ -34,7 +33,7 @@ export interface ProcKernel {
 
 /** A kernel with /proc, /sys and /sys/kernel/debug. */
 export function procKernel(options: BootOptions = {}): ProcKernel {
-  const kernel = fileKernel({ commandLine: "quiet", text: [access], ...options });
+  const kernel = fileKernel({ commandLine: "quiet", ...options });
   const { bootCx } = kernel;
   initIpc(bootCx);
   initKprobes(kernel);
