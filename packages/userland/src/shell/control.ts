@@ -27,4 +27,9 @@ export class ExitControl {
 /** Ctrl-C in an interactive shell: back to the prompt. */
 export class InterruptControl {
   readonly status = 130;
+  /** Whether the line of `^C` is still to be ended: a job that SIGINT has killed ended it already. */
+  readonly onNewLine: boolean;
+  constructor(onNewLine = false) {
+    this.onNewLine = onNewLine;
+  }
 }

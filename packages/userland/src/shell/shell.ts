@@ -23,6 +23,9 @@ import { SyntaxError } from "./lexer.ts";
 import { SystemError } from "../libc/errors.ts";
 import { matchesPattern } from "../libc/glob.ts";
 
+/** `$?` of a command that SIGINT has ended. */
+const INTERRUPTED = 130;
+
 export interface ShellSetup {
   readonly process: Process;
   readonly state: ShellState;
@@ -268,6 +271,13 @@ export class Shell implements ExpansionHost {
     }
   }
 
+  /** Waits for children in the foreground. One that SIGINT killed also ends what an interactive shell was doing. */
+  async runForeground(group: number, pids: readonly number[], source: string): Promise<number> {
+    const status = await this.jobs.runForeground(group, pids, source);
+    if (status === INTERRUPTED && this.interactive) throw new InterruptControl(true);
+    return status;
+  }
+
   /** The EXIT trap, once. */
   async runExitTrap(status: number): Promise<number> {
     const action = this.traps.actions.get(0);
@@ -299,7 +309,7 @@ export class Shell implements ExpansionHost {
   /** Tells of an error that ends a command line; its status. Anything else is thrown again. */
   async reportError(error: unknown): Promise<number> {
     if (error instanceof InterruptControl) {
-      await this.process.stderr.write("\n");
+      if (!error.onNewLine) await this.process.stderr.write("\n");
       return error.status;
     }
     if (error instanceof ShellError) {

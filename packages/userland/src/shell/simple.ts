@@ -8,7 +8,7 @@ import { SystemError, errnoOf } from "../libc/errors.ts";
 import type { Process } from "../libc/process.ts";
 import type { Assignment, CompoundNode, SimpleNode } from "./ast.ts";
 import type { Builtin } from "./builtin.ts";
-import { ExitControl, InterruptControl, ReturnControl } from "./control.ts";
+import { ExitControl, ReturnControl } from "./control.ts";
 import { expandFields, expandText } from "./expand.ts";
 import {
   type ResolvedRedirect,
@@ -173,9 +173,7 @@ async function runProgram(shell: Shell, call: ProgramCall, isLast: boolean): Pro
     { vfork: true },
   );
   if (group !== undefined) await shell.process.trap(NR.setpgid, pid, pid);
-  const status = await shell.jobs.runForeground(pid, [pid], call.words.join(" "));
-  if (status === 130 && shell.interactive) throw new InterruptControl();
-  return status;
+  return shell.runForeground(pid, [pid], call.words.join(" "));
 }
 
 /** Executes the program in `process`; returns only where it cannot, after saying why: 126 or 127. */

@@ -67,7 +67,7 @@ export async function runPipeline(shell: Shell, node: PipelineNode): Promise<num
   if (node.commands.length === 1 && first !== undefined) return shell.runCommand(first);
   const group = newGroup(shell);
   const pids = await startStages(shell, node.commands, { group, foreground: true });
-  return shell.jobs.runForeground(pids[0] ?? 0, pids, node.source);
+  return shell.runForeground(pids[0] ?? 0, pids, node.source);
 }
 
 async function startStages(
@@ -112,7 +112,7 @@ export async function runSubshell(
     child.withRedirects(node.redirects, () => child.runList(node.body));
   if (isLast) return run(shell);
   const pid = await startShell(shell, { group: newGroup(shell), foreground: true }, run);
-  return shell.jobs.runForeground(pid, [pid], "( … )");
+  return shell.runForeground(pid, [pid], "( … )");
 }
 
 /** `… &`: 0; `$!` is the pid of its last process. */
