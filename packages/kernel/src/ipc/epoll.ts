@@ -129,7 +129,7 @@ export function initEpoll(kernel: Kernel): void {
   kernel.epollWatches = new Map();
   kernel.vfs.releaseHooks.push((_cx, file) => {
     const watching = kernel.epollWatches.get(file);
-    if (watching !== undefined) for (const item of [...watching]) removeItem(item);
+    if (watching !== undefined) for (const item of watching) removeItem(item);
   });
 }
 
@@ -142,7 +142,7 @@ export const eventpoll_fops: FileOperations = {
   },
   release(cx, _inode, file) {
     const ep = file.private_data as EventPoll;
-    for (const byFd of [...ep.items.values()]) for (const item of [...byFd.values()]) removeItem(item);
+    for (const byFd of ep.items.values()) for (const item of byFd.values()) removeItem(item);
     cx.kernel.kmalloc.kfree(ep.addr);
   },
   show_fdinfo(_cx, file) {

@@ -31,7 +31,7 @@ import type { AddressSpace } from "../mm/address-space.ts";
 import { ACCESS } from "../mm/fault.ts";
 import { get_user_u32, get_user_u64, get_user_s64, put_user_u32 } from "../mm/uaccess.ts";
 import { waitEvent, WaitQueue, wakeUp } from "../sched/wait.ts";
-import { deadlineAt } from "./user-time.ts";
+import { ktimeAt } from "./user-time.ts";
 
 declare module "../core/kernel.ts" {
   interface Kernel {
@@ -106,14 +106,14 @@ function keyOf(kernel: Kernel, { mm, uaddr, isShared }: Word): Result<Key> {
   return vma?.isShared === true ? { space: kernel.mem, at: place } : { space: mm, at: uaddr };
 }
 
-/** futex(2). `timeout` is a struct timespec64 with an absolute CLOCK_MONOTONIC time, or NULL. */
+/** futex(2). `timeout` is a ktime_t with an absolute CLOCK_MONOTONIC time, or NULL. */
 export const do_futex = blockingFn(
   "do_futex",
   [
     ["uaddr", userPtr("u32")],
     ["op", s32],
     ["val", u32],
-    ["timeout", ptr("ktime_t")],
+    ["timeout", ptr("s64")],
     ["uaddr2", userPtr("u32")],
     ["val2", u32],
     ["val3", u32],
@@ -129,9 +129,9 @@ export const do_futex = blockingFn(
     if ((op & FUTEX.CLOCK_REALTIME) !== 0 && command !== FUTEX.WAIT_BITSET) return ENOSYS;
     switch (command) {
       case FUTEX.WAIT:
-        return futex_wait(cx, word, { value: val, bitset: MATCH_ANY, deadlineNs: deadlineAt(cx, timeout) });
+        return futex_wait(cx, word, { value: val, bitset: MATCH_ANY, deadlineNs: ktimeAt(cx, timeout) });
       case FUTEX.WAIT_BITSET:
-        return futex_wait(cx, word, { value: val, bitset: val3, deadlineNs: deadlineAt(cx, timeout) });
+        return futex_wait(cx, word, { value: val, bitset: val3, deadlineNs: ktimeAt(cx, timeout) });
       case FUTEX.WAKE:
         return futex_wake(cx, word, val | 0, MATCH_ANY);
       case FUTEX.WAKE_BITSET:
@@ -148,7 +148,7 @@ export const do_futex = blockingFn(
   },
   {
     doc: "Waits on, or wakes waiters of, a word of user memory.",
-    fidelity: { simplified: "no priority inheritance; the timeout is a struct timespec64" },
+    fidelity: { simplified: "no priority inheritance" },
   },
 );
 

@@ -226,7 +226,11 @@ export const pipe_read = sleepingFn(
     if (wakeWriter) wakeUp(cx, pipe.writeWait, WRITABLE);
     return done > 0 || failure === undefined ? done : failure;
   },
-  { local: true, doc: "Reads from a pipe; sleeps while it is empty and has a writer." },
+  {
+    local: true,
+    doc: "Reads from a pipe; sleeps while it is empty and has a writer.",
+    aliases: ["anon_pipe_read"],
+  },
 );
 
 interface DrainStep {
@@ -306,7 +310,11 @@ export const pipe_write = sleepingFn(
     if ((wasEmpty || pipe.t.poll_usage) && done > 0) wakeUp(cx, pipe.readWait, READABLE);
     return done > 0 || failure === undefined ? done : failure;
   },
-  { local: true, doc: "Writes to a pipe; sleeps while it is full and has a reader." },
+  {
+    local: true,
+    doc: "Writes to a pipe; sleeps while it is full and has a reader.",
+    aliases: ["anon_pipe_write"],
+  },
 );
 
 const waitForRoom = (cx: Cx, pipe: Pipe): Blocking<Result<boolean>> =>

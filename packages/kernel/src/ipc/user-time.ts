@@ -1,5 +1,15 @@
 /** Times and signal masks that waiting system calls take from user memory (Linux: fs/select.c, kernel/signal.c, kernel/time). */
-import { EFAULT, EINVAL, isErr, type KAddr, NSEC_PER_SEC, type Result, type UAddr } from "@alien-ts/abi";
+import {
+  EFAULT,
+  EINVAL,
+  fromWords,
+  hiWord,
+  isErr,
+  type KAddr,
+  NSEC_PER_SEC,
+  type Result,
+  type UAddr,
+} from "@alien-ts/abi";
 import type { RealTime } from "../core/clock.ts";
 import type { Cx } from "../core/cx.ts";
 import { get_user_s64, put_user_u64, readUserBytes } from "../mm/uaccess.ts";
@@ -9,6 +19,7 @@ import { timespec64 } from "../vfs/structs.ts";
 import { userMm } from "../vfs/user.ts";
 
 const SIGSET_BYTES = 8;
+const KTIME_BYTES = 8;
 
 /** A struct timespec. EFAULT; EINVAL unless it is a normalised time that is not negative. */
 export function readTimespec(cx: Cx, addr: UAddr): Result<RealTime> {
@@ -46,6 +57,22 @@ export function deadlineAt(cx: Cx, addr: KAddr): number | undefined {
   const { layout, mem } = cx.kernel;
   const view = new (layout.view(timespec64))(mem, addr);
   return view.tv_sec * NSEC_PER_SEC + view.tv_nsec;
+}
+
+/** A ktime_t with the CLOCK_MONOTONIC time `ns` on the kernel stack; 0 (NULL) for no limit. */
+export function stackKtime(cx: Cx, ns: number | undefined): KAddr {
+  if (ns === undefined) return 0;
+  const addr = stackAlloc(cx, KTIME_BYTES);
+  cx.kernel.mem.dv.setInt32(addr, ns | 0, true);
+  cx.kernel.mem.dv.setInt32(addr + 4, hiWord(ns), true);
+  return addr;
+}
+
+/** What `stackKtime` wrote. */
+export function ktimeAt(cx: Cx, addr: KAddr): number | undefined {
+  if (addr === 0) return undefined;
+  const { dv } = cx.kernel.mem;
+  return fromWords(dv.getInt32(addr, true), dv.getInt32(addr + 4, true));
 }
 
 /** A sigset_t. EINVAL for another size than 8, EFAULT. */

@@ -36,7 +36,7 @@ import {
   SHM,
   type ShmSegment,
 } from "../ipc/shm.ts";
-import { nsOf, readTimespec, stackDeadline } from "../ipc/user-time.ts";
+import { nsOf, readTimespec, stackKtime } from "../ipc/user-time.ts";
 import { put_user_u64 } from "../mm/uaccess.ts";
 import { getStruct, putStruct, userMm } from "../vfs/user.ts";
 
@@ -59,7 +59,7 @@ export const sys_futex = syscall(
     const { ksp } = cx;
     // For the requeue family the timeout's register is a second count.
     const count = waits ? 0 : utime >>> 0;
-    const result = do_futex(cx, uaddr, op, val, stackDeadline(cx, deadlineNs), uaddr2, count, val3);
+    const result = do_futex(cx, uaddr, op, val, stackKtime(cx, deadlineNs), uaddr2, count, val3);
     if (isBlocking(result)) return restoreStack(cx, ksp, result as Blocking<Result<number>>);
     cx.ksp = ksp;
     return result as Result<number>;

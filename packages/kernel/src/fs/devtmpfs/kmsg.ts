@@ -115,13 +115,16 @@ export const devkmsg_read = sleepingFn(
   },
 );
 
-/** "level,sequence,microseconds,-;text": control characters as \xNN. */
+/** "level,sequence,microseconds,-;text". */
 function formatRecord({ level, sequence, timeNs, text }: LogLine): string {
-  const escaped = text.replace(
-    /[\x00-\x1f\x7f\\]/g,
-    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
-  return `${level},${sequence},${Math.floor(timeNs / 1000)},-;${escaped}\n`;
+  return `${level},${sequence},${Math.floor(timeNs / 1000)},-;${[...text].map(escaped).join("")}\n`;
+}
+
+/** Control characters and backslashes as \xNN. */
+function escaped(character: string): string {
+  const code = character.charCodeAt(0);
+  if (code >= 0x20 && code !== 0x7f && character !== "\\") return character;
+  return `\\x${code.toString(16).padStart(2, "0")}`;
 }
 
 export const devkmsg_write = kernelFn(

@@ -24,6 +24,7 @@ import {
 import type { Cx } from "../../core/cx.ts";
 import { type Blocking } from "../../core/row.ts";
 import { waitEvent, wakeUp } from "../../sched/wait.ts";
+import type { MaybeBlocking } from "../../vfs/blocking.ts";
 import { byteString } from "../../vfs/dentry.ts";
 import { getname_kernel } from "../../vfs/filename.ts";
 import { MAY } from "../../vfs/inode.ts";
@@ -145,13 +146,18 @@ export function listen(cx: Cx, socket: Socket, backlog: number): Result<0> {
   return 0;
 }
 
-export function connect(cx: Cx, socket: Socket, address: Uint8Array, flags: number): Blocking<Result<0>> {
+export function connect(
+  cx: Cx,
+  socket: Socket,
+  address: Uint8Array,
+  flags: number,
+): MaybeBlocking<Result<0>> {
   const sock = unixOf(socket);
   return isConnected(sock) ? connectStream(cx, sock, address, flags) : connectDgram(cx, sock, address);
 }
 
 /** A datagram socket gets a default destination; AF_UNSPEC takes it away. Linux: unix_dgram_connect(). */
-function* connectDgram(cx: Cx, sock: UnixSock, address: Uint8Array): Blocking<Result<0>> {
+function connectDgram(cx: Cx, sock: UnixSock, address: Uint8Array): Result<0> {
   if (address.length < SUN_PATH) return EINVAL;
   if (address[0] === AF.UNSPEC) {
     sock.setPeer(undefined);

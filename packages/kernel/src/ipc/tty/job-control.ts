@@ -99,21 +99,19 @@ export function renounce(cx: Cx, tty: Tty): Result<0> {
 }
 
 /**
- * The session leader gives the terminal up: its foreground group is hung up. A leader that ends hangs the whole terminal up.
- * Linux: disassociate_ctty().
+ * The session leader gives the terminal up: its foreground group gets SIGHUP, and SIGCONT when the leader lives on. One that
+ * ends hangs up the whole terminal, unless that is a pty. Linux: disassociate_ctty().
  */
 export function disassociate(cx: Cx, onExit: boolean): void {
   const tty = controllingTty(cx.task.process);
   if (tty === undefined) return;
   const { pgrp } = tty;
-  if (onExit && !tty.isMaster) {
-    tty.release();
-    tty.generation += 1;
-    tty.wakeAll(cx);
-  } else tty.release();
-  if (pgrp <= 0) return;
-  sendToGroup(cx, pgrp, siginfo(SIG.HUP, SI.KERNEL));
-  sendToGroup(cx, pgrp, siginfo(SIG.CONT, SI.KERNEL));
+  tty.release();
+  if (pgrp > 0) {
+    sendToGroup(cx, pgrp, siginfo(SIG.HUP, SI.KERNEL));
+    if (!onExit) sendToGroup(cx, pgrp, siginfo(SIG.CONT, SI.KERNEL));
+  }
+  if (onExit && tty.link === undefined) tty.hangUp(cx);
 }
 
 /** TIOCGPGRP. */

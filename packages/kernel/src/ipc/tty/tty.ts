@@ -25,7 +25,7 @@ import type { Kernel } from "../../core/kernel.ts";
 import { type Owned, ownerPtr } from "../../core/owner.ts";
 import { WaitQueue, wakeUp, wakeUpAll } from "../../sched/wait.ts";
 import type { Process } from "../../task/process.ts";
-import { sendToGroup, siginfo } from "../../task/signal.ts";
+import { sendToGroup, sendToProcess, siginfo } from "../../task/signal.ts";
 import type { File } from "../../vfs/file.ts";
 import { LineDiscipline } from "./line-discipline.ts";
 import { setStandardTermios, type Termios, tty_struct } from "./structs.ts";
@@ -174,20 +174,13 @@ export class Tty implements Owned {
 
   /** The line is gone: every open file reads end-of-file and writes EIO; the session leader gets SIGHUP and SIGCONT. */
   hangUp(cx: Cx): void {
-    const { kernel, session } = this;
+    const leader = this.session === 0 ? undefined : this.kernel.pids.process(this.session);
     this.generation += 1;
     this.discipline.flushInput();
     this.discipline.output.discard();
-    if (session > 0) {
-      const leader = kernel.pids.process(session);
-      if (leader !== undefined) {
-        sendToGroup(cx, leader.pgid, siginfo(SIG.HUP, SI.KERNEL));
-        sendToGroup(cx, leader.pgid, siginfo(SIG.CONT, SI.KERNEL));
-      }
-      if (this.pgrp > 0 && this.pgrp !== leader?.pgid)
-        sendToGroup(cx, this.pgrp, siginfo(SIG.HUP, SI.KERNEL));
-    }
     this.release();
+    if (leader !== undefined)
+      for (const signo of [SIG.HUP, SIG.CONT]) sendToProcess(cx, leader, siginfo(signo, SI.KERNEL));
     this.wakeAll(cx);
   }
 
