@@ -1,6 +1,7 @@
 /** The subsystems of the kernel, in boot order: an explicit list. A new one is one line. */
 import type { Kernel } from "./core/kernel.ts";
 import { initBpf } from "./bpf/host.ts";
+import { initDebugfs } from "./fs/debugfs/debugfs.ts";
 import { initDevpts } from "./fs/devpts/devpts.ts";
 import { initDevtmpfs } from "./fs/devtmpfs/devtmpfs.ts";
 import { initExec } from "./fs/exec.ts";
@@ -10,6 +11,7 @@ import { initTmpfs } from "./fs/tmpfs/tmpfs.ts";
 import { initIpc } from "./ipc/init.ts";
 import { initSyscalls } from "./syscalls/table.ts";
 import { initTracing } from "./trace/init.ts";
+import { initDebugfsKprobes } from "./trace/debugfs-kprobes.ts";
 import { initKprobes } from "./trace/kprobes.ts";
 import { initTraceBuffer } from "./trace/trace-buffer.ts";
 import { initAnonInodes } from "./vfs/anon-inodes.ts";
@@ -39,7 +41,9 @@ export const SUBSYSTEMS: readonly Subsystem[] = [
   { name: "sysfs", init: initSysfs },
   { name: "devtmpfs", init: ({ bootCx }) => initDevtmpfs(bootCx) },
   { name: "devpts", init: ({ bootCx }) => initDevpts(bootCx) },
+  { name: "debugfs", init: initDebugfs },
   { name: "kprobes", init: initKprobes },
+  { name: "kprobes in debugfs", init: initDebugfsKprobes },
   { name: "trace buffer", init: initTraceBuffer },
   { name: "bpf", init: initBpf },
   { name: "tracing", init: initTracing },

@@ -202,6 +202,11 @@ export class Scheduler {
     task.enterUser();
   }
 
+  /** How long `cpu` has been idle, up to now. */
+  idleNs(cpu: Cpu): number {
+    return cpu.idleNs + (cpu.current === cpu.idle ? this.#kernel.clock.nowNs() - cpu.sliceStartNs : 0);
+  }
+
   /** Steps the kernel work of the hosted task, in its own trap. */
   stepHosted(task: Task): void {
     const step = task.work!.next();
@@ -239,8 +244,10 @@ export class Scheduler {
 
   /** A switch through the idle task on the way to another is one switch, as on Linux. */
   #setCurrent(cpu: Cpu, next: Task, previous: Task): void {
+    const now = this.#kernel.clock.nowNs();
+    if (cpu.current === cpu.idle) cpu.idleNs += now - cpu.sliceStartNs;
     cpu.current = next;
-    cpu.sliceStartNs = this.#kernel.clock.nowNs();
+    cpu.sliceStartNs = now;
     if (next === cpu.idle && cpu.runqueue.length > 0) {
       this.#leaving.set(cpu, previous);
       return;

@@ -31,7 +31,7 @@ function cpuTicks(cpu: Cpu, tasks: readonly Task[]): number[] {
   const own = tasks.filter((task) => task.lastCpu === cpu);
   const userNs = own.reduce((sum, task) => sum + task.t.utime, 0);
   const systemNs = own.reduce((sum, task) => sum + task.t.stime, 0);
-  return [clockTicks(userNs), 0, clockTicks(systemNs), clockTicks(cpu.idleNs), 0, 0, 0, 0, 0, 0];
+  return [clockTicks(userNs), 0, clockTicks(systemNs), clockTicks(cpu.kernel.sched.idleNs(cpu)), 0, 0, 0, 0, 0, 0];
 }
 
 /** Linux: show_stat(). */
@@ -65,7 +65,7 @@ function showLoadavg({ pids }: Kernel): string {
 
 /** Seconds since boot, and those that all CPUs idled (uptime_proc_show). */
 function showUptime({ clock, cpus }: Kernel): string {
-  const idleNs = cpus.reduce((sum, cpu) => sum + cpu.idleNs, 0);
+  const idleNs = cpus.reduce((sum, cpu) => sum + cpu.kernel.sched.idleNs(cpu), 0);
   return `${hundredths(clock.nowNs())} ${hundredths(idleNs)}\n`;
 }
 
