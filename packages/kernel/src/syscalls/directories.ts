@@ -123,7 +123,7 @@ function mayEnter(cx: Cx, place: PathRef): Result<number> {
   const { inode } = place.dentry;
   if (inode === null) return ENOENT;
   if (!inode.isDirectory) return ENOTDIR;
-  return inode_permission(cx, place.mnt.t.mnt.mnt_idmap, inode, MAY.EXEC | MAY.CHDIR);
+  return inode_permission(cx, place.mnt.idmap, inode, MAY.EXEC | MAY.CHDIR);
 }
 
 function entering(cx: Cx, filename: UAddr, enter: (place: PathRef) => Result<number>): Result<number> {

@@ -343,7 +343,7 @@ function checkAccess(cx: Cx, place: PathRef, mode: number): Result<number> {
   const { inode } = place.dentry;
   if (inode === null) return EACCES;
   if ((mode & ACCESS.X_OK) !== 0 && inode.isRegular && path_noexec(place)) return EACCES;
-  const allowed = inode_permission(cx, place.mnt.t.mnt.mnt_idmap, inode, mode | MAY.ACCESS);
+  const allowed = inode_permission(cx, place.mnt.idmap, inode, mode | MAY.ACCESS);
   if (isErr(allowed) || (mode & ACCESS.W_OK) === 0) return allowed;
   const isSpecial =
     inode.type === S.IFCHR || inode.type === S.IFBLK || inode.type === S.IFIFO || inode.type === S.IFSOCK;
@@ -410,7 +410,7 @@ export const sys_ftruncate = syscall(
       ? EINVAL
       : withFile(cx, fd, (file): Result<number> => {
           if (!file.inode.isRegular || !file.canWrite) return EINVAL;
-          return do_truncate(cx, file.path.mnt.t.mnt.mnt_idmap, file.path.dentry, length, 0, file);
+          return do_truncate(cx, file.path.mnt.idmap, file.path.dentry, length, 0, file);
         }),
 );
 

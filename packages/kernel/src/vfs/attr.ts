@@ -202,10 +202,10 @@ export const vfs_truncate = kernelFn(
     if (!inode.isRegular) return EINVAL;
     const writable = mnt_want_write(path.mnt);
     if (isErr(writable)) return writable;
-    const allowed = inode_permission(cx, path.mnt.t.mnt.mnt_idmap, inode, MAY.WRITE);
+    const allowed = inode_permission(cx, path.mnt.idmap, inode, MAY.WRITE);
     if (isErr(allowed)) return allowed;
     if (inode.writers < 0) return ETXTBSY;
-    return do_truncate(cx, path.mnt.t.mnt.mnt_idmap, path.dentry, length, 0, null);
+    return do_truncate(cx, path.mnt.idmap, path.dentry, length, 0, null);
   },
 );
 
@@ -280,7 +280,7 @@ export function vfs_utimes(cx: Cx, place: PathRef, atime: TimeChange, mtime: Tim
   if (mtime !== "omit") attributes.mtime = mtime === "now" ? now : mtime;
   if (!isNow) attributes.timesSet = true;
   else if (!isOwnerOrCapable(cx, inode)) {
-    const allowed = inode_permission(cx, place.mnt.t.mnt.mnt_idmap, inode, MAY.WRITE);
+    const allowed = inode_permission(cx, place.mnt.idmap, inode, MAY.WRITE);
     if (isErr(allowed)) return allowed;
   }
   return change(cx, place.dentry, attributes);

@@ -21,7 +21,7 @@ import { type Owned, ownerPtr, voidType } from "../core/owner.ts";
 import { kernelFn } from "../core/row.ts";
 import { readUserString } from "../mm/uaccess.ts";
 import { byteString, bytesOf } from "./dentry.ts";
-import { filename } from "./structs.ts";
+import { writePointer } from "./path.ts";
 
 export const filenamep = ownerPtr<Filename>("filename");
 
@@ -44,17 +44,18 @@ export const getname_kernel = (kernel: Kernel, text: string): Result<Filename> =
   allocate(kernel, bytesOf(text), text, 0);
 
 function allocate(kernel: Kernel, bytes: Uint8Array, text: string, uptr: UAddr): Result<Filename> {
-  const { kmalloc, layout, mem, vfs } = kernel;
-  const head = vfs.offsets.filenameSize;
+  const { kmalloc, mem } = kernel;
+  const { offsets } = kernel.vfs;
+  const head = offsets.filenameSize;
   const addr = kmalloc.kmalloc(head + bytes.length + 1, "filename");
   if (addr === 0) return ENOMEM;
   mem.u8.fill(0, addr, addr + head);
   mem.u8.set(bytes, addr + head);
   mem.u8[addr + head + bytes.length] = 0;
-  const view = new (layout.view(filename))(mem, addr);
-  view.name = addr + head;
-  view.uptr = uptr;
-  view.refcnt = 1;
+  writePointer(mem, addr + offsets.filenameName, addr + head);
+  mem.dv.setUint32(addr + offsets.filenameUptr, uptr, true);
+  mem.dv.setUint32(addr + offsets.filenameUptr + 4, Math.floor(uptr / 2 ** 32), true);
+  mem.dv.setInt32(addr + offsets.filenameRefcnt, 1, true);
   const made = new Filename(addr, text);
   kmalloc.setOwner(addr, made);
   return made;

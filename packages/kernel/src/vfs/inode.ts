@@ -142,10 +142,10 @@ export class Inode implements Owned {
     return this.t.i_ino;
   }
   get uid(): number {
-    return this.t.i_uid.val;
+    return this.kernel.mem.dv.getUint32(this.addr + this.kernel.vfs.offsets.inodeUid, true);
   }
   get gid(): number {
-    return this.t.i_gid.val;
+    return this.kernel.mem.dv.getUint32(this.addr + this.kernel.vfs.offsets.inodeGid, true);
   }
   get size(): number {
     return this.t.i_size;

@@ -6,8 +6,7 @@ import { fromWords, hiWord, type KAddr, O } from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import { type Owned, ownerPtr } from "../core/owner.ts";
 import type { File } from "./file.ts";
-import { stackAlloc } from "./path.ts";
-import { kiocb } from "./structs.ts";
+import { stackAlloc, writePointer } from "./path.ts";
 
 export const kiocbp = ownerPtr<Kiocb>("kiocb");
 
@@ -54,12 +53,12 @@ export class Kiocb implements Owned {
 
 /** A kiocb on the kernel stack (see stackAlloc). */
 export function stackKiocb(cx: Cx, file: File, pos: number, flags: number): Kiocb {
-  const { layout, mem, vfs } = cx.kernel;
-  const addr = stackAlloc(cx, vfs.offsets.kiocbSize);
+  const { mem, vfs } = cx.kernel;
+  const { offsets } = vfs;
+  const addr = stackAlloc(cx, offsets.kiocbSize);
   const all = flags | ((file.flags & O.APPEND) !== 0 ? IOCB.APPEND : 0);
-  const view = new (layout.view(kiocb))(mem, addr);
-  view.ki_filp = file.addr;
-  view.ki_flags = all;
+  writePointer(mem, addr + offsets.kiocbFile, file.addr);
+  mem.dv.setInt32(addr + offsets.kiocbFlags, all, true);
   const made = new Kiocb(addr, file, all);
   made.pos = pos;
   return made;

@@ -12,7 +12,7 @@ import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
 import type { Owned } from "../core/owner.ts";
 import { bytesOf, DCACHE, type Dentry, dget, dput } from "./dentry.ts";
-import { mount } from "./structs.ts";
+import { mount, type vfsmount } from "./structs.ts";
 import { deactivate_super, type SuperBlock } from "./super.ts";
 
 /** A place in the name space. Holds references only where a function says so. */
@@ -55,6 +55,8 @@ export class Mount implements Owned {
   readonly kernel: Kernel;
   readonly addr: KAddr;
   readonly t: ViewOf<typeof mount>;
+  /** The embedded struct vfsmount: held, since walks read it. */
+  readonly mnt: ViewOf<typeof vfsmount>;
   readonly sb: SuperBlock;
   readonly root: Dentry;
   /** The source as given to mount(2). */
@@ -75,13 +77,14 @@ export class Mount implements Owned {
     this.kernel = kernel;
     this.addr = addr;
     this.t = new (kernel.layout.view(mount))(kernel.mem, addr);
+    this.mnt = this.t.mnt;
     this.sb = sb;
     this.root = root;
     this.source = source;
     this.mountpoint = root;
-    this.t.mnt.mnt_root = root.addr;
-    this.t.mnt.mnt_sb = sb.addr;
-    this.t.mnt.mnt_idmap = kernel.vfs.nopIdmap;
+    this.mnt.mnt_root = root.addr;
+    this.mnt.mnt_sb = sb.addr;
+    this.mnt.mnt_idmap = kernel.vfs.nopIdmap;
     this.t.mnt_parent = addr;
     this.t.mnt_mountpoint = root.addr;
   }
@@ -91,13 +94,17 @@ export class Mount implements Owned {
     return this.addr + this.kernel.vfs.offsets.mountMnt;
   }
   get flags(): number {
-    return this.t.mnt.mnt_flags;
+    return this.mnt.mnt_flags;
   }
   set flags(flags: number) {
-    this.t.mnt.mnt_flags = flags;
+    this.mnt.mnt_flags = flags;
   }
   get id(): number {
     return this.t.mnt_id;
+  }
+  /** mnt_idmap, as permission checks pass it on. */
+  get idmap(): KAddr {
+    return this.mnt.mnt_idmap;
   }
   get isReadOnly(): boolean {
     return (this.flags & MNT.READONLY) !== 0 || this.sb.isReadOnly;

@@ -343,7 +343,7 @@ export const do_mkdirat = kernelFn(
   s32,
   (cx, dfd, name, mode) =>
     creating(cx, dfd, name, true, (dir, child, { mnt }) =>
-      vfs_mkdir(cx, mnt.t.mnt.mnt_idmap, dir, child, mode & ~cx.task.fs.umask),
+      vfs_mkdir(cx, mnt.idmap, dir, child, mode & ~cx.task.fs.umask),
     ),
 );
 
@@ -365,7 +365,7 @@ export const do_mknodat = kernelFn(
     }
     const bits = mode & ~cx.task.fs.umask & 0o7777;
     return creating(cx, dfd, name, false, (dir, child, { mnt }) => {
-      const map = mnt.t.mnt.mnt_idmap;
+      const map = mnt.idmap;
       if (type === S.IFREG) return vfs_create(cx, map, dir, child, bits | type, true);
       const isDevice = type === S.IFCHR || type === S.IFBLK;
       return vfs_mknod(cx, map, dir, child, bits | type, isDevice ? new_decode_dev(dev) : 0);
@@ -385,7 +385,7 @@ export const do_symlinkat = kernelFn(
   s32,
   (cx, from, newdfd, to) => {
     const result = creating(cx, newdfd, to, false, (dir, child, { mnt }) =>
-      vfs_symlink(cx, mnt.t.mnt.mnt_idmap, dir, child, from),
+      vfs_symlink(cx, mnt.idmap, dir, child, from),
     );
     putname(cx, from);
     return result;
@@ -431,7 +431,7 @@ function linkBetween(
     return source;
   }
   const result = creating(cx, newdfd, fresh, false, (dir, child, { mnt }) =>
-    mnt !== source.mnt ? EXDEV : vfs_link(cx, source.dentry, mnt.t.mnt.mnt_idmap, dir, child, 0),
+    mnt !== source.mnt ? EXDEV : vfs_link(cx, source.dentry, mnt.idmap, dir, child, 0),
   );
   path_put(cx, source);
   return result;
@@ -462,13 +462,13 @@ export const do_rmdir = kernelFn(
   s32,
   (cx, dfd, name) =>
     removing(cx, dfd, name, { dot: EINVAL, dotdot: ENOTEMPTY, root: EBUSY }, (cxNow, parent, dir, child) =>
-      vfs_rmdir(cxNow, parent.mnt.t.mnt.mnt_idmap, dir, child),
+      vfs_rmdir(cxNow, parent.mnt.idmap, dir, child),
     ),
 );
 
 function unlinkChild(cx: Cx, parent: ParentRef, dir: Inode, child: Dentry): Result<number> {
   if (parent.hasTrailingSlash) return child.inode?.isDirectory === true ? EISDIR : ENOTDIR;
-  return vfs_unlink(cx, parent.mnt.t.mnt.mnt_idmap, dir, child, 0);
+  return vfs_unlink(cx, parent.mnt.idmap, dir, child, 0);
 }
 
 function removing(

@@ -35,7 +35,6 @@ import { iput, MAY } from "./inode.ts";
 import { lookupMnt, MNT, mntget, mntput, path_get, path_put, type PathRef } from "./mount.ts";
 import { stackAlloc, writePath } from "./path.ts";
 import { inode_permission } from "./permission.ts";
-import { path as pathStruct } from "./structs.ts";
 
 /** Flags of a walk (include/linux/namei.h). */
 export const LOOKUP = {
@@ -163,7 +162,7 @@ function mayLookup(walk: Walk): Result<number> {
   const { inode } = walk.dentry;
   if (inode === null) return ENOENT;
   if (!canLookup(walk.dentry)) return ENOTDIR;
-  return inode_permission(walk.cx, walk.mnt.t.mnt.mnt_idmap, inode, MAY.EXEC);
+  return inode_permission(walk.cx, walk.mnt.idmap, inode, MAY.EXEC);
 }
 
 /** Linux: d_can_lookup(). */
@@ -394,7 +393,7 @@ export const kern_path = (cx: Cx, path: string, flags: number = LOOKUP.FOLLOW): 
 
 function intoSlot(cx: Cx, fill: (slot: PathSlot) => Result<number>): Result<PathRef> {
   const { ksp } = cx;
-  const slot = new PathSlot(stackAlloc(cx, cx.kernel.layout.size(pathStruct)));
+  const slot = new PathSlot(stackAlloc(cx, cx.kernel.vfs.offsets.pathSize));
   const result = fill(slot);
   cx.ksp = ksp;
   return isErr(result) ? result : slot.value!;

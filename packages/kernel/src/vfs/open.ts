@@ -345,7 +345,7 @@ function createForOpen(cx: Cx, mnt: PathRef["mnt"], parent: Dentry, child: Dentr
   const writable = mnt_want_write(mnt);
   if (isErr(writable)) return writable;
   const mode = (op.mode & ~cx.task.fs.umask & 0o7777) | S.IFREG;
-  const made = vfs_create(cx, mnt.t.mnt.mnt_idmap, dir, child, mode, op.has(O.EXCL));
+  const made = vfs_create(cx, mnt.idmap, dir, child, mode, op.has(O.EXCL));
   return isErr(made) ? made : 0;
 }
 
@@ -393,7 +393,7 @@ export function may_open(cx: Cx, place: PathRef, accMode: number, flags: number)
     return accMode & MAY.WRITE ? EISDIR : EACCES;
   if ((inode.type === S.IFCHR || inode.type === S.IFBLK) && mnt_is_nodev(place.mnt)) return EACCES;
   if ((accMode & MAY.EXEC) !== 0 && (path_noexec(place) || !inode.isRegular)) return EACCES;
-  const allowed = inode_permission(cx, place.mnt.t.mnt.mnt_idmap, inode, accMode);
+  const allowed = inode_permission(cx, place.mnt.idmap, inode, accMode);
   if (isErr(allowed)) return allowed;
   if ((flags & O.NOATIME) !== 0 && !isOwnerOrCapable(cx, inode)) return EPERM;
   return 0;
@@ -493,7 +493,7 @@ function makeTmpfile(cx: Cx, place: PathRef, op: OpenFlags): Result<Dentry> {
   if (dir === null) return ENOENT;
   const writable = mnt_want_write(place.mnt);
   if (isErr(writable)) return writable;
-  const allowed = inode_permission(cx, place.mnt.t.mnt.mnt_idmap, dir, MAY.WRITE | MAY.EXEC);
+  const allowed = inode_permission(cx, place.mnt.idmap, dir, MAY.WRITE | MAY.EXEC);
   if (isErr(allowed)) return allowed;
   if (dir.i_op.tmpfile === undefined) return EOPNOTSUPP;
   const inode = dir.i_op.tmpfile(cx, dir, (op.mode & ~cx.task.fs.umask & 0o7777) | S.IFREG);

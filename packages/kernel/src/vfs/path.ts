@@ -2,13 +2,12 @@
  * `struct path` in linear memory, and memory on a task's kernel stack for structs that Linux keeps there (struct path, loff_t,
  * struct kiocb, struct renamedata): a probe on `vfs_open` or `vfs_read` can follow the pointer that it is given.
  */
-import type { KAddr } from "@alien-ts/abi";
+import type { KAddr, LinearMemory } from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import { KernelBug, type Kernel } from "../core/kernel.ts";
 import { type Owned, ownerPtr } from "../core/owner.ts";
 import type { Dentry } from "./dentry.ts";
 import type { Mount, PathRef } from "./mount.ts";
-import { path } from "./structs.ts";
 
 export const pathp = ownerPtr<Path>("path");
 
@@ -28,10 +27,15 @@ export class Path implements Owned, PathRef {
 
 /** Writes a struct path. */
 export function writePath(kernel: Kernel, addr: KAddr, mnt: Mount, dentry: Dentry): void {
-  const { layout, mem } = kernel;
-  const view = new (layout.view(path))(mem, addr);
-  view.mnt = mnt.mntAddr;
-  view.dentry = dentry.addr;
+  const { offsets } = kernel.vfs;
+  writePointer(kernel.mem, addr + offsets.pathMnt, mnt.mntAddr);
+  writePointer(kernel.mem, addr + offsets.pathDentry, dentry.addr);
+}
+
+/** Writes a kernel pointer that is not NULL. For structs on the stack: a view made for one use costs more than they do. */
+export function writePointer(mem: LinearMemory, at: KAddr, value: KAddr): void {
+  mem.dv.setUint32(at, value, true);
+  mem.dv.setUint32(at + 4, mem.baseHi, true);
 }
 
 const STACK_ALIGN = 16;
@@ -52,5 +56,5 @@ export function stackAlloc(cx: Cx, size: number): KAddr {
 
 /** A path on the kernel stack (see stackAlloc). */
 export function stackPath(cx: Cx, place: PathRef): Path {
-  return new Path(stackAlloc(cx, cx.kernel.layout.size(path)), place.mnt, place.dentry);
+  return new Path(stackAlloc(cx, cx.kernel.vfs.offsets.pathSize), place.mnt, place.dentry);
 }

@@ -78,7 +78,7 @@ function modeFor(cx: Cx, inode: Inode): number {
 
 /** As inode_permission, and the mount may be read-only. */
 export function mntPermission(cx: Cx, mnt: Mount, inode: Inode, mask: number): Result<number> {
-  return inode_permission(cx, mnt.t.mnt.mnt_idmap, inode, mask);
+  return inode_permission(cx, mnt.idmap, inode, mask);
 }
 
 /** The owner, or CAP_FOWNER (inode_owner_or_capable). */

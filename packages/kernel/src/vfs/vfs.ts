@@ -9,7 +9,7 @@ import type { CharDevices } from "./char-dev.ts";
 import type { File, FileOperations } from "./file.ts";
 import type { LockWaits } from "./locks.ts";
 import type { Mount } from "./mount.ts";
-import { file, filename, kiocb, mount } from "./structs.ts";
+import { file, filename, inode, kiocb, mount, path } from "./structs.ts";
 import type { FileSystemType } from "./super.ts";
 
 declare module "../core/kernel.ts" {
@@ -24,7 +24,17 @@ export interface VfsOffsets {
   readonly mountMnt: number;
   readonly kiocbPos: number;
   readonly kiocbSize: number;
+  readonly kiocbFile: number;
+  readonly kiocbFlags: number;
   readonly filenameSize: number;
+  readonly filenameName: number;
+  readonly filenameUptr: number;
+  readonly filenameRefcnt: number;
+  readonly pathMnt: number;
+  readonly pathDentry: number;
+  readonly pathSize: number;
+  readonly inodeUid: number;
+  readonly inodeGid: number;
 }
 
 const offsetsOf = (layout: Layout): VfsOffsets => ({
@@ -32,7 +42,17 @@ const offsetsOf = (layout: Layout): VfsOffsets => ({
   mountMnt: layout.offset(mount, "mnt"),
   kiocbPos: layout.offset(kiocb, "ki_pos"),
   kiocbSize: layout.size(kiocb),
+  kiocbFile: layout.offset(kiocb, "ki_filp"),
+  kiocbFlags: layout.offset(kiocb, "ki_flags"),
   filenameSize: layout.size(filename),
+  filenameName: layout.offset(filename, "name"),
+  filenameUptr: layout.offset(filename, "uptr"),
+  filenameRefcnt: layout.offset(filename, "refcnt"),
+  pathMnt: layout.offset(path, "mnt"),
+  pathDentry: layout.offset(path, "dentry"),
+  pathSize: layout.size(path),
+  inodeUid: layout.offset(inode, "i_uid"),
+  inodeGid: layout.offset(inode, "i_gid"),
 });
 
 /** Room that an inode number or mount id set draws from: the lowest free one first. */
