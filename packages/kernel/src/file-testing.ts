@@ -42,6 +42,7 @@ import * as vfsNamespace from "./vfs/namespace.ts";
 import * as vfsOpen from "./vfs/open.ts";
 import * as vfsPermission from "./vfs/permission.ts";
 import * as vfsReadWrite from "./vfs/read-write.ts";
+import * as vfsReadv from "./vfs/readv.ts";
 import * as vfsStat from "./vfs/stat.ts";
 import * as directories from "./syscalls/directories.ts";
 import * as fd from "./syscalls/fd.ts";
@@ -65,6 +66,7 @@ export const FILE_TEXT: readonly RowModule[] = [
   vfsAttr,
   vfsStat,
   vfsReadWrite,
+  vfsReadv,
   vfsNameiOps,
   vfsOpen,
   vfsNamespace,

@@ -5,15 +5,15 @@ import {
   EFAULT,
   EINVAL,
   EISDIR,
-  EOPNOTSUPP,
   EPIPE,
   ESPIPE,
   isErr,
-  type KAddr,
   NR,
   O,
   POLL,
   type Result,
+  SI,
+  SIG,
   type UAddr,
 } from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
@@ -21,12 +21,11 @@ import type { Blocking } from "../core/row.ts";
 import { int, offsetArg, sizeArg, slong, syscall, uint, ulongArg, userPointer } from "../core/syscall.ts";
 import { import_iovec, IovIter, MAX_RW_COUNT } from "../mm/iov-iter.ts";
 import { get_user_s64, put_user_u64 } from "../mm/uaccess.ts";
+import { sendToTask, siginfo } from "../task/signal.ts";
 import { type MaybeBlocking, settle } from "../vfs/blocking.ts";
 import { type File, FMODE, vfs_poll } from "../vfs/file.ts";
-import { IOCB } from "../vfs/kiocb.ts";
 import {
   atFilePosition,
-  atPosition,
   kernel_read,
   kernel_write,
   ksys_pread64,
@@ -38,6 +37,7 @@ import {
   vfs_llseek,
   withFile,
 } from "../vfs/read-write.ts";
+import { do_preadv, do_pwritev, do_readv, do_writev } from "../vfs/readv.ts";
 import { userMm } from "../vfs/user.ts";
 
 type Bytes = MaybeBlocking<Result<number>>;
@@ -77,41 +77,12 @@ export const sys_pwrite64 = syscall(
   (cx, fd, buf, count, pos) => ksys_pwrite64(cx, fd, buf, count, pos),
 );
 
-/** RWF_* of preadv2 (include/uapi/linux/fs.h). RWF_ATOMIC and RWF_DONTCACHE need what no file here has. */
-const RWF_SUPPORTED = IOCB.HIPRI | IOCB.DSYNC | IOCB.SYNC | IOCB.NOWAIT | IOCB.APPEND | IOCB.NOAPPEND;
-
-/** How a vector is transferred: at the file's position, or at a given one. */
-interface Transfer {
-  readonly isRead: boolean;
-  readonly vec: UAddr;
-  readonly vlen: number;
-  /** Undefined: the file's own. */
-  readonly pos: number | undefined;
-  readonly flags: number;
-}
-
-function transferVector(cx: Cx, fd: number, { isRead, vec, vlen, pos, flags }: Transfer): Bytes {
-  if (pos !== undefined && pos < 0) return EINVAL;
-  return withFile(cx, fd, (file) => {
-    if (pos !== undefined && (file.mode & (isRead ? FMODE.PREAD : FMODE.PWRITE)) === 0) return ESPIPE;
-    if (isRead ? !file.canRead : !file.canWrite) return EBADF;
-    if ((file.mode & (isRead ? FMODE.CAN_READ : FMODE.CAN_WRITE)) === 0) return EINVAL;
-    const iter = import_iovec(userMm(cx), vec, vlen > 0x7fff_ffff ? -1 : vlen);
-    if (isErr(iter)) return iter;
-    if ((flags & ~RWF_SUPPORTED) !== 0) return EOPNOTSUPP;
-    if ((flags & IOCB.NOAPPEND) !== 0 && (flags & IOCB.APPEND) !== 0) return EINVAL;
-    const go = (at: KAddr): Bytes =>
-      isRead ? vfs_iter_read(cx, file, iter, at, flags) : vfs_iter_write(cx, file, iter, at, flags);
-    return pos === undefined ? atFilePosition(cx, file, go) : atPosition(cx, pos, go);
-  });
-}
-
 export const sys_readv = syscall(NR.readv, "readv", [FD, ...VECTOR], (cx, fd, vec, vlen) =>
-  transferVector(cx, fd, { isRead: true, vec, vlen, pos: undefined, flags: 0 }),
+  do_readv(cx, fd, vec, vlen, 0),
 );
 
 export const sys_writev = syscall(NR.writev, "writev", [FD, ...VECTOR], (cx, fd, vec, vlen) =>
-  transferVector(cx, fd, { isRead: false, vec, vlen, pos: undefined, flags: 0 }),
+  do_writev(cx, fd, vec, vlen, 0),
 );
 
 const POSITION = [
@@ -123,25 +94,23 @@ export const sys_preadv = syscall(
   NR.preadv,
   "preadv",
   [FD, ...VECTOR, ...POSITION],
-  (cx, fd, vec, vlen, pos) => transferVector(cx, fd, { isRead: true, vec, vlen, pos, flags: 0 }),
+  (cx, fd, vec, vlen, pos) => do_preadv(cx, fd, vec, vlen, pos, 0),
 );
 
 export const sys_pwritev = syscall(
   NR.pwritev,
   "pwritev",
   [FD, ...VECTOR, ...POSITION],
-  (cx, fd, vec, vlen, pos) => transferVector(cx, fd, { isRead: false, vec, vlen, pos, flags: 0 }),
+  (cx, fd, vec, vlen, pos) => do_pwritev(cx, fd, vec, vlen, pos, 0),
 );
 
 /** A position of −1 stands for the file's own. */
-const ownPosition = (pos: number): number | undefined => (pos === -1 ? undefined : pos);
-
 export const sys_preadv2 = syscall(
   NR.preadv2,
   "preadv2",
   [FD, ...VECTOR, ...POSITION, ["flags", int]],
   (cx, fd, vec, vlen, pos, _high, flags) =>
-    transferVector(cx, fd, { isRead: true, vec, vlen, pos: ownPosition(pos), flags }),
+    pos === -1 ? do_readv(cx, fd, vec, vlen, flags) : do_preadv(cx, fd, vec, vlen, pos, flags),
 );
 
 export const sys_pwritev2 = syscall(
@@ -149,7 +118,7 @@ export const sys_pwritev2 = syscall(
   "pwritev2",
   [FD, ...VECTOR, ...POSITION, ["flags", int]],
   (cx, fd, vec, vlen, pos, _high, flags) =>
-    transferVector(cx, fd, { isRead: false, vec, vlen, pos: ownPosition(pos), flags }),
+    pos === -1 ? do_writev(cx, fd, vec, vlen, flags) : do_pwritev(cx, fd, vec, vlen, pos, flags),
 );
 
 export const sys_lseek = syscall(
@@ -347,7 +316,10 @@ function* splice(cx: Cx, request: CopyRequest): Blocking<Result<number>> {
       (vfs_poll(cx, output) & (POLL.OUT | POLL.ERR)) !== 0;
     if (!isReady) return EAGAIN;
   }
-  if ((vfs_poll(cx, output) & POLL.ERR) !== 0 && isPipe(output)) return EPIPE;
+  if ((vfs_poll(cx, output) & POLL.ERR) !== 0 && isPipe(output)) {
+    sendToTask(cx, cx.task, siginfo(SIG.PIPE, SI.KERNEL));
+    return EPIPE;
+  }
   return yield* withOffset(cx, offIn, (_in, from) =>
     withOffset(cx, offOut, (_out, to) =>
       transfer(cx, from(input), to(output), Math.min(len, COPY_CHUNK), true),

@@ -5,6 +5,7 @@
 import { EINVAL, FS_MAGIC, isErr, O, type Result, S } from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import { KernelBug } from "../core/kernel.ts";
+import { no_open_fops } from "./char-dev.ts";
 import { d_alloc_root, type DentryOperations, dput } from "./dentry.ts";
 import { addFile } from "./fd-table.ts";
 import { alloc_opened_file, type File, type FileOperations } from "./file.ts";
@@ -29,7 +30,7 @@ export function initAnonInodes(cx: Cx): void {
   register_filesystem(kernel, type);
   const sb = alloc_super(kernel, { type, magic: FS_MAGIC.ANON_INODE, ops: {} });
   if (isErr(sb)) throw new KernelBug("no memory for anon_inodefs");
-  const inode = new_inode(sb, { mode: S.IRUSR | S.IWUSR, i_op: {}, i_fop: { name: "anon_inode_fops" } });
+  const inode = new_inode(sb, { mode: S.IRUSR | S.IWUSR, i_op: {}, i_fop: no_open_fops });
   if (isErr(inode)) throw new KernelBug("no memory for anon_inodefs");
   ihold(inode);
   const root = d_alloc_root(cx, sb, inode, "/");

@@ -56,7 +56,8 @@ export function stackKiocb(cx: Cx, file: File, pos: number, flags: number): Kioc
   const { mem, vfs } = cx.kernel;
   const { offsets } = vfs;
   const addr = stackAlloc(cx, offsets.kiocbSize);
-  const all = flags | ((file.flags & O.APPEND) !== 0 ? IOCB.APPEND : 0);
+  const isAppend = (file.flags & O.APPEND) !== 0 && (flags & IOCB.NOAPPEND) === 0;
+  const all = flags | (isAppend ? IOCB.APPEND : 0);
   writePointer(mem, addr + offsets.kiocbFile, file.addr);
   mem.dv.setInt32(addr + offsets.kiocbFlags, all, true);
   const made = new Kiocb(addr, file, all);

@@ -299,7 +299,7 @@ export function mountAtBoot(cx: Cx, type: string, target: string, options = "", 
 }
 
 /** Makes `type` the root of everything, and gives the boot task its fs_struct. At boot, once. */
-export function mountRoot(cx: Cx, type: string, options = ""): void {
+export function mountRoot(cx: Cx, type: string, options = "mode=755"): void {
   const { kernel } = cx;
   const fsType = kernel.vfs.types.get(type);
   if (fsType === undefined) throw new KernelBug(`root file system ${type} is not registered`);
