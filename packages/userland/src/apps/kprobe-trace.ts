@@ -54,7 +54,7 @@ async function run(process: Process, request: Request): Promise<void> {
     const probe = ebpf.kprobe("kprobe_trace");
     await probe.load();
     await using _link = await probe.attach("do_sys_openat2");
-    await process.stdout.write("PID     COMM             PATH\n");
+    await print(process, "PID     COMM             PATH\n");
     const done = rt.future<void>();
     const reader = rt.spawn(async () => {
       let seen = 0;
@@ -71,6 +71,11 @@ async function run(process: Process, request: Request): Promise<void> {
     else await rt.select({ interrupt: rt.signal.ctrlC(), done, time: rt.sleep(request.seconds * 1000) });
     reader.abort();
   });
+}
+
+/** At once, whether or not the output is a terminal: an event may be the last for long. */
+async function print(process: Process, line: string): Promise<void> {
+  await process.stdout.write(line);
   await process.stdout.flush();
 }
 
