@@ -47,7 +47,6 @@ const HOT_FILES: readonly string[] = [
   "packages/kernel/src/arch/riscv64/arithmetic.ts",
   "packages/kernel/src/arch/riscv64/cpu.ts",
   "packages/kernel/src/core/row.ts",
-  "packages/kernel/src/task/port.ts",
   "packages/userland/src/host/task.ts",
 ];
 

@@ -19,7 +19,7 @@ import {
 import { createProgramHost, imageFiles, PROGRAMS } from "@alien-ts/userland";
 import { kallsyms } from "../kallsyms.ts";
 import type { BootArguments } from "./arguments.ts";
-import { guardedHost } from "./guard.ts";
+import { gatedHost } from "./gate.ts";
 import { STATUS_BUG } from "./messages.ts";
 import type { Progress } from "./progress.ts";
 
@@ -151,7 +151,7 @@ export class Machine {
 }
 
 function bootKernel(options: MachineOptions, onBug: (error: unknown) => void): Kernel {
-  const { cpus, seed, release, memoryMiB, layoutSeed, commandLine, commands } = options.arguments;
+  const { cpus, seed, release, memoryMiB, layoutSeed, commandLine } = options.arguments;
   return boot({
     memory: new ArrayBuffer(memoryMiB * BYTES_PER_MIB),
     layout: layoutSeed === undefined ? Layout.natural() : Layout.shuffled(layoutSeed),
@@ -162,10 +162,16 @@ function bootKernel(options: MachineOptions, onBug: (error: unknown) => void): K
     commandLine,
     ...(release === undefined ? {} : { release }),
     ...(kallsyms === undefined ? {} : { kallsyms }),
-    programHost: guardedHost(createProgramHost(PROGRAMS), onBug),
+    programHost: gatedHost(createProgramHost(PROGRAMS), onBug),
     files: imageFiles(PROGRAMS),
-    init: ["/sbin/init", ...(commands === undefined ? ["--once"] : ["-c", commands])],
+    init: ["/sbin/init", ...initArguments(options)],
   });
+}
+
+/** A session on a terminal; without one, the commands, or a shell that reads them from the console. */
+function initArguments({ arguments: { commands }, isTerminal }: MachineOptions): string[] {
+  if (isTerminal && commands === undefined) return ["--once"];
+  return ["-c", commands ?? "exec sh"];
 }
 
 function chooseClock({ arguments: { clock, commands }, isTerminal }: MachineOptions): Clock {
