@@ -13,14 +13,6 @@ import { difference } from "./mm/allocation-faults.ts";
 import { DEFAULT_MM_LIMITS } from "./mm/memory-manager.ts";
 import { do_mmap } from "./mm/mmap.ts";
 import { readUserBytes, writeUserBytes } from "./mm/uaccess.ts";
-import { FD_SYSCALLS } from "./syscalls/fd.ts";
-import { FUTEX_SYSCALLS } from "./syscalls/futex.ts";
-import { OPEN_SYSCALLS } from "./syscalls/open.ts";
-import { PIPE_SYSCALLS } from "./syscalls/pipe.ts";
-import { POLL_SYSCALLS } from "./syscalls/poll.ts";
-import { READ_WRITE_SYSCALLS } from "./syscalls/read-write.ts";
-import { SOCKET_SYSCALLS } from "./syscalls/socket.ts";
-import { TIMERFD_SYSCALLS } from "./syscalls/timerfd.ts";
 import { startTask } from "./testing.ts";
 import { setMm } from "./task/create.ts";
 import { reapDeadTasks } from "./task/exit.ts";
@@ -33,29 +25,11 @@ const HEAP_BYTES = 64 * PAGE_SIZE;
 
 /** A kernel with all subsystems and an init that sleeps. */
 export function ipcKernel(options: BootOptions = {}): Kernel {
-  const kernel = withSyscalls(
-    boot({ memory: new ArrayBuffer(TEST_MEMORY_BYTES), debugAllocations: true, ...options }),
-  );
+  const kernel = boot({ memory: new ArrayBuffer(TEST_MEMORY_BYTES), debugAllocations: true, ...options });
   startTask(kernel, "init", function* (cx) {
     yield* waitEvent(cx, new WaitQueue(), () => false);
   });
   kernel.sched.run();
-  return kernel;
-}
-
-/** Calls of this and the VFS's folders, where the kernel's table lacks them. */
-function withSyscalls(kernel: Kernel): Kernel {
-  const rows = [
-    FD_SYSCALLS,
-    READ_WRITE_SYSCALLS,
-    OPEN_SYSCALLS,
-    PIPE_SYSCALLS,
-    POLL_SYSCALLS,
-    TIMERFD_SYSCALLS,
-    FUTEX_SYSCALLS,
-    SOCKET_SYSCALLS,
-  ];
-  for (const row of rows.flat()) kernel.syscallTable[row.nr] ??= row;
   return kernel;
 }
 

@@ -95,21 +95,19 @@ describe("poll and select", () => {
 });
 
 describe("FIFOs", () => {
-  function* fifo(p: Program): Blocking<number> {
+  function fifo(p: Program): number {
     const name = getname_kernel(p.cx.kernel, "/fifo");
     expect(do_mknodat(p.cx, -100, name as never, S.IFIFO | 0o600, 0)).toBe(0);
-    return yield* path(p);
+    return path(p);
   }
-  function* path(p: Program): Blocking<number> {
-    return p.put([...utf8Encode("/fifo"), 0]);
-  }
+  const path = (p: Program): number => p.put([...utf8Encode("/fifo"), 0]);
 
   test("opening to read sleeps until someone opens to write", () => {
     const kernel = ipcKernel();
     runProgram(kernel, function* (p) {
-      const name = yield* fifo(p);
+      const name = fifo(p);
       startProgram(kernel, "writer", function* (w) {
-        const fd = yield* w.call(NR.openat, -100, yield* path(w), O.WRONLY, 0);
+        const fd = yield* w.call(NR.openat, -100, path(w), O.WRONLY, 0);
         yield* w.call(NR.write, fd, w.put([5]), 1);
       });
       const fd = yield* p.call(NR.openat, -100, name, O.RDONLY, 0);
@@ -122,7 +120,7 @@ describe("FIFOs", () => {
   test("without waiting a reader gets an empty file that is not hung up, a lonely writer ENXIO", () => {
     const kernel = ipcKernel();
     runProgram(kernel, function* (p) {
-      const name = yield* fifo(p);
+      const name = fifo(p);
       expect(yield* p.call(NR.openat, -100, name, O.WRONLY | O.NONBLOCK, 0)).toBe(-ENXIO.number);
       const fd = yield* p.call(NR.openat, -100, name, O.RDONLY | O.NONBLOCK, 0);
       const entry = p.words(fd, POLL.IN);
@@ -153,8 +151,12 @@ test("setting the real-time clock cancels a timer that asked for it", () => {
   });
 });
 
-test("tokio's current-thread runtime starts, sleeps, waits for an AsyncFd and for a signal, and leaves nothing behind", () => {
+test.each([
+  ["called directly", 0],
+  ["called through their text", 1],
+])("tokio's runtime starts, sleeps, waits, and leaves nothing behind: functions are %s", (_how, armed) => {
   const kernel = ipcKernel();
+  kernel.text.armed.fill(armed);
   const edge = (POLL.IN | POLL.RDHUP | EPOLL.ET) >>> 0;
   const leaks = leaksOf(kernel, () =>
     runProgram(kernel, function* (p) {

@@ -28,8 +28,8 @@ import type { Kernel } from "../../core/kernel.ts";
 import { type Owned, ownerPtr } from "../../core/owner.ts";
 import { blockingFn } from "../../core/row.ts";
 import type { IovIter } from "../../mm/iov-iter.ts";
-import type { MaybeBlocking } from "../../vfs/blocking.ts";
-import { type File, type FileOperations, type PollRegister, stream_open } from "../../vfs/file.ts";
+import { andThen, type MaybeBlocking } from "../../vfs/blocking.ts";
+import { type File, type FileOperations, fput, type PollRegister, stream_open } from "../../vfs/file.ts";
 import type { Mount } from "../../vfs/mount.ts";
 import { stackAlloc } from "../../vfs/path.ts";
 import { mountPseudoFs, numberedName, pseudoFiles, pseudoInode } from "../pseudo-fs.ts";
@@ -165,7 +165,7 @@ export const socket_file_ops: FileOperations = {
   },
 };
 
-/** Runs `use` with a message on the kernel stack. */
+/** Runs `use` with a message on the kernel stack. Files that it received and nobody took are closed. */
 export function withMessage(
   cx: Cx,
   iter: IovIter,
@@ -173,16 +173,12 @@ export function withMessage(
   use: (message: Message) => MaybeBlocking<Result<number>>,
 ): MaybeBlocking<Result<number>> {
   const { ksp } = cx;
-  const result = use(new Message(cx, iter, flags));
-  if (!(typeof result === "object" && "next" in result)) {
+  const message = new Message(cx, iter, flags);
+  return andThen(use(message), (result) => {
     cx.ksp = ksp;
+    for (const file of message.ancillary.files) fput(cx, file);
     return result;
-  }
-  return (function* () {
-    const value = yield* result;
-    cx.ksp = ksp;
-    return value;
-  })();
+  });
 }
 
 export const sock_sendmsg = blockingFn(

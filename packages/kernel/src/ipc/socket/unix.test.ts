@@ -194,6 +194,20 @@ describe("ancillary data", () => {
     expect(leaks).toEqual(new Map());
   });
 
+  test("a file that read(2) comes upon is closed", () => {
+    const kernel = ipcKernel();
+    const leaks = leaksOf(kernel, () =>
+      runProgram(kernel, function* (p) {
+        const [a, b] = yield* pair(p);
+        const event = yield* p.call(NR.eventfd2, 7, 0);
+        const control = p.words(20, 0, SOL_SOCKET, 1, event, 0);
+        yield* p.call(NR.sendmsg, a, messageOf(p, p.put([5]), 1, control, 24), 0);
+        expect(yield* p.call(NR.read, b, p.room(4), 4)).toBe(1);
+      }),
+    );
+    expect(leaks).toEqual(new Map());
+  });
+
   test("a file that nobody receives is closed with the socket", () => {
     const kernel = ipcKernel();
     const leaks = leaksOf(kernel, () =>
