@@ -59,7 +59,8 @@ async function run(process: Process, request: Request): Promise<void> {
     const reader = rt.spawn(async () => {
       let seen = 0;
       for await (const event of new PerfEventArray(ebpf.map("EVENTS")).readable(rt)) {
-        await process.stdout.write(
+        await print(
+          process,
           event.kind === "sample" ? formatEvent(event.data) : `lost ${event.count} events\n`,
         );
         seen += 1;
