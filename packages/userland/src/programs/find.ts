@@ -228,6 +228,16 @@ class ExpressionParser {
         return newerTest(await stat(this.#walk.process, this.#argument(word)));
       case "-empty":
         return (walk, { path, status }) => isEmpty(walk.process, path, status);
+      case "-nouser":
+        return isUnknown(
+          (await readUsers(this.#walk.process)).map(({ uid }) => uid),
+          "st_uid",
+        );
+      case "-nogroup":
+        return isUnknown(
+          (await readGroups(this.#walk.process)).map(({ gid }) => gid),
+          "st_gid",
+        );
       case "-user":
         return ownerTest(await userId(this.#walk.process, this.#argument(word)), "st_uid");
       case "-group":
@@ -280,12 +290,7 @@ class ExpressionParser {
     const command: string[] = [];
     for (;;) {
       const part = this.#argument(word);
-      if (part === ";")
-        return (walk, { path }) =>
-          runCommand(
-            walk,
-            command.map((text) => text.replaceAll("{}", path)),
-          );
+      if (part === ";") return eachCommand(command, word === "-ok");
       if (part === "+" && command.at(-1) === "{}") break;
       command.push(part);
     }
@@ -384,6 +389,11 @@ const newerTest =
     status.st_mtime > reference.st_mtime ||
     (status.st_mtime === reference.st_mtime && status.st_mtime_nsec > reference.st_mtime_nsec);
 
+const isUnknown =
+  (known: readonly number[], field: "st_uid" | "st_gid"): Test =>
+  (_walk, { status }) =>
+    !known.includes(status[field]);
+
 const ownerTest =
   (id: number, field: "st_uid" | "st_gid"): Test =>
   (_walk, { status }) =>
@@ -422,7 +432,22 @@ async function deletePath({ process }: Walk, { path, status }: Visit): Promise<b
   return true;
 }
 
+/** `-exec … ;`, and `-ok … ;`, which asks first. */
+const eachCommand =
+  (command: readonly string[], asks: boolean): Test =>
+  async (walk, { path }) => {
+    const argv = command.map((text) => text.replaceAll("{}", path));
+    return (!asks || (await agrees(walk.process, argv))) && runCommand(walk, argv);
+  };
+
+async function agrees(process: Process, argv: readonly string[]): Promise<boolean> {
+  await process.stdout.flush();
+  await process.stderr.write(`< ${argv.join(" ")} > ? `);
+  return /^[yY]/.test((await process.stdin.readLine()) ?? "");
+}
+
 async function runCommand({ process }: Walk, argv: readonly string[]): Promise<boolean> {
+  await process.stdout.flush();
   try {
     return (await waitFor(process, await spawn(process, argv))) === 0;
   } catch (error) {

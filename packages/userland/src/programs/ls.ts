@@ -55,7 +55,12 @@ export const ls = tool({
     const files: Entry[] = [];
     const directories: Entry[] = [];
     for (const operand of operands.length > 0 ? operands : ["."]) {
-      const entry = await tryEntry(listing, operand, operand, !options.has("l") || options.has("L"));
+      const entry = await tryEntry(
+        listing,
+        operand,
+        operand,
+        !isLong(options) || options.has("L") || options.has("H"),
+      );
       if (entry === undefined) continue;
       (isDirectory(entry.status) && !options.has("d") ? directories : files).push(entry);
     }

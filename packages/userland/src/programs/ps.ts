@@ -4,6 +4,7 @@ import { readNames } from "../libc/accounts.ts";
 import { listNames } from "../libc/directories.ts";
 import { SystemError, ToolError } from "../libc/errors.ts";
 import { readFile, stat } from "../libc/files.ts";
+import type { Options } from "../libc/getopt.ts";
 import type { Process } from "../libc/process.ts";
 import { clockGetTime, formatTime } from "../libc/time.ts";
 import { tool } from "../libc/tool.ts";
@@ -95,24 +96,18 @@ const BSD = ["user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "stime=
 
 export const ps = tool({
   name: "ps",
-  usage: "ps [-Aaefl] [-o FORMAT] [-p PIDS] [-u USERS] | ps aux",
-  options: "Aadefho:p:t:u:lwx",
+  usage: "ps [-Aadefl] [-g SESSIONS] [-o FORMAT] [-p PIDS] [-t TERMINALS] [-U USERS] [-u USERS] | ps aux",
+  options: "Aadefg:ho:p:t:U:u:lwx",
   long: { "no-headers": "h", format: "o", pid: "p", user: "u" },
   rewrite: (words) => words.map((word, i) => (i === 0 && /^[auxfew]+$/.test(word) ? "-x" : word)),
   main: async (process, { options, operands }) => {
     if (operands.length > 0) throw new ToolError(`error: unsupported argument '${operands[0]!}'`);
     const rows = await readProcesses(process);
-    const pids = options.value("p")?.split(/[ ,]+/).map(Number);
-    const users = options.value("u")?.split(",");
+    const pids = listOption(options, "p")?.map(Number);
     const isBsd = options.has("x");
-    const all = ["A", "e", "d", "x"].some((letter) => options.has(letter));
     const pid = await process.trap(NR.getpid);
     const own = rows.find((row) => row.pid === pid);
-    const chosen = rows.filter((row) => {
-      if (pids !== undefined) return pids.includes(row.pid);
-      if (users !== undefined) return users.includes(row.user);
-      return all || options.has("a") || own === undefined || row.tty === own.tty;
-    });
+    const chosen = rows.filter((row) => isChosen(row, { options, pids, own }));
     const given = options.values("o").flatMap((text) => (text.includes("=") ? [text] : text.split(/[ ,]+/)));
     const format =
       given.length > 0 ? given : isBsd ? BSD : options.has("f") || options.has("l") ? FULL : DEFAULT;
@@ -120,6 +115,31 @@ export const ps = tool({
     return pids !== undefined && chosen.length === 0 ? 1 : 0;
   },
 });
+
+/** The values of an option that takes a list. */
+const listOption = (options: Options, key: string): string[] | undefined =>
+  options.has(key) ? options.values(key).flatMap((text) => text.split(/[ ,]+/)) : undefined;
+
+interface Selection {
+  readonly options: Options;
+  readonly pids: readonly number[] | undefined;
+  /** The process of ps itself. */
+  readonly own: ProcessRow | undefined;
+}
+
+/** POSIX: options that select add up; without any, what runs on the terminal of ps. */
+function isChosen(row: ProcessRow, { options, pids, own }: Selection): boolean {
+  if (["A", "e", "x"].some((letter) => options.has(letter))) return true;
+  const lists = [
+    pids?.includes(row.pid),
+    (listOption(options, "u") ?? listOption(options, "U"))?.includes(row.user),
+    listOption(options, "g")?.includes(String(row.sid)),
+    listOption(options, "t")?.some((name) => name.replace(/^\/dev\//, "") === ttyName(row.tty)),
+    options.has("d") ? row.sid !== row.pid : undefined,
+    options.has("a") ? row.sid !== row.pid && row.tty !== 0 : undefined,
+  ].filter((chosen) => chosen !== undefined);
+  return lists.length > 0 ? lists.includes(true) : own === undefined || row.tty === own.tty;
+}
 
 async function readProcesses(process: Process): Promise<ProcessRow[]> {
   const names = await readNames(process);

@@ -1,9 +1,9 @@
 /** Builtins for jobs and processes. */
-import { ECHILD, EINTR, NR, tms } from "@alien-ts/abi";
+import { ECHILD, EINTR, NR, RLIMIT, rlimit64, tms } from "@alien-ts/abi";
 import { shellStatus, tryWait } from "../libc/children.ts";
 import { errnoOf, failed } from "../libc/errors.ts";
 import { signalName, signalNumber } from "../libc/signals.ts";
-import { fill } from "../libc/structs.ts";
+import { fill, withBlock } from "../libc/structs.ts";
 import { readOptions } from "./builtins-control.ts";
 import { type Job, describeJob, isOver, isRunning, lastStatus } from "./jobs.ts";
 import type { Shell } from "./shell.ts";
@@ -147,6 +147,82 @@ async function listSignals(shell: Shell, operands: readonly string[]): Promise<n
     await shell.process.stdout.writeLine(line);
   }
   return 0;
+}
+
+interface Limit {
+  readonly resource: number;
+  readonly text: string;
+  /** What one unit of the number stands for. */
+  readonly unit: number;
+}
+
+const LIMITS: Readonly<Record<string, Limit>> = {
+  c: { resource: RLIMIT.CORE, text: "core file size (blocks)", unit: 512 },
+  d: { resource: RLIMIT.DATA, text: "data seg size (kbytes)", unit: 1024 },
+  f: { resource: RLIMIT.FSIZE, text: "file size (blocks)", unit: 512 },
+  l: { resource: RLIMIT.MEMLOCK, text: "max locked memory (kbytes)", unit: 1024 },
+  n: { resource: RLIMIT.NOFILE, text: "open files", unit: 1 },
+  p: { resource: RLIMIT.NPROC, text: "max user processes", unit: 1 },
+  s: { resource: RLIMIT.STACK, text: "stack size (kbytes)", unit: 1024 },
+  t: { resource: RLIMIT.CPU, text: "cpu time (seconds)", unit: 1 },
+  v: { resource: RLIMIT.AS, text: "virtual memory (kbytes)", unit: 1024 },
+};
+
+/** From here on a 64-bit limit is RLIM_INFINITY. */
+const UNLIMITED = 2 ** 63;
+
+export async function ulimit(shell: Shell, words: readonly string[]): Promise<number> {
+  const { options, operands } = readOptions("HSacdflnpstv", words);
+  const { stdout } = shell.process;
+  const isHard = options.last("H", "S") === "H";
+  if (options.has("a")) {
+    for (const [letter, limit] of Object.entries(LIMITS)) {
+      await stdout.writeLine(`-${letter}: ${limit.text.padEnd(28)} ${await showLimit(shell, limit, isHard)}`);
+    }
+    return 0;
+  }
+  const limit = LIMITS[options.last(...Object.keys(LIMITS)) ?? "f"]!;
+  const [value] = operands;
+  if (value === undefined) {
+    await stdout.writeLine(await showLimit(shell, limit, isHard));
+    return 0;
+  }
+  if (!/^(\d+|unlimited)$/.test(value)) throw new ShellError(`${value}: bad number`);
+  await setLimit(shell, limit, {
+    value: value === "unlimited" ? 2 ** 64 : Number(value) * limit.unit,
+    hard: !options.has("S"),
+    soft: !options.has("H") || options.has("S"),
+  });
+  return 0;
+}
+
+async function readLimit(shell: Shell, { resource }: Limit): Promise<{ rlim_cur: number; rlim_max: number }> {
+  const { process } = shell;
+  const got = await fill(process, rlimit64, (addr) => process.trap(NR.prlimit64, 0, resource, 0, addr));
+  if (typeof got === "number") throw new ShellError(errnoOf(got).message, 1);
+  return got;
+}
+
+async function showLimit(shell: Shell, limit: Limit, isHard: boolean): Promise<string> {
+  const { rlim_cur, rlim_max } = await readLimit(shell, limit);
+  const value = isHard ? rlim_max : rlim_cur;
+  return value >= UNLIMITED ? "unlimited" : String(Math.floor(value / limit.unit));
+}
+
+async function setLimit(
+  shell: Shell,
+  limit: Limit,
+  change: { readonly value: number; readonly hard: boolean; readonly soft: boolean },
+): Promise<void> {
+  const { process } = shell;
+  const { rlim_cur, rlim_max } = await readLimit(shell, limit);
+  const words = [change.soft ? change.value : rlim_cur, change.hard ? change.value : rlim_max];
+  const result = await withBlock(process, 16, async (addr) => {
+    // A value that no number holds is RLIM_INFINITY, all ones.
+    words.forEach((word, i) => process.memory.writeU64(addr + 8 * i, word >= UNLIMITED ? -1 : word));
+    return process.trap(NR.prlimit64, 0, limit.resource, addr, 0);
+  });
+  if (failed(result)) throw new ShellError(`error setting limit: ${errnoOf(result).message}`, 1);
 }
 
 /** Clock ticks per second, as AT_CLKTCK says. */

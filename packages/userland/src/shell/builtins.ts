@@ -59,6 +59,7 @@ export const BUILTINS: Builtins = new Map<string, Builtin>([
   ["trap", { run: control.trap, special: true, usage: "trap [action condition ...]" }],
   ["true", { run: () => 0, usage: "true" }],
   ["type", { run: control.type, usage: "type name ..." }],
+  ["ulimit", { run: jobs.ulimit, usage: "ulimit [-HS] [-a | -cdflnpstv [limit]]" }],
   ["umask", { run: files.umask, usage: "umask [-S] [mask]" }],
   ["unalias", { run: variables.unalias, usage: "unalias -a | unalias name ..." }],
   ["unset", { run: variables.unset, special: true, usage: "unset [-fv] name ..." }],

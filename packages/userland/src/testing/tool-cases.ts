@@ -229,6 +229,10 @@ export const TOOL_CASES: readonly ToolCase[] = [
   ],
   ["find d -name '*.txt' -delete; find d \\( -name two.c -o -name x \\) -print0 | tr '\\0' '!'", "d/two.c!"],
   [
+    "yes | find d -name '*.txt' -ok echo {} \\; 2>/dev/null; find d -nouser; find d -links +9",
+    "d/one.txt\nd/sub/three.txt\n",
+  ],
+  [
     "find nope; find . -nope",
     "",
     1,
