@@ -117,6 +117,14 @@ export class TestTask {
     return this.#scratch;
   }
 
+  /** Runs `body`, and gives the memory that it took back. */
+  async scoped<T>(body: () => Promise<T>): Promise<T> {
+    const scratch = this.#scratch;
+    const result = await body();
+    this.#scratch = scratch;
+    return result;
+  }
+
   bytes(bytes: Uint8Array): number {
     const at = this.alloc(bytes.length);
     this.port.memory.write(at, bytes);
@@ -270,22 +278,23 @@ export function bootPrograms(
   return { kernel, host };
 }
 
-/** Macrotasks that one program may take without a trap before the test gives up. */
-const TURNS_MAX = 5000;
+/** Turns that a test may take before it gives up. */
+const TURNS_MAX = 200_000;
 
-/** Runs the machine; gives its exit status, or undefined when it is idle for ever. */
-export async function runMachine(kernel: Kernel): Promise<number | undefined> {
+/**
+ * Runs the machine; gives its exit status, or undefined when it is idle for ever.
+ *
+ * @param macrotask resolves in the host's next macrotask, when all microtasks of the programs have run: setImmediate.
+ */
+export async function runMachine(
+  kernel: Kernel,
+  macrotask: () => Promise<unknown>,
+): Promise<number | undefined> {
   for (let i = 0; i < TURNS_MAX; i++) {
     const status = kernel.sched.turn();
     if (status.state === "halted") return status.status;
     if (status.state === "idle" && status.wakeInNs === undefined) return undefined;
-    // Lets every microtask of the programs run.
-    await new Promise<void>((resolve) => queueTurn(resolve));
+    await macrotask();
   }
   throw new Error("the machine did not end");
-}
-
-/** The next turn of the host: many microtasks later, so that chains of promises are through. */
-function queueTurn(resolve: () => void, left = 200): void {
-  void Promise.resolve().then(() => (left === 0 ? resolve() : queueTurn(resolve, left - 1)));
 }

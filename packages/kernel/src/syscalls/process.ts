@@ -25,6 +25,7 @@ import { do_exit, do_group_exit, exitStatus } from "../task/exit.ts";
 import { type CloneRequest, kernel_clone } from "../task/fork.ts";
 import { initPrograms } from "../task/program.ts";
 import { userMm } from "../vfs/user.ts";
+import { initTimers } from "./timers.ts";
 
 const CLONE_ARGS_SIZE_VER0 = 64;
 const CLONE_NEWTIME = 0x80;
@@ -32,6 +33,7 @@ const CLONE_NEWTIME = 0x80;
 /** What system calls of tasks need at boot. */
 export function initProcessCalls(kernel: Kernel): void {
   initPrograms(kernel);
+  initTimers(kernel);
   kernel.makePidfd = (cx, child) => pidfd_prepare(cx, child, 0);
 }
 

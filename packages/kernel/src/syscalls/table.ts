@@ -12,11 +12,13 @@ import { FD_SYSCALLS } from "./fd.ts";
 import { FUTEX_SYSCALLS } from "./futex.ts";
 import { ID_SYSCALLS } from "./ids.ts";
 import { LINK_SYSCALLS } from "./links.ts";
+import { MISC_SYSCALLS } from "./misc.ts";
 import { MM_SYSCALLS } from "./mm.ts";
 import { MOUNT_SYSCALLS } from "./mount.ts";
 import { OPEN_SYSCALLS } from "./open.ts";
 import { PIPE_SYSCALLS } from "./pipe.ts";
 import { POLL_SYSCALLS } from "./poll.ts";
+import { PRCTL_SYSCALLS } from "./prctl.ts";
 import { initProcessCalls, PROCESS_SYSCALLS } from "./process.ts";
 import { READ_WRITE_SYSCALLS } from "./read-write.ts";
 import { RESOURCE_SYSCALLS } from "./resource.ts";
@@ -27,6 +29,7 @@ import { STAT_SYSCALLS } from "./stat.ts";
 import { SYNC_SYSCALLS } from "./sync.ts";
 import { TIME_SYSCALLS } from "./time.ts";
 import { TIMERFD_SYSCALLS } from "./timerfd.ts";
+import { TIMER_SYSCALLS } from "./timers.ts";
 import { WAIT_SYSCALLS } from "./wait.ts";
 import { XATTR_SYSCALLS } from "./xattr.ts";
 
@@ -54,8 +57,11 @@ export const SYSCALLS: readonly (readonly SyscallRow[])[] = [
   RESOURCE_SYSCALLS,
   SCHED_SYSCALLS,
   TIME_SYSCALLS,
+  TIMER_SYSCALLS,
   MM_SYSCALLS,
+  MISC_SYSCALLS,
   BPF_SYSCALLS,
+  PRCTL_SYSCALLS,
 ];
 
 export function initSyscalls(kernel: Kernel): void {

@@ -118,6 +118,8 @@ function copyState(cx: Cx, parent: Task, child: Task, request: CloneRequest): Re
     mem.dv.setInt32(child.userRegs + at, value | 0, true);
     mem.dv.setInt32(child.userRegs + at + 4, Math.floor(value / 2 ** 32) | 0, true);
   }
+  // Hooks that are undone see a process without threads, never the parent's own.
+  child.process = new Process(child, parent.process.pgid, parent.process.sid, parent.process.limits);
   const done: number[] = [];
   for (const [i, hook] of kernel.taskHooks.entries()) {
     const result = hook.fork?.(cx, parent, child, flags) ?? 0;
@@ -172,7 +174,6 @@ function joinFamily(cx: Cx, parent: Task, child: Task, request: CloneRequest): R
     child.process = parent.process;
     child.t.group_leader = parent.process.leader.addr;
   } else {
-    child.process = new Process(child, parent.process.pgid, parent.process.sid, parent.process.limits);
     child.t.group_leader = child.addr;
     (kernel.ownerOf(family) as Task).childTasks.add(child);
   }

@@ -39,6 +39,10 @@ declare module "../core/kernel.ts" {
   interface Kernel {
     /** By number; undefined answers ENOSYS. */
     syscallTable: (SyscallRow | undefined)[];
+    /** A program came back from something foreign, maybe to an idle machine: the app's loop must call `turn` again. */
+    onForeignTrap: (() => void) | undefined;
+    /** At every trap, while a process has a timer on its CPU time. */
+    onCpuTime: ((cx: Cx) => void) | undefined;
     /** Around every system call, for tracepoints; undefined costs one test. */
     onSyscallEnter: ((cx: Cx, regs: KAddr, nr: number) => void) | undefined;
     onSyscallExit: ((cx: Cx, regs: KAddr, nr: number, result: number) => void) | undefined;
@@ -155,6 +159,7 @@ export class Port implements TrapPort {
     kernel.clock.charge(TRAP_NS);
     task.t.stime += TRAP_NS;
     const made = do_trap_ecall_u(cx, task.userRegs);
+    kernel.onCpuTime?.(cx);
     // A return from a handler may have to make the interrupted call again.
     if (!isBlocking(made) && nr !== NR.rt_sigreturn && !task.hasPendingSignal && this.#isQuiet(cx)) {
       const result = this.#result();
@@ -218,15 +223,22 @@ export class Port implements TrapPort {
     return this.#isClosed ? PENDING : (this.#outcome ?? PENDING);
   }
 
-  /** A task that waited on something foreign is back: it queues up like any other. */
-  #trapFromOutside(): typeof PENDING {
+  /** A task that waited on something foreign is back: it queues up like any other, and runs at once when nothing else does. */
+  #trapFromOutside(): TrapOutcome | typeof PENDING {
     const task = this.#task;
+    const { sched, clock } = task.kernel;
+    clock.charge(TRAP_NS);
     this.#isOutstanding = true;
     task.isForeign = false;
     task.work = this.#rest(task.cx, this.#number(), [], undefined, true);
     task.t.__state = TASK.UNINTERRUPTIBLE;
-    task.kernel.sched.activate(task.cx, task);
-    return PENDING;
+    sched.activate(task.cx, task);
+    task.kernel.onForeignTrap?.();
+    this.#isInside = true;
+    this.#outcome = undefined;
+    sched.run();
+    this.#isInside = false;
+    return this.#isClosed ? PENDING : (this.#outcome ?? PENDING);
   }
 
   /** What is left of a trap once it cannot return at once. */

@@ -11,6 +11,7 @@ import {
   utf8Encode,
   S,
 } from "@alien-ts/abi";
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { bootPrograms, runMachine, testImage, type TestProgram, type TestTask } from "../testing-programs.ts";
 import type { BootOptions } from "../boot.ts";
@@ -20,7 +21,7 @@ async function run(
   options: BootOptions = {},
 ): Promise<{ status: number | undefined; log: string }> {
   const { kernel, host } = bootPrograms(programs, options);
-  const status = await runMachine(kernel);
+  const status = await runMachine(kernel, setImmediate);
   if (host.errors.length > 0) throw host.errors[0];
   const log = kernel.log
     .from(0)
