@@ -14,6 +14,7 @@ import {
   SIG,
   SI,
 } from "@alien-ts/abi";
+import { Prng } from "@alien-ts/testkit";
 import { describe, expect, test } from "vitest";
 import type { Blocking } from "../core/row.ts";
 import type { Kernel } from "../core/kernel.ts";
@@ -251,6 +252,52 @@ describe("timerfd, signalfd, pidfd", () => {
       expect(yield* p.call(NR.ppoll, entry, 1, 0, 0, 0)).toBe(1);
       expect((p.word(entry + 4) >>> 16) & POLL.IN).toBe(POLL.IN);
     });
+  });
+});
+
+test("after any history a level-triggered epoll reports exactly the files that poll reports", () => {
+  const seed = 77;
+  runProgram(ipcKernel(), function* (p) {
+    const random = new Prng(seed);
+    const ep = yield* p.call(NR.epoll_create1, 0);
+    const fds: number[] = [];
+    for (let i = 0; i < 6; i++) fds.push(yield* eventfd(p));
+    const watched = new Map<number, number>();
+    const word = one(p);
+    const [buffer, entry, none] = [p.room(16 * 8), p.room(8), p.put(new Uint8Array(16))];
+    const event = p.room(16);
+    for (let step = 0; step < 300; step++) {
+      const fd = fds[random.below(fds.length)]!;
+      const events = [POLL.IN, POLL.OUT, POLL.IN | POLL.OUT, 0][random.below(4)]!;
+      const isWatched = watched.has(fd);
+      switch (random.below(5)) {
+        case 0:
+          yield* p.call(NR.write, fd, word, 8);
+          break;
+        case 1:
+          yield* p.call(NR.read, fd, buffer, 8);
+          break;
+        case 2:
+          p.write(event, new Uint8Array(Uint32Array.of(events, 0, fd, 0).buffer));
+          yield* p.call(NR.epoll_ctl, ep, isWatched ? EPOLL.CTL_MOD : EPOLL.CTL_ADD, fd, event);
+          watched.set(fd, events);
+          break;
+        case 3:
+          yield* p.call(NR.epoll_ctl, ep, EPOLL.CTL_DEL, fd, 0);
+          watched.delete(fd);
+          break;
+        default:
+          break;
+      }
+      const expected: number[] = [];
+      for (const [file, wanted] of watched) {
+        p.write(entry, new Uint8Array(Uint32Array.of(file, wanted).buffer));
+        if ((yield* p.call(NR.ppoll, entry, 1, none, 0, 0)) === 1) expected.push(file);
+      }
+      const count = yield* p.call(NR.epoll_pwait, ep, buffer, 8, 0, 0, 0);
+      const got = Array.from({ length: count }, (_, i) => p.word(buffer + 16 * i + 8));
+      expect(got.sort(), `seed ${seed}, step ${step}`).toEqual(expected.sort());
+    }
   });
 });
 

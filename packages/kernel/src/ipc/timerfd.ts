@@ -2,9 +2,8 @@
  * timerfd_create(2): a timer as a file whose reads give the number of expirations (Linux: fs/timerfd.c).
  *
  * As in Linux a periodic timer is not rearmed by its expiry but by the next look at it (read, gettime), which counts the
- * periods that passed. clock_settime(2) calls `timerfd_clock_was_set`
- * afterwards: absolute timers on the real-time clock move, and those with
- * TFD_TIMER_CANCEL_ON_SET answer ECANCELED once.
+ * periods that passed. clock_settime(2) calls `timerfd_clock_was_set` afterwards: absolute timers on the real-time clock move,
+ * and those with TFD_TIMER_CANCEL_ON_SET answer ECANCELED once.
  */
 import {
   EAGAIN,
