@@ -9,6 +9,7 @@ import { cut, tr } from "./programs/cut.ts";
 import { date } from "./programs/date.ts";
 import { mkdir, rmdir } from "./programs/directories.ts";
 import { echo, printf } from "./programs/echo.ts";
+import { expr } from "./programs/expr.ts";
 import { find } from "./programs/find.ts";
 import { egrep, fgrep, grep } from "./programs/grep.ts";
 import { head, tail } from "./programs/head.ts";
@@ -23,7 +24,9 @@ import { sh } from "./programs/sh.ts";
 import * as small from "./programs/small.ts";
 import { sort, uniq } from "./programs/sort.ts";
 import { stat } from "./programs/stat.ts";
+import { df, du } from "./programs/storage.ts";
 import * as system from "./programs/system.ts";
+import { stty, tty } from "./programs/terminal-tools.ts";
 import { bracket, test } from "./programs/test.ts";
 import { wc } from "./programs/wc.ts";
 import { xargs } from "./programs/xargs.ts";
@@ -38,11 +41,14 @@ export const PROGRAMS: readonly Program[] = [
   cp,
   cut,
   date,
+  df,
   small.dirname,
   system.dmesg,
+  du,
   echo,
   egrep,
   env,
+  expr,
   small.falseTool,
   fgrep,
   find,
@@ -75,6 +81,7 @@ export const PROGRAMS: readonly Program[] = [
   small.sleep,
   sort,
   stat,
+  stty,
   small.sync,
   syscallCount,
   tail,
@@ -83,6 +90,7 @@ export const PROGRAMS: readonly Program[] = [
   touch,
   tr,
   small.trueTool,
+  tty,
   system.umount,
   system.uname,
   uniq,

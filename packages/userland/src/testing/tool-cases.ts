@@ -308,4 +308,27 @@ export const TOOL_CASES: readonly ToolCase[] = [
     "readlink abc; echo $?; ln -s d/sub l; readlink -f l/../two.c; clear | hexdump -n 3",
     "1\n/w/d/two.c\n0000000 5b1b 0048".padEnd(60) + "\n0000003\n",
   ],
+  ["expr 2 + 3 \\* 4; expr \\( 2 + 3 \\) \\* 4; expr 7 / 2; expr 0; echo $?", "14\n20\n3\n0\n1\n"],
+  [
+    "expr abc : 'a\\(.\\)'; expr abc : 'ab*'; expr a \\< b; expr '' \\| d; expr length four; expr substr hello 2 3",
+    "b\n2\n1\nd\n4\nell\n",
+  ],
+  [
+    "expr 1 + a; echo $?; expr 1 +; echo $?",
+    "2\n2\n",
+    0,
+    /^expr: non-integer argument\nexpr: syntax error: missing argument after '\+'\n$/,
+  ],
+  [
+    "du -b d/sub | tail -n1 | cut -f2; du -s nope",
+    "d/sub\n",
+    1,
+    /^du: cannot access 'nope': No such file or directory\n$/,
+  ],
+  [
+    "tty </dev/null; echo $?; stty </dev/null",
+    "not a tty\n1\n",
+    1,
+    /^stty: standard input: Inappropriate ioctl for device\n$/,
+  ],
 ];
