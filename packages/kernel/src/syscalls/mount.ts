@@ -19,8 +19,8 @@ import { capable } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
 import { int, syscall, ulongArg, userPointer } from "../core/syscall.ts";
 import { copyBytesFromUser } from "../mm/uaccess.ts";
-import { byteString } from "../vfs/dentry.ts";
-import { path_put } from "../vfs/mount.ts";
+import { byteString, dput } from "../vfs/dentry.ts";
+import { mntput_no_expire, path_put } from "../vfs/mount.ts";
 import { LOOKUP, userPath } from "../vfs/namei.ts";
 import { mountAt, pivotRoot, umountAt } from "../vfs/namespace.ts";
 import { getString, userMm } from "../vfs/user.ts";
@@ -79,7 +79,8 @@ export const sys_umount = syscall(
     const place = userPath(cx, AT.FDCWD, name, (flags & UMOUNT_NOFOLLOW) === 0 ? LOOKUP.FOLLOW : 0);
     if (isErr(place)) return place;
     const result = umountAt(cx, place, flags);
-    path_put(cx, place);
+    dput(cx, place.dentry);
+    mntput_no_expire(cx, place.mnt);
     return result;
   },
 );

@@ -186,12 +186,7 @@ export function d_drop(entry: Dentry): void {
   entry.parent.children?.delete(entry.name);
 }
 
-/** Makes a negative dentry positive; the inode's reference is handed over. */
-export function d_instantiate(entry: Dentry, inode: Inode): void {
-  attach(entry, inode);
-}
-
-/** d_instantiate and d_rehash. `inode` may be null. */
+/** Makes a negative dentry positive, when there is an inode (its reference is handed over), and enters it into the cache. */
 export function d_add(entry: Dentry, inode: Inode | null): void {
   if (inode !== null) attach(entry, inode);
   d_rehash(entry);

@@ -313,7 +313,3 @@ export function replaceFd(cx: Cx, fd: number, file: File, isCloexec: boolean): R
   if (old !== undefined) filp_close(cx, old, files);
   return fd;
 }
-
-/** The descriptor table of a new task: shared or copied (copy_files). */
-export const copyFiles = (parent: FilesStruct, isShared: boolean): Result<FilesStruct> =>
-  isShared ? parent.share() : parent.dup();

@@ -15,7 +15,6 @@ import {
   type UAddr,
   userPtr,
 } from "@alien-ts/abi";
-import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
 import { type Owned, ownerPtr, voidType } from "../core/owner.ts";
 import { kernelFn } from "../core/row.ts";
@@ -88,17 +87,3 @@ export const putname = kernelFn("putname", [["name", filenamep]], voidType, (cx,
   cx.kernel.kmalloc.kfree(name.addr);
   return undefined;
 });
-
-/** Runs `body` with a name from user memory, and gives it back. Only for bodies that do not sleep. */
-export function withName<T>(
-  cx: Cx,
-  uptr: UAddr,
-  flags: number,
-  body: (name: Filename) => Result<T>,
-): Result<T> {
-  const name = getname_flags(cx, uptr, flags);
-  if (isErr(name)) return name;
-  const result = body(name);
-  putname(cx, name);
-  return result;
-}

@@ -54,7 +54,7 @@ export interface StatOverrides {
 export interface InodeOperations {
   /** The inode that `dentry.name` names in `dir`, with one reference for the dentry; null when there is none. */
   lookup?(cx: Cx, dir: Inode, dentry: Dentry): Result<Inode | null>;
-  /** Makes a regular file and instantiates the dentry (d_instantiate). `mode` has its type bits. */
+  /** Makes a regular file and enters it under the dentry (d_add), as all that make a name do. `mode` has its type bits. */
   create?(cx: Cx, dir: Inode, dentry: Dentry, mode: number): Result<0>;
   mkdir?(cx: Cx, dir: Inode, dentry: Dentry, mode: number): Result<0>;
   mknod?(cx: Cx, dir: Inode, dentry: Dentry, mode: number, rdev: number): Result<0>;

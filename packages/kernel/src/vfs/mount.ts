@@ -134,11 +134,17 @@ export function alloc_vfsmnt(sb: SuperBlock, root: Dentry, source: string, flags
 
 export function mntget(held: Mount): Mount {
   held.refs += 1;
-  held.isExpiring = false;
   return held;
 }
 
+/** Gives a reference back. Somebody used the mount: a mark of MNT_EXPIRE goes. */
 export function mntput(cx: Cx, put: Mount): void {
+  put.isExpiring = false;
+  mntput_no_expire(cx, put);
+}
+
+/** As mntput, for umount2 itself, which does not count as a use. */
+export function mntput_no_expire(cx: Cx, put: Mount): void {
   put.refs -= 1;
   if (put.refs > 0) return;
   const { kernel } = put;
