@@ -11,3 +11,4 @@ export type { TurnStatus } from "./sched/scheduler.ts";
 export type { Subsystem } from "./subsystems.ts";
 export { systemMap } from "./system-map.ts";
 export type { Port } from "./task/port.ts";
+export { FunctionHit, type Watch, watchEvent, watchFunction, watchReturn } from "./trace/watch.ts";
