@@ -91,22 +91,23 @@ function* waitLoop(
   deadlineNs: number | undefined,
 ): Blocking<Result<boolean>> {
   const { task } = cx;
-  const { sched } = cx.kernel;
-  const timer =
-    deadlineNs === undefined
-      ? undefined
-      : new HrTimer((timerCx) => void try_to_wake_up(timerCx, task, state));
-  for (;;) {
-    if (signalEndsWait(task, state)) return ERESTARTSYS;
-    if (deadlineNs !== undefined && cx.kernel.clock.nowNs() >= deadlineNs) return condition();
-    if (timer !== undefined && !timer.isActive) sched.timers.start(timer, deadlineNs!);
-    task.t.__state = state;
-    yield;
-    task.t.__state = TASK.RUNNING;
-    if (condition()) break;
+  const { sched, clock } = cx.kernel;
+  const wake = (timerCx: Cx): void => void try_to_wake_up(timerCx, task, state);
+  const timer = deadlineNs === undefined ? undefined : new HrTimer(wake);
+  let result: Result<boolean> | undefined;
+  while (result === undefined) {
+    if (signalEndsWait(task, state)) result = ERESTARTSYS;
+    else if (deadlineNs !== undefined && clock.nowNs() >= deadlineNs) result = condition();
+    else {
+      if (timer?.isActive === false) sched.timers.start(timer, deadlineNs!);
+      task.t.__state = state;
+      yield;
+      task.t.__state = TASK.RUNNING;
+      if (condition()) result = true;
+    }
   }
   if (timer !== undefined) sched.timers.cancel(timer);
-  return true;
+  return result;
 }
 
 function signalEndsWait(task: Task, state: number): boolean {
