@@ -258,18 +258,7 @@ export const touchModified = (on: Inode): void => touch(on, on.kernel.clock.real
 /** Metadata changed: ctime is now. */
 export const touchChanged = (on: Inode): void => touch(on, on.kernel.clock.realTime(), false, false, true);
 
-/**
- * Linux: setattr_prepare() did the checks; this is setattr_copy(), for file systems without a setattr of their own. Sizes are
- * the file system's business: a file without one refuses (EINVAL for what is no regular file).
- */
-export function simple_setattr(_cx: Cx, on: Dentry, attributes: Attributes): Result<0> {
-  const target = on.inode;
-  if (target === null) return 0;
-  setattr_copy(target, attributes);
-  if (attributes.size !== undefined) target.size = attributes.size;
-  return 0;
-}
-
+/** Takes over what is checked already: everything but the size, which is the file system's business (setattr_copy). */
 export function setattr_copy(target: Inode, attributes: Attributes): void {
   const { t } = target;
   if (attributes.uid !== undefined) t.i_uid.val = attributes.uid;

@@ -76,11 +76,6 @@ function modeFor(cx: Cx, inode: Inode): number {
   return cred.inGroup(inode.gid) ? (mode >> 3) & 7 : mode & 7;
 }
 
-/** As inode_permission, and the mount may be read-only. */
-export function mntPermission(cx: Cx, mnt: Mount, inode: Inode, mask: number): Result<number> {
-  return inode_permission(cx, mnt.idmap, inode, mask);
-}
-
 /** The owner, or CAP_FOWNER (inode_owner_or_capable). */
 export const isOwnerOrCapable = (cx: Cx, inode: Inode): boolean =>
   cx.task.cred.fsuid === inode.uid || capable(cx, CAP.FOWNER);
