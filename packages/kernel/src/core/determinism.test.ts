@@ -5,6 +5,7 @@
  * Two workloads: kernel threads that sleep, wake each other, set timers and hit probes; and user programs that clone, exec,
  * talk through pipes, sleep, send signals and write to the console.
  */
+import { setImmediate } from "node:timers/promises";
 import { CLONE, isErr, Layout, NR, s32, SIG, utf8Encode } from "@alien-ts/abi";
 import { KprobeBuilder } from "@alien-ts/kprobe";
 import { Sha256 } from "@alien-ts/testkit";
@@ -75,7 +76,7 @@ function checkWorkload(name: string, work: Workload, seen: readonly (keyof typeo
       const first = await work({ ...options, seed: 42 });
       const again = await work({ ...options, seed: 42 });
       expect(again).toEqual(first);
-      for (const kind of seen) expect(first.counts[kind], kind).toBeGreaterThan(0);
+      expect(seen.filter((kind) => first.counts[kind] === 0)).toEqual([]);
     });
 
     test.each([2, 4])("is another run with another seed on %i CPUs", async (cpus) => {
@@ -226,7 +227,7 @@ const programs: Workload = async (options) => {
   const observer = new HashingObserver();
   const { kernel, host } = bootPrograms({ init, worker }, { ...options, observer });
   probeReads(kernel);
-  expect(await runMachine(kernel)).toBe(0);
+  expect(await runMachine(kernel, setImmediate)).toBe(0);
   if (host.errors.length > 0) throw host.errors[0];
   return { digest: observer.digest(), counts: observer.counts };
 };
