@@ -144,7 +144,7 @@ describe("tracefs", () => {
     expect(
       records().map((line) => line.replace(/ +\d+\.\d{6}/, (time) => "T".padStart(time.length))),
     ).toEqual([
-      `            test-${String(task.task.pid).padEnd(7)} [000] .....            T: tracing_mark_write: one`,
+      `            test-${String(task.task.pid).padEnd(7)} [00${task.cx.cpu.id}] .....            T: tracing_mark_write: one`,
       `            test-${String(task.task.pid).padEnd(7)} [001] d.h2.            T: event: two`,
     ]);
     write("/t/trace", "");
