@@ -29,7 +29,7 @@ import {
   writeNotes,
 } from "@alien-ts/elf";
 import { boot, type BootOptions } from "./boot.ts";
-import type { Kernel } from "./core/kernel.ts";
+import { type Kernel, KernelBug } from "./core/kernel.ts";
 import type { RootFile } from "./init.ts";
 
 export const TEXT_BASE = 0x1_0000;
@@ -246,6 +246,7 @@ export class TestHost implements ProgramHost {
       await task.call(exit, typeof status === "number" ? status : 0);
     } catch (error) {
       this.errors.push(error);
+      if (error instanceof KernelBug) return;
       await task.call(NR.exit_group, 99);
     }
   }
@@ -280,6 +281,8 @@ export function bootPrograms(
 
 /** Turns that a test may take before it gives up. */
 const TURNS_MAX = 200_000;
+/** Turns in a row without work: a program may still come back from something foreign. */
+const IDLE_TURNS_MAX = 20;
 
 /**
  * Runs the machine; gives its exit status, or undefined when it is idle for ever.
@@ -290,10 +293,13 @@ export async function runMachine(
   kernel: Kernel,
   macrotask: () => Promise<unknown>,
 ): Promise<number | undefined> {
+  let idle = 0;
   for (let i = 0; i < TURNS_MAX; i++) {
     const status = kernel.sched.turn();
     if (status.state === "halted") return status.status;
-    if (status.state === "idle" && status.wakeInNs === undefined) return undefined;
+    const isIdle = status.state === "idle" && status.wakeInNs === undefined;
+    idle = isIdle ? idle + 1 : 0;
+    if (idle === IDLE_TURNS_MAX) return undefined;
     await macrotask();
   }
   throw new Error("the machine did not end");

@@ -20,6 +20,7 @@ import * as vfsNamespace from "./vfs/namespace.ts";
 import * as vfsOpen from "./vfs/open.ts";
 import * as vfsPermission from "./vfs/permission.ts";
 import * as vfsReadWrite from "./vfs/read-write.ts";
+import * as vfsReadv from "./vfs/readv.ts";
 import * as vfsStat from "./vfs/stat.ts";
 import * as ipcEpoll from "./ipc/epoll.ts";
 import * as ipcEventfd from "./ipc/eventfd.ts";
@@ -47,25 +48,31 @@ import * as fsTmpfsFileOperations from "./fs/tmpfs/file-operations.ts";
 import * as fsTmpfsMemfd from "./fs/tmpfs/memfd.ts";
 import * as traceTracePipe from "./trace/trace-pipe.ts";
 import * as syscallsBpf from "./syscalls/bpf.ts";
+import * as syscallsCreds from "./syscalls/creds.ts";
 import * as syscallsDirectories from "./syscalls/directories.ts";
 import * as syscallsExec from "./syscalls/exec.ts";
 import * as syscallsFd from "./syscalls/fd.ts";
 import * as syscallsFutex from "./syscalls/futex.ts";
 import * as syscallsIds from "./syscalls/ids.ts";
 import * as syscallsLinks from "./syscalls/links.ts";
+import * as syscallsMisc from "./syscalls/misc.ts";
 import * as syscallsMm from "./syscalls/mm.ts";
 import * as syscallsMount from "./syscalls/mount.ts";
 import * as syscallsOpen from "./syscalls/open.ts";
 import * as syscallsPipe from "./syscalls/pipe.ts";
 import * as syscallsPoll from "./syscalls/poll.ts";
+import * as syscallsPrctl from "./syscalls/prctl.ts";
 import * as syscallsProcess from "./syscalls/process.ts";
 import * as syscallsReadWrite from "./syscalls/read-write.ts";
+import * as syscallsResource from "./syscalls/resource.ts";
+import * as syscallsSched from "./syscalls/sched.ts";
 import * as syscallsSignal from "./syscalls/signal.ts";
 import * as syscallsSocket from "./syscalls/socket.ts";
 import * as syscallsStat from "./syscalls/stat.ts";
 import * as syscallsSync from "./syscalls/sync.ts";
 import * as syscallsTime from "./syscalls/time.ts";
 import * as syscallsTimerfd from "./syscalls/timerfd.ts";
+import * as syscallsTimers from "./syscalls/timers.ts";
 import * as syscallsWait from "./syscalls/wait.ts";
 import * as syscallsXattr from "./syscalls/xattr.ts";
 
@@ -87,6 +94,7 @@ export const TEXT: readonly RowModule[] = [
   vfsOpen,
   vfsPermission,
   vfsReadWrite,
+  vfsReadv,
   vfsStat,
   ipcEpoll,
   ipcEventfd,
@@ -114,25 +122,31 @@ export const TEXT: readonly RowModule[] = [
   fsTmpfsMemfd,
   traceTracePipe,
   syscallsBpf,
+  syscallsCreds,
   syscallsDirectories,
   syscallsExec,
   syscallsFd,
   syscallsFutex,
   syscallsIds,
   syscallsLinks,
+  syscallsMisc,
   syscallsMm,
   syscallsMount,
   syscallsOpen,
   syscallsPipe,
   syscallsPoll,
+  syscallsPrctl,
   syscallsProcess,
   syscallsReadWrite,
+  syscallsResource,
+  syscallsSched,
   syscallsSignal,
   syscallsSocket,
   syscallsStat,
   syscallsSync,
   syscallsTime,
   syscallsTimerfd,
+  syscallsTimers,
   syscallsWait,
   syscallsXattr,
 ];

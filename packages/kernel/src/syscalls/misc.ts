@@ -23,7 +23,7 @@ import { TASK } from "../core/task.ts";
 import { syslogLine } from "../fs/proc/kmsg.ts";
 import { sysctlInt } from "../fs/proc/sysctl.ts";
 import { UTS_NAME_MAX } from "../fs/proc/uts.ts";
-import { put_user_u32, readUserBytes, writeUserBytes } from "../mm/uaccess.ts";
+import { access_ok, copyBytesToUser, put_user_u32, readUserBytes, writeUserBytes } from "../mm/uaccess.ts";
 import { waitEvent } from "../sched/wait.ts";
 import { byteString, bytesOf } from "../vfs/dentry.ts";
 import { getString, putStruct, userMm } from "../vfs/user.ts";
@@ -116,7 +116,8 @@ export const sys_getrandom = syscall(
     for (let done = 0; done < wanted; done += chunk.length) {
       const part = chunk.subarray(0, Math.min(chunk.length, wanted - done));
       cx.kernel.prng.fill(part);
-      if (isErr(writeUserBytes(mm, ubuf + done, part))) return done === 0 ? EFAULT : done;
+      const left = copyBytesToUser(mm, ubuf + done, part);
+      if (left > 0) return done + part.length - left || EFAULT;
     }
     return wanted;
   },
@@ -162,6 +163,7 @@ export const sys_syslog = syscall(
       case LOG.READ_ALL:
       case LOG.READ_CLEAR: {
         if (buf === 0 || length < 0) return EINVAL;
+        if (length > 0 && !access_ok(buf, length)) return EFAULT;
         const read = lastLines(cx, buf, length);
         if (type === LOG.READ_CLEAR && !isErr(read)) log.clear();
         return read;

@@ -344,21 +344,25 @@ export const sys_sigaltstack = syscall(
       }));
       if (isErr(wanted)) return EFAULT;
       if (isOn) return EPERM;
+      const isSame = wanted.sp === old.sp && wanted.size === old.size && wanted.flags === old.flags;
+      if (isSame) return uoss === 0 ? 0 : putAltStack(cx, uoss, old, isOn);
       const mode = wanted.flags & ~SS.AUTODISARM;
       if (mode !== SS.DISABLE && mode !== SS.ONSTACK && mode !== 0) return EINVAL;
       if (mode === SS.DISABLE) task.altStack = { sp: 0, flags: SS.DISABLE, size: 0 };
       else if (wanted.size < MINSIGSTKSZ) return ENOMEM;
       else task.altStack = { ...wanted, flags: wanted.flags & SS_FLAGS };
     }
-    if (uoss === 0) return 0;
-    return putStruct(cx, stack_t, uoss, (view) => {
-      view.ss_sp = old.sp;
-      view.ss_size = old.size;
-      const mode = old.size === 0 ? SS.DISABLE : isOn ? SS.ONSTACK : 0;
-      view.ss_flags = mode | (old.flags & SS.AUTODISARM);
-    });
+    return uoss === 0 ? 0 : putAltStack(cx, uoss, old, isOn);
   },
 );
+
+const putAltStack = (cx: Cx, uoss: UAddr, stack: Cx["task"]["altStack"], isOn: boolean): Result<0> =>
+  putStruct(cx, stack_t, uoss, (view) => {
+    view.ss_sp = stack.sp;
+    view.ss_size = stack.size;
+    const mode = stack.size === 0 ? SS.DISABLE : isOn ? SS.ONSTACK : 0;
+    view.ss_flags = mode | (stack.flags & SS.AUTODISARM);
+  });
 
 function isOnAltStack({ task, kernel }: Cx): boolean {
   const { mem, text } = kernel;

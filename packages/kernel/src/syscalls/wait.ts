@@ -73,10 +73,11 @@ function* waitid(
   const request = waitidRequest(cx, which, upid, options);
   if (isErr(request)) return request;
   const result = yield* do_wait(cx, request);
-  if (isErr(result)) return result;
-  if (result.pid === 0 && request.isNonBlocking) return EAGAIN;
+  // The siginfo is written whatever came of it, as Linux does.
+  if (isErr(result)) return infop !== 0 && isErr(putInfo(cx, infop, undefined)) ? EFAULT : result;
   if (result.pid !== 0 && isErr(putUsage(cx, ru, result))) return EFAULT;
-  return infop === 0 ? 0 : putInfo(cx, infop, result);
+  if (infop !== 0 && isErr(putInfo(cx, infop, result))) return EFAULT;
+  return result.pid === 0 && request.isNonBlocking ? EAGAIN : 0;
 }
 
 function waitidRequest(
@@ -112,16 +113,16 @@ function waitidRequest(
 }
 
 /** The fields of siginfo that waitid fills, in Linux's order; nothing to report is all zero. */
-function putInfo(cx: Cx, infop: UAddr, result: WaitResult): Result<0> {
+function putInfo(cx: Cx, infop: UAddr, result: WaitResult | undefined): Result<0> {
   const mm = userMm(cx);
-  const hasChild = result.pid !== 0;
+  const child = result === undefined || result.pid === 0 ? undefined : result;
   const words: readonly (readonly [number, number])[] = [
-    [0, hasChild ? SIG.CHLD : 0],
+    [0, child === undefined ? 0 : SIG.CHLD],
     [4, 0],
-    [8, result.code],
-    [16, result.pid],
-    [20, result.uid],
-    [24, hasChild ? waitidStatus(result) : 0],
+    [8, child?.code ?? 0],
+    [16, child?.pid ?? 0],
+    [20, child?.uid ?? 0],
+    [24, child === undefined ? 0 : waitidStatus(child)],
   ];
   for (const [at, word] of words) if (isErr(put_user_u32(mm, infop + at, word))) return EFAULT;
   return 0;

@@ -84,7 +84,7 @@ export function createTask(kernel: Kernel, cpu: Cpu, comm: string): Result<Task>
   task.pending = new SigPending();
   task.blocked = 0n;
   task.savedBlocked = undefined;
-  task.altStack = { sp: 0, flags: 2, size: 0 };
+  task.altStack = { sp: 0, flags: 0, size: 0 };
   task.clearChildTid = 0;
   task.robustList = { head: 0, length: 0 };
   task.childTasks = new Set();

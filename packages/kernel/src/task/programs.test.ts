@@ -12,6 +12,7 @@ import {
   S,
 } from "@alien-ts/abi";
 import { setImmediate } from "node:timers/promises";
+import { difference } from "../mm/allocation-faults.ts";
 import { describe, expect, test } from "vitest";
 import { bootPrograms, runMachine, testImage, type TestProgram, type TestTask } from "../testing-programs.ts";
 import type { BootOptions } from "../boot.ts";
@@ -294,5 +295,158 @@ describe("signals", () => {
       },
     });
     expect(seen).toEqual([0x137f, 0xffff, 0x137f, 9]);
+  });
+});
+
+describe("the end of tasks", () => {
+  const BLOCKED: Record<string, (task: TestTask) => Promise<unknown>> = {
+    nanosleep: (task) => task.call(NR.nanosleep, task.words(100, 0), 0),
+    read: async (task) => {
+      const fds = task.alloc(8);
+      await task.call(NR.pipe2, fds, 0);
+      return task.call(NR.read, task.u32(fds), task.alloc(16), 1);
+    },
+    sigsuspend: (task) => task.call(NR.rt_sigsuspend, task.words(0), 8),
+    wait: async (task) => {
+      await task.clone(CHILD, async (child) => {
+        await child.call(NR.nanosleep, child.words(1, 0), 0);
+      });
+      return task.call(NR.wait4, -1, 0, 0, 0);
+    },
+    vfork: (task) =>
+      task.clone(SPAWN, async (child) => {
+        await child.call(NR.nanosleep, child.words(1, 0), 0);
+      }),
+    timers: async (task) => {
+      await task.call(NR.setitimer, 0, task.words(50, 0, 50, 0), 0);
+      await task.call(NR.timer_create, 1, 0, task.alloc(16));
+      return task.call(NR.rt_sigsuspend, task.words(0), 8);
+    },
+  };
+
+  test.each(Object.keys(BLOCKED))("SIGKILL of a task in %s frees all that it held", async (name) => {
+    const seen: unknown[] = [];
+    let lost: unknown;
+    const { kernel, host } = bootPrograms({
+      init: async (task) => {
+        const once = (): Promise<void> =>
+          task.scoped(async () => {
+            const pid = await task.clone(SPAWN, async (child) => void (await child.execve("/bin/blocked")));
+            await task.call(NR.nanosleep, task.words(0, 1_000_000), 0);
+            seen.push(await task.call(NR.kill, pid, SIG.KILL), (await wait(task, pid))[1]);
+            await task.call(NR.nanosleep, task.words(2, 0), 0);
+            while ((await wait(task, -1, 1))[0] > 0);
+          });
+        await once();
+        const before = kernel.kmalloc.snapshot();
+        await once();
+        lost = [...difference(before, kernel.kmalloc.snapshot()).keys()];
+      },
+      blocked: (task) => BLOCKED[name]!(task) as Promise<void>,
+    });
+    expect(await runMachine(kernel, setImmediate)).toBe(0);
+    expect(host.errors).toEqual([]);
+    expect(seen).toEqual([0, 9, 0, 9]);
+    expect(lost).toEqual([]);
+    expect([kernel.sched.timers.nextNs, host.tasks.size]).toEqual([undefined, 0]);
+  });
+
+  test("a second trap while one is outstanding throws", async () => {
+    let error: unknown;
+    await run({
+      init: async (task) => {
+        await task.clone(CHILD, async () => 0);
+        const sleeping = wait(task);
+        try {
+          task.port.trap(NR.getpid);
+        } catch (thrown) {
+          error = thrown;
+        }
+        await sleeping;
+      },
+    });
+    expect(String(error)).toContain("a second system call while one is outstanding");
+  });
+
+  test("a task that waits on the host is warned of, stops no other, and can be killed", async () => {
+    const seen: unknown[] = [];
+    const { log } = await run({
+      init: async (task) => {
+        const pid = await task.clone(CHILD, () => new Promise<number>(() => {}));
+        const late = await task.clone(CHILD, async (child) => {
+          await setImmediate();
+          await setImmediate();
+          return (await child.call(NR.getpid)) > 0 ? 5 : 6;
+        });
+        seen.push((await wait(task, late))[1]);
+        await task.call(NR.kill, pid, SIG.TERM);
+        seen.push((await wait(task, pid))[1]);
+      },
+    });
+    expect(seen).toEqual([0x500, SIG.TERM]);
+    expect(log).toContain("waits on something that is not this kernel");
+  });
+
+  test("exec by a thread ends the others and takes the leader's pid over", async () => {
+    const seen: unknown[] = [];
+    const THREAD = CLONE.VM | CLONE.THREAD | CLONE.SIGHAND | CLONE.FS | CLONE.FILES;
+    await run({
+      init: async (task) => {
+        const pid = await task.clone(SPAWN, async (child) => void (await child.execve("/bin/threads")));
+        seen.push(pid, await wait(task));
+      },
+      threads: async (task) => {
+        await task.clone(THREAD, async (thread) => void (await thread.execve("/bin/last")));
+        await task.call(NR.rt_sigsuspend, task.words(0), 8);
+      },
+      last: async (task) => {
+        seen.push(await task.call(NR.getpid), await task.call(NR.gettid));
+        return 4;
+      },
+    });
+    expect(seen).toEqual([3, 3, 3, [3, 0x400]]);
+  });
+});
+
+describe("init", () => {
+  const failure = async (options: BootOptions): Promise<string> => {
+    const { kernel, host } = bootPrograms({ init: async () => 1, other: async () => 9 }, options);
+    try {
+      const status = await runMachine(kernel, setImmediate);
+      return String(host.errors[0] ?? `status ${status}`);
+    } catch (error) {
+      return String(error);
+    }
+  };
+
+  test.each([
+    [
+      { init: ["/sbin/init"] },
+      "KernelBug: Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100",
+    ],
+    [{ init: ["/sbin/init", "-c", "x"] }, "status 1"],
+    [{ commandLine: "init=/bin/other -- --once" }, "status 9"],
+    [
+      { commandLine: "init=/none" },
+      "KernelBug: Kernel panic - not syncing: Requested init /none failed (error -2).",
+    ],
+    [{ init: ["/none", "-c"] }, "status 1"],
+  ])("boots with %j", async (options, expected) => {
+    expect(await failure(options)).toBe(expected);
+  });
+
+  test("without any program panics with Linux's text", async () => {
+    const { kernel } = bootPrograms({});
+    kernel.programHost = { has: () => false, start() {}, startThread() {}, exited() {} };
+    await expect(runMachine(kernel, setImmediate)).rejects.toThrow("No working init found.");
+  });
+
+  test("reboot stops the machine with the status in its last argument", async () => {
+    const halt =
+      (status: number, magic = 0x28121969): TestProgram =>
+      async (task) =>
+        (await task.call(NR.reboot, 0xfee1dead, magic, 0x4321fedc, status)) === -22 ? 77 : 78;
+    expect((await run({ init: halt(42) })).status).toBe(42);
+    expect((await run({ init: halt(42, 1) })).status).toBe(77);
   });
 });

@@ -102,7 +102,7 @@ function* beginNewExec(cx: Cx, bprm: Bprm): Blocking<Result<number>> {
   setExeFile(cx, task, bprm.file);
   for (const hook of kernel.taskHooks) hook.exec?.(cx, task);
   resetSignalActions(task);
-  task.altStack = { sp: 0, flags: 2, size: 0 };
+  task.altStack = { sp: 0, flags: 0, size: 0 };
   task.robustList = { head: 0, length: 0 };
   task.restartBlock = undefined;
   task.savedBlocked = undefined;
