@@ -192,8 +192,9 @@ function innerLayout(
 
 function viewClass(layout: Layout, decl: StructDecl): ViewClass<Fields> {
   class StructView implements ViewBase {
-    readonly m: LinearMemory;
-    readonly addr: KAddr;
+    // Declared, not defined: defining a field before assigning it makes a view three times as dear.
+    declare readonly m: LinearMemory;
+    declare readonly addr: KAddr;
     constructor(m: LinearMemory, addr: KAddr) {
       this.m = m;
       this.addr = addr;

@@ -40,6 +40,8 @@ export const MAX_RW_COUNT = 0x7fff_ffff - (PAGE_SIZE - 1);
 const SIZEOF_IOVEC = 16;
 
 export class IovIter {
+  /** It lies in no kernel memory: a probe sees NULL. */
+  readonly addr: KAddr = 0;
   readonly #memory: LinearMemory;
   /** The address space of user segments. */
   readonly #mm: AddressSpace | undefined;
