@@ -4,6 +4,7 @@
  */
 import {
   AT,
+  EINTR,
   NR,
   O,
   PATH_MAX,
@@ -70,16 +71,9 @@ export async function writeAll(process: Process, fd: number, text: string): Prom
     for (let at = 0; at < bytes.length;) {
       const chunk = bytes.subarray(at, at + size);
       process.memory.write(buffer, chunk);
-      at += check(await process.trap(NR.write, fd, buffer, chunk.length), "write", "write error");
+      const put = await process.trap(NR.write, fd, buffer, chunk.length);
+      if (put !== -EINTR.number) at += check(put, "write", "write error");
     }
-  });
-}
-
-/** One read(2) of at most `length` bytes; throws EINTR too. */
-export async function readSome(process: Process, fd: number, length: number): Promise<Uint8Array> {
-  return withBlock(process, length, async (buffer) => {
-    const got = check(await process.trap(NR.read, fd, buffer, length), "read");
-    return process.memory.read(buffer, got);
   });
 }
 

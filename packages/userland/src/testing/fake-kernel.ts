@@ -121,6 +121,9 @@ export class FakeKernel {
   readonly host: ProgramHost;
   /** System calls made, by name, for tests that look at them. */
   readonly log: string[] = [];
+  /** Bytes that one read or write moves at most; with it, every other one is interrupted by a signal first. */
+  transferLimit: number | undefined;
+  #transfers = 0;
   nowNs = 1_000_000_000_000_000_000;
   #lastPid = 0;
   #settling = false;
@@ -189,6 +192,13 @@ export class FakeKernel {
   startThread(parent: FakeTask, child: FakeTask, sp: number): void {
     child.port = this.#makePort(child, sp);
     this.host.startThread(parent.port!, child.port);
+  }
+
+  /** How much of `length` a read or write may move; undefined: it is interrupted. */
+  transfer(length: number): number | undefined {
+    if (this.transferLimit === undefined) return length;
+    this.#transfers += 1;
+    return this.#transfers % 2 === 0 ? undefined : Math.min(length, this.transferLimit);
   }
 
   absolute(task: FakeTask, path: string): string {

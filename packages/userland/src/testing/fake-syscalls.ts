@@ -3,6 +3,7 @@ import {
   EBADF,
   ECHILD,
   EEXIST,
+  EINTR,
   EINVAL,
   EISDIR,
   ENOENT,
@@ -86,14 +87,18 @@ const openat: FakeSyscall = (kernel, task, [, path = 0, flags = 0, mode = 0]) =>
   return addFd(task, { file, cloexec: (flags & O.CLOEXEC) !== 0 });
 };
 
-const read: FakeSyscall = (_kernel, task, [fd = 0, buffer = 0, length = 0]) => {
+const read: FakeSyscall = (kernel, task, [fd = 0, buffer = 0, wanted = 0]) => {
+  const length = kernel.transfer(wanted);
+  if (length === undefined) return -EINTR.number;
   const result = task.fds.get(fd)?.file.read(length) ?? (task.fds.has(fd) ? undefined : -EBADF.number);
   if (result === undefined || typeof result === "number") return result;
   task.memory.write(buffer, result);
   return result.length;
 };
 
-const write: FakeSyscall = (kernel, task, [fd = 0, buffer = 0, length = 0]) => {
+const write: FakeSyscall = (kernel, task, [fd = 0, buffer = 0, wanted = 0]) => {
+  const length = kernel.transfer(wanted);
+  if (length === undefined) return -EINTR.number;
   const descriptor = task.fds.get(fd);
   if (descriptor === undefined) return -EBADF.number;
   const result = descriptor.file.write(task.memory.read(buffer, length));

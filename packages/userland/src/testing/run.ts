@@ -20,6 +20,8 @@ export interface RunOptions {
   /** Files to make first, by path; a path that ends in a slash is a directory. */
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: readonly string[];
+  /** Reads and writes move so many bytes at most, and are interrupted every other time. */
+  readonly transferLimit?: number;
   /** Standard input, output and error are a terminal on which these keys have been typed. */
   readonly keys?: string;
 }
@@ -42,6 +44,7 @@ const MAX_TURNS = 2_000_000;
 export async function run(argv: readonly string[], options: RunOptions): Promise<Run> {
   const kernel = new FakeKernel(createProgramHost(options.programs), rootFiles(options.programs));
   kernel.addFile("/dev/null", "");
+  kernel.transferLimit = options.transferLimit;
   for (const [path, text] of Object.entries(options.files ?? {})) {
     kernel.addFile(path.replace(/\/$/, ""), text, path.endsWith("/") ? 0o040755 : 0o100644);
   }
