@@ -49,12 +49,12 @@ export function missingPackages(root) {
 export function ensureInstalled(root) {
   const missing = missingPackages(root);
   if (missing.length === 0) return;
-  process.stderr.write(`installing ${missing.length} packages (npm ci)\n`);
+  process.stderr.write(`installing ${missing.length} packages (npm install)\n`);
   const npm = process.env["npm_execpath"];
   const [command, first] = npm === undefined ? ["npm", []] : [process.execPath, [npm]];
   const { status, error } = spawnSync(
     command,
-    [...first, "ci", "--no-audit", "--no-fund", "--loglevel=error"],
+    [...first, "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],
     {
       cwd: root,
       stdio: ["ignore", 2, 2],
