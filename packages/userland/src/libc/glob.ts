@@ -12,8 +12,8 @@ import type { Process } from "./process.ts";
 import { RegexError, quoteRegex, translateBracket } from "./regex.ts";
 import { joinPath } from "./text.ts";
 
-/** Whether a wildcard is in the pattern that no backslash quotes. */
-export const hasWildcard = (pattern: string): boolean => /[*?[]/.test(pattern.replace(/\\[^]/g, ""));
+/** Whether a wildcard is in the pattern that no backslash quotes. A bracket that nothing closes is none. */
+export const hasWildcard = (pattern: string): boolean => /[*?]|\[[^]+\]/.test(pattern.replace(/\\[^]/g, ""));
 
 export const unescapePattern = (pattern: string): string => pattern.replace(/\\([^])/g, "$1");
 
