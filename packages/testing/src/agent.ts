@@ -14,13 +14,13 @@ import {
   pipe,
   type Process,
   type Program,
-  readSome,
   setSignal,
   sleepFor,
   startChild,
   tryWait,
   unlink,
   waitFor,
+  withBlock,
   writeAll,
 } from "@alien-ts/userland";
 
@@ -65,7 +65,7 @@ export function agentProgram(requests: ReadonlyMap<number, AgentRequest>, ready:
       ready();
       let unread = "";
       for (;;) {
-        const bytes = await readSome(process, 0, 256);
+        const bytes = await readBytes(process, 0, 256);
         if (bytes.length === 0) return 0;
         unread += String.fromCharCode(...bytes);
         const lines = unread.split("\n");
@@ -183,7 +183,7 @@ async function collect(process: Process, sources: readonly Source[], child: Chil
     const ready = await poll(process, block, fds);
     for (const [i, source] of watched.entries()) {
       if (ready[i] !== true) continue;
-      const bytes = await readSome(process, source.fd, CHUNK_BYTES);
+      const bytes = await readBytes(process, source.fd, CHUNK_BYTES);
       if (bytes.length > 0) source.take(bytes);
       else {
         open.delete(source);
@@ -197,6 +197,14 @@ async function collect(process: Process, sources: readonly Source[], child: Chil
     }
   }
   await process.free(block);
+}
+
+/** One read(2); empty at the end. */
+function readBytes(process: Process, fd: number, length: number): Promise<Uint8Array> {
+  return withBlock(process, length, async (buffer) => {
+    const got = await process.call("read", fd, buffer, length);
+    return process.memory.read(buffer, got);
+  });
 }
 
 /** ppoll(2) without a time limit: which descriptors have something to read, or have ended. */

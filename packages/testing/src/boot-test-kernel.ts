@@ -44,7 +44,7 @@ export async function bootTestKernel(options: TestKernelOptions = {}): Promise<T
   kernel.sched.strictTasks = options.strictTasks ?? true;
   kernel.console.isTerminal = false;
   kernel.console.onOutput = (bytes) => consoleOutput.add(bytes);
-  const driver = new Driver(kernel, gate);
+  const driver = new Driver(kernel, gate, () => consoleOutput.text());
   await driver.until<void>({ what: "boot" }, (settle) => {
     settleReady = settle;
   });

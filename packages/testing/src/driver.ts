@@ -30,15 +30,18 @@ interface Wait {
 export class Driver {
   readonly #kernel: Kernel;
   readonly #gate: TrapGate;
+  readonly #consoleText: () => string;
   readonly #macrotasks = new Macrotasks();
   readonly #waits = new Set<Wait>();
   #isRunning = false;
   /** Why the machine will never move again. */
   #over: Error | undefined;
 
-  constructor(kernel: Kernel, gate: TrapGate) {
+  /** @param consoleText what the console shows: the reason of an end that nobody asked for stands there. */
+  constructor(kernel: Kernel, gate: TrapGate, consoleText: () => string) {
     this.#kernel = kernel;
     this.#gate = gate;
+    this.#consoleText = consoleText;
   }
 
   /** Runs the machine until `begin`'s settler is called. */
@@ -99,7 +102,9 @@ export class Driver {
     }
     const status = sched.turn();
     if (status.state === "halted")
-      throw new MachineStopped(`the machine has stopped with status ${status.status}`);
+      throw new MachineStopped(
+        `the machine has stopped with status ${status.status}\n${this.#consoleText()}`,
+      );
     if (status.state === "idle" && status.wakeInNs === undefined && sched.strictTasks)
       throw new MachineStopped(`every task sleeps, and nothing will wake one: waiting for ${this.#list()}`);
   }

@@ -1,4 +1,4 @@
-import { CLOCK, NR, SIG } from "@alien-ts/abi";
+import { CLOCK, Layout, NR, SIG } from "@alien-ts/abi";
 import { clockGetTime, tool } from "@alien-ts/userland";
 import { describe, expect, test } from "vitest";
 import { bootTestKernel } from "./boot-test-kernel.ts";
@@ -118,6 +118,18 @@ describe("a test machine", () => {
     const first = await run(1);
     expect(await run(1)).toBe(first);
     expect(await run(2)).not.toBe(first);
+  });
+
+  test("does the same on every layout", async () => {
+    const seen = new Set<string>();
+    for (const layout of [Layout.natural(), Layout.shuffled(1), Layout.shuffled(2), Layout.shuffled(3)]) {
+      await using machine = await bootTestKernel({ layout });
+      const { stdout, stderr } = await machine.run(
+        "ps; ls -l /bin | wc -l; cat /proc/self/stat | cut -d' ' -f1-8; sleep 1 & wait",
+      );
+      seen.add(`${stdout}${stderr}${machine.nowMs}`);
+    }
+    expect([...seen]).toHaveLength(1);
   });
 
   test("says what is wrong when nothing can end a wait", async () => {

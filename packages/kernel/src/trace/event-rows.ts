@@ -33,7 +33,7 @@ const REPORTED_STATES: readonly (readonly [bit: number, letter: string])[] = [
 const TASK_REPORT = REPORTED_STATES.reduce((mask, [bit]) => mask | bit, 0);
 const TASK_REPORT_IDLE = TASK_REPORT + 1;
 /** prev_state of a task that was preempted. */
-export const TASK_REPORT_MAX = TASK_REPORT_IDLE << 1;
+const TASK_REPORT_MAX = TASK_REPORT_IDLE << 1;
 
 const hex = (bit: number): string => `0x${bit.toString(16).padStart(8, "0")}`;
 const C_REPORT = `(${[0, ...REPORTED_STATES.map(([bit]) => bit)].map(hex).join(" | ")})`;

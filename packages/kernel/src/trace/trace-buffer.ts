@@ -45,7 +45,7 @@ export const originOf = (cx: Cx): TraceOrigin => ({
 });
 
 const CAPACITY_RECORDS = 4096;
-export const READER_DELAY_NS = 1_000_000;
+const READER_DELAY_NS = 1_000_000;
 
 export class TraceBuffer {
   readonly readers = new WaitQueue();

@@ -37,8 +37,7 @@ export function initTracefs(kernel: Kernel): void {
   if (isErr(registered)) throw new Error(`tracefs: ${registered.name}`);
 }
 
-/** The tree, of which debugfs shows a copy as debug/tracing. */
-export function tracingDirectory(kernel: Kernel): SimpleDir {
+function tracingDirectory(kernel: Kernel): SimpleDir {
   const { traceBuffer, traceEvents } = kernel;
   const switches = new EventSwitches(kernel);
   const readOnly = { mode: READ_ONLY };
