@@ -177,7 +177,7 @@ function reparentChildren(cx: Cx, process: Process): void {
   if (leader.childTasks.size === 0) return;
   const heir = findReaper(cx, leader);
   if (heir === leader) return;
-  for (const child of [...leader.childTasks]) {
+  for (const child of leader.childTasks) {
     leader.childTasks.delete(child);
     child.t.real_parent = heir.addr;
     child.t.parent = heir.addr;

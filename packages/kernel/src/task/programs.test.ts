@@ -1,16 +1,4 @@
-import {
-  CLONE,
-  ECHILD,
-  EINTR,
-  ENOEXEC,
-  ENOSYS,
-  NR,
-  SA,
-  SIG,
-  SIG_SETMASK,
-  utf8Encode,
-  S,
-} from "@alien-ts/abi";
+import { CLONE, ECHILD, EINTR, ENOSYS, Layout, NR, SA, SIG, SIG_SETMASK, utf8Encode, S } from "@alien-ts/abi";
 import { setImmediate } from "node:timers/promises";
 import { difference } from "../mm/allocation-faults.ts";
 import { describe, expect, test } from "vitest";
@@ -130,11 +118,11 @@ describe("execve", () => {
           ])
             results[path] = await task.execve(path);
           const busy = await task.call(NR.openat, -100, task.string("/bin/show"), 1, 0);
-          results.busy = await task.execve("/bin/show");
+          results["busy"] = await task.execve("/bin/show");
           await task.call(NR.close, busy);
-          results.running = await task.call(NR.openat, -100, task.string("/sbin/init"), 1, 0);
-          results.big = await task.execve("/bin/show", ["x".repeat(131_072)]);
-          results.fault = await task.call(NR.execve, task.string("/bin/show"), 8, 0);
+          results["running"] = await task.call(NR.openat, -100, task.string("/sbin/init"), 1, 0);
+          results["big"] = await task.execve("/bin/show", ["x".repeat(131_072)]);
+          results["fault"] = await task.call(NR.execve, task.string("/bin/show"), 8, 0);
         },
         show: async () => 0,
       },
@@ -449,4 +437,47 @@ describe("init", () => {
     expect((await run({ init: halt(42) })).status).toBe(42);
     expect((await run({ init: halt(42, 1) })).status).toBe(77);
   });
+});
+
+describe("a tree of processes", () => {
+  const VARIANTS: readonly BootOptions[] = [
+    ...[1, 2, 3].map((seed) => ({ seed, layout: Layout.shuffled(seed) })),
+    ...[1, 2, 4].map((cpus) => ({ cpus })),
+  ];
+
+  test.each(VARIANTS.map((options, i) => [i, options] as const))(
+    "is the same in variant %i",
+    async (_, options) => {
+      const seen: unknown[] = [];
+      const { status } = await run(
+        {
+          init: async (task) => {
+            const fds = task.alloc(8);
+            await task.call(NR.pipe2, fds, 0);
+            const [reader, writer] = [task.u32(fds), task.u32(fds + 4)];
+            for (let i = 0; i < 3; i++)
+              await task.clone(SPAWN, async (child) => {
+                await child.execve("/bin/writer", ["writer", String(writer), String(i)]);
+              });
+            await task.call(NR.close, writer);
+            let sum = 0;
+            const buffer = task.alloc(16);
+            while ((await task.call(NR.read, reader, buffer, 1)) === 1)
+              sum += task.port.memory.readU8(buffer);
+            for (let i = 0; i < 3; i++) seen.push((await wait(task))[1] >> 8);
+            return sum;
+          },
+          writer: async (task) => {
+            const [, fd, digit] = task.start().argv.map(Number);
+            await task.call(NR.nanosleep, task.words(0, 1000 * digit!), 0);
+            await task.call(NR.write, fd!, task.bytes(new Uint8Array([digit! + 1])), 1);
+            return digit!;
+          },
+        },
+        options,
+      );
+      expect(status).toBe(6);
+      expect(seen.toSorted()).toEqual([0, 1, 2]);
+    },
+  );
 });
