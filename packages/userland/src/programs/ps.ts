@@ -108,7 +108,7 @@ export const ps = tool({
     const pid = await process.trap(NR.getpid);
     const own = rows.find((row) => row.pid === pid);
     const chosen = rows.filter((row) => isChosen(row, { options, pids, own }));
-    const given = options.values("o").flatMap((text) => (text.includes("=") ? [text] : text.split(/[ ,]+/)));
+    const given = options.values("o").flatMap((text) => text.split(/[ ,]+/));
     const format =
       given.length > 0 ? given : isBsd ? BSD : options.has("f") || options.has("l") ? FULL : DEFAULT;
     await printTable(process, { rows: chosen, format, withTitles: !options.has("h") });

@@ -85,7 +85,7 @@ export interface Descriptor {
 
 export class FakeTask {
   readonly pid: number;
-  readonly parent: FakeTask | undefined;
+  parent: FakeTask | undefined;
   memory: FakeMemory;
   fds = new Map<number, Descriptor>();
   cwd = "/";
@@ -222,6 +222,7 @@ export class FakeKernel {
     task.vforkDone = true;
     for (const fd of Array.from(task.fds.keys())) this.closeFd(task, fd);
     if (task.port !== undefined) this.host.exited(task.port);
+    for (const child of this.tasks.values()) if (child.parent === task) child.parent = this.tasks.get(1);
     if (task.parent !== undefined) this.signal(task.parent, SIG.CHLD);
   }
 

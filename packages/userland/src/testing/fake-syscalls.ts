@@ -19,6 +19,7 @@ import {
   new_utsname,
   stat,
 } from "@alien-ts/abi";
+import { SYSLOG } from "../libc/system.ts";
 import { makeStruct } from "../libc/structs.ts";
 import { fromBytes, toBytes } from "../libc/text.ts";
 import {
@@ -385,6 +386,8 @@ const gettime: FakeSyscall = (kernel, task, [, addr = 0]) => {
   return 0;
 };
 
+const LOG = "<6>[    0.000000] Linux version\n<3>[    1.500000] oops\n";
+
 export const SYSCALLS: Readonly<Record<number, FakeSyscall>> = {
   [NR.openat]: openat,
   [NR.close]: (kernel, task, [fd = 0]) => kernel.closeFd(task, fd),
@@ -453,6 +456,10 @@ export const SYSCALLS: Readonly<Record<number, FakeSyscall>> = {
   [NR.clock_gettime]: gettime,
   [NR.clock_nanosleep]: nanosleep,
   [NR.uname]: uname,
+  [NR.syslog]: (_kernel, task, [action = 0, buffer = 0]) => {
+    if (action === SYSLOG.READ_ALL) task.memory.write(buffer, toBytes(LOG));
+    return LOG.length;
+  },
   [NR.sched_yield]: () => 0,
   [NR.sync]: () => 0,
   [NR.setpgid]: () => 0,
