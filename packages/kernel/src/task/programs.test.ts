@@ -294,6 +294,8 @@ describe("the end of tasks", () => {
       await task.call(NR.pipe2, fds, 0);
       return task.call(NR.read, task.u32(fds), task.alloc(16), 1);
     },
+    ppoll: (task) => task.call(NR.ppoll, 0, 0, task.words(100, 0), 0, 8),
+    futex: (task) => task.call(NR.futex, task.alloc(16), 0, 0, task.words(100, 0), 0, 0),
     sigsuspend: (task) => task.call(NR.rt_sigsuspend, task.words(0), 8),
     wait: async (task) => {
       await task.clone(CHILD, async (child) => {
