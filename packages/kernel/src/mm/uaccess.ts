@@ -20,7 +20,8 @@ const TASK_SIZE_MAX = 2 ** 63;
 
 /** Whether [addr, addr + length) lies in the user's half; it says nothing about what is mapped there. */
 export function access_ok(addr: UAddr, length: number): boolean {
-  return addr >= 0 && length >= 0 && addr <= TASK_SIZE_MAX - length;
+  // The first test too: 2^63 − length rounds to 2^63.
+  return addr >= 0 && addr < TASK_SIZE_MAX && length >= 0 && addr <= TASK_SIZE_MAX - length;
 }
 
 /** Bytes from `at` to the end of its page, at most `left`. */
