@@ -58,6 +58,7 @@ export class Machine {
     this.kernel.sched.strictTasks = options.arguments.strictTasks;
     this.kernel.console.isTerminal = options.isTerminal;
     this.kernel.console.onOutput = (bytes) => host.output(bytes);
+    this.kernel.onForeignTrap = () => this.#schedule();
     if (options.onShellReady !== undefined) onShellReady(this.kernel, options.onShellReady);
     this.#showLog(options);
   }
