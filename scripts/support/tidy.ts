@@ -79,7 +79,7 @@ const BANS: readonly Ban[] = [
     inTests: false,
   },
   {
-    pattern: /\bset(Timeout|Interval|Immediate)\(/,
+    pattern: /\bset(Timeout|Immediate)\(|\bsetInterval\(\(/,
     instead: "a timer of the kernel, or the executor's sleep",
     allowed: APPS,
     inTests: true,
