@@ -30,7 +30,6 @@ export const printf = tool({
   usage: "printf FORMAT [ARGUMENT]...",
   options: "",
   raw: true,
-  usageStatus: 2,
   main: async (process, { words }) => {
     const [format, ...operands] = words[0] === "--" ? words.slice(1) : words;
     if (format === undefined) throw new UsageError("missing operand");

@@ -288,7 +288,7 @@ class Grep {
   }
 
   #paint(text: string): string {
-    return this.#colored && text !== "" ? `\x1b[01;31m${text}\x1b[m` : text;
+    return this.#colored && text !== "" ? `\x1b[01;31m\x1b[K${text}\x1b[m\x1b[K` : text;
   }
 
   #highlight(text: string): string {

@@ -206,7 +206,6 @@ class SedParser {
       case "G":
       case "h":
       case "H":
-      case "l":
       case "n":
       case "N":
       case "p":
@@ -231,6 +230,7 @@ class SedParser {
       case "R":
       case "W":
         return { ...none, text: this.#skip(/[^\n]*/y).trim() };
+      case "l":
       case "q":
       case "Q":
         return this.#ended({ ...none, text: this.#skip(/[ \t]*\d*/y).trim() });
@@ -255,7 +255,8 @@ class SedParser {
     this.#skip(/[ \t]*/y);
     if (this.#script[this.#at] === "\\") {
       this.#at += 1;
-      this.#skip(/[ \t]*\n?/y);
+      // Text on the same line keeps its blanks (GNU).
+      this.#skip(/[ \t]*\n/y);
     }
     if (this.#at >= this.#script.length) throw this.#error("expected \\ after `a', `c' or `i'");
     const text = this.#skip(/(?:\\[^]|[^\n\\])*/y);

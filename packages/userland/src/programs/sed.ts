@@ -4,7 +4,7 @@ import { SystemError, ToolError, UsageError } from "../libc/errors.ts";
 import { closeInput, openInput, openOutput, readFile, stat, chmod, tryRename } from "../libc/files.ts";
 import type { Process } from "../libc/process.ts";
 import type { Stream } from "../libc/stdio.ts";
-import { complain, tool } from "../libc/tool.ts";
+import { complain, parseCount, tool } from "../libc/tool.ts";
 import {
   type Address,
   type ReplacementPart,
@@ -15,14 +15,15 @@ import {
 
 export const sed = tool({
   name: "sed",
-  usage: "sed [-Einrsuz] [-e SCRIPT]... [-f FILE]... [SCRIPT] [FILE]...",
-  options: "Ee:f:inrsuz",
+  usage: "sed [-Einrsuz] [-l COLUMNS] [-e SCRIPT]... [-f FILE]... [SCRIPT] [FILE]...",
+  options: "Ee:f:il:nrsuz",
   long: {
     quiet: "n",
     silent: "n",
     expression: "e",
     file: "f",
     "regexp-extended": "E",
+    "line-length": "l",
     separate: "s",
     "null-data": "z",
     "in-place": "in-place?",
@@ -48,7 +49,11 @@ export const sed = tool({
     const commands = parseSedScript(text, { extended: options.has("E") || options.has("r") });
     const inPlace = options.has("i") ? "" : options.value("in-place");
     const quiet = options.has("n") || text.startsWith("#n\n");
-    const editor = new Editor(process, commands, { quiet, terminator: options.has("z") ? "\0" : "\n" });
+    const editor = new Editor(process, commands, {
+      quiet,
+      terminator: options.has("z") ? "\0" : "\n",
+      lineLength: parseCount(options.value("l") ?? "70", "invalid line length"),
+    });
     if (inPlace !== undefined) return editInPlace(process, editor, { files, suffix: inPlace });
     const groups = options.has("s") ? files.map((file) => [file]) : [files.length > 0 ? files : ["-"]];
     for (const group of groups) await editor.run(group, process.stdout);
@@ -79,6 +84,8 @@ async function editInPlace(
 interface EditorOptions {
   readonly quiet: boolean;
   readonly terminator: string;
+  /** Columns of the `l` function; 0 and 1 do not fold. */
+  readonly lineLength: number;
 }
 
 /** How a cycle ends. */
@@ -263,7 +270,9 @@ class Editor {
       case "=":
         return this.#output.write(`${this.#line}\n`);
       case "l":
-        return this.#output.write(visible(this.#pattern));
+        return this.#output.write(
+          visible(this.#pattern, text === "" ? this.#options.lineLength : Number(text)),
+        );
       case "F":
         return this.#output.write(`${this.#input.name}\n`);
       case "i":
@@ -422,8 +431,8 @@ const L_ESCAPES: Readonly<Record<string, string>> = {
   "\v": "\\v",
 };
 
-/** The `l` function: what cannot be printed as escapes, folded at 69 columns, with `$` at the end. */
-function visible(text: string): string {
+/** The `l` function: what cannot be printed as escapes, folded to `columns` with a backslash, with `$` at the end. */
+function visible(text: string, columns: number): string {
   const shown = [...text].map((char) => {
     const escape = L_ESCAPES[char];
     if (escape !== undefined) return escape;
@@ -432,7 +441,7 @@ function visible(text: string): string {
   let out = "";
   let width = 0;
   for (const piece of shown) {
-    if (width + piece.length > 69) {
+    if (columns > 1 && width + piece.length > columns - 1) {
       out += "\\\n";
       width = 0;
     }

@@ -1,6 +1,6 @@
 /** sort(1), uniq(1). */
 import { O } from "@alien-ts/abi";
-import { ToolError, UsageError } from "../libc/errors.ts";
+import { SystemError, ToolError, UsageError } from "../libc/errors.ts";
 import { closeInput, openInput, openOutput } from "../libc/files.ts";
 import type { Options } from "../libc/getopt.ts";
 import type { Process } from "../libc/process.ts";
@@ -54,13 +54,14 @@ export const sort = tool({
   main: async (process, { options, operands }) => {
     const order = orderOf(options);
     const terminator = options.has("z") ? "\0" : "\n";
-    const lines: string[] = [];
+    const files: string[][] = [];
     for (const path of operands.length > 0 ? operands : ["-"])
-      lines.push(...(await readLines(process, path, terminator)));
+      files.push(await readInput(process, path, terminator));
+    const lines = files.flat();
     const compare = comparator(order);
     if (options.has("c") || options.has("C"))
       return checkOrder(process, { lines, compare, options, operands });
-    const sorted = lines.map((line) => line).sort(compare);
+    const sorted = options.has("m") ? merge(files, compare) : lines.toSorted(compare);
     const unique = options.has("u")
       ? sorted.filter((line, i) => i === 0 || compareKeys(order, sorted[i - 1]!, line) !== 0)
       : sorted;
@@ -79,6 +80,30 @@ async function readLines(process: Process, path: string, terminator: string): Pr
   const lines = text.split(terminator);
   if (lines.at(-1) === "") lines.pop();
   return lines;
+}
+
+/** A file that cannot be opened is told of in sort's own words. */
+async function readInput(process: Process, path: string, terminator: string): Promise<string[]> {
+  try {
+    return await readLines(process, path, terminator);
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.call !== "open") throw error;
+    throw new ToolError(`cannot read: ${error.message}`, 2);
+  }
+}
+
+/** Files that are sorted already: the smallest of their first lines is next. */
+function merge(files: readonly (readonly string[])[], compare: (a: string, b: string) => number): string[] {
+  const rest = files.filter((lines) => lines.length > 0).map((lines) => ({ lines, at: 0 }));
+  const merged: string[] = [];
+  while (rest.length > 0) {
+    let best = rest[0]!;
+    for (const each of rest) if (compare(each.lines[each.at]!, best.lines[best.at]!) < 0) best = each;
+    merged.push(best.lines[best.at]!);
+    best.at += 1;
+    if (best.at === best.lines.length) rest.splice(rest.indexOf(best), 1);
+  }
+  return merged;
 }
 
 async function checkOrder(

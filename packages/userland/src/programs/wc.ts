@@ -1,5 +1,5 @@
 /** wc(1). */
-import { closeInput, openInput } from "../libc/files.ts";
+import { closeInput, fstat, isRegular, openInput } from "../libc/files.ts";
 import type { Stream } from "../libc/stdio.ts";
 import { widthOf } from "../libc/text.ts";
 import { forEachOperand, tool } from "../libc/tool.ts";
@@ -40,7 +40,8 @@ export const wc = tool({
     if (operands.length > 1) rows.push({ counts: total, name: " total" });
     // GNU's columns: one number alone is not padded; others are as wide as the total of bytes, seven where that is not known.
     const isSingle = rows.length === 1 && shown.length === 1;
-    const isKnown = operands.length > 0 && !operands.includes("-");
+    const hasInput = operands.length === 0 || operands.includes("-");
+    const isKnown = !hasInput || isRegular(await fstat(process, 0));
     const width = isSingle ? 1 : isKnown ? String(total.c).length : 7;
     for (const { counts, name } of rows) {
       await process.stdout.write(

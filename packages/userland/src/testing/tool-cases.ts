@@ -143,7 +143,7 @@ export const TOOL_CASES: readonly ToolCase[] = [
   ],
   ["grep '[' abc", "", 2, /^grep: Unmatched \[, \[\^/],
   ["grep d d", "", 2, /^grep: d: Is a directory\n$/],
-  ["grep --color=always a none", "l\x1b[01;31ma\x1b[mst line\n"],
+  ["grep --color=always a none", "l\x1b[01;31m\x1b[Ka\x1b[m\x1b[Kst line\n"],
 
   ["sed s/a/A/ abc; sed 's/a/A/g;2d' abc", "Alpha\nbetA\ngAmma\nAlphA\ngAmmA\n"],
   ["sed -n '2,3p' abc; sed -n '/beta/,$p' abc; sed '$!d' abc", "beta\ngamma\nbeta\ngamma\ngamma\n"],
@@ -330,5 +330,15 @@ export const TOOL_CASES: readonly ToolCase[] = [
     "not a tty\n1\n",
     1,
     /^stty: standard input: Inappropriate ioctl for device\n$/,
+  ],
+  [
+    "sed '1i\\  two' none; sed -n 'l 5' none; sed -n -l 5 l none",
+    "  two\nlast linelast\\\n lin\\\ne$\nlast\\\n lin\\\ne$\n",
+  ],
+  [
+    "sort -m abc dup | head -n 2; wc <abc; sort nope",
+    "a\na\n 3  3 17\n",
+    2,
+    /^sort: cannot read: nope: No such file or directory\n$/,
   ],
 ];
