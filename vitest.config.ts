@@ -1,5 +1,6 @@
 /** One vitest process, one project per package; sources are used as they are, without a build. */
 import { existsSync, readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 const source = ["@alien-ts/source"];
@@ -13,6 +14,7 @@ export default defineConfig({
   resolve: { conditions: source },
   ssr: { resolve: { conditions: source, externalConditions: source } },
   test: {
+    setupFiles: [fileURLToPath(new URL("scripts/test-variant.setup.ts", import.meta.url))],
     projects: [
       ...packages.map(({ name, root }) => ({
         extends: true as const,
