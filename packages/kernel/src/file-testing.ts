@@ -53,6 +53,7 @@ import * as readWrite from "./syscalls/read-write.ts";
 import * as stat from "./syscalls/stat.ts";
 import * as sync from "./syscalls/sync.ts";
 import * as xattr from "./syscalls/xattr.ts";
+import { testVariant } from "./testing-variant.ts";
 
 /** Every file with rows of the VFS and its system calls. */
 export const FILE_TEXT: readonly RowModule[] = [
@@ -89,6 +90,7 @@ export function fileKernel(options: BootOptions = {}): Kernel {
   const kernel = bootCore({
     memory: new ArrayBuffer(TEST_MEMORY_BYTES),
     debugAllocations: true,
+    ...testVariant(),
     ...options,
     text,
   });

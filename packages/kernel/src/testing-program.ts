@@ -19,13 +19,19 @@ import { reapDeadTasks } from "./task/exit.ts";
 import { settle } from "./vfs/blocking.ts";
 import { FilesStruct } from "./vfs/fd-table.ts";
 import { WaitQueue, waitEvent } from "./sched/wait.ts";
+import { testVariant } from "./testing-variant.ts";
 
 const TEST_MEMORY_BYTES = 16 * 1024 * 1024;
 const HEAP_BYTES = 64 * PAGE_SIZE;
 
 /** A kernel with all subsystems and an init that sleeps. */
 export function ipcKernel(options: BootOptions = {}): Kernel {
-  const kernel = boot({ memory: new ArrayBuffer(TEST_MEMORY_BYTES), debugAllocations: true, ...options });
+  const kernel = boot({
+    memory: new ArrayBuffer(TEST_MEMORY_BYTES),
+    debugAllocations: true,
+    ...testVariant(),
+    ...options,
+  });
   startTask(kernel, "init", function* (cx) {
     yield* waitEvent(cx, new WaitQueue(), () => false);
   });

@@ -31,6 +31,7 @@ import {
 import { boot, type BootOptions } from "./boot.ts";
 import { type Kernel, KernelBug } from "./core/kernel.ts";
 import type { RootFile } from "./init.ts";
+import { testVariant } from "./testing-variant.ts";
 
 export const TEXT_BASE = 0x1_0000;
 const FUNCTION_BYTES = 16;
@@ -271,6 +272,7 @@ export function bootPrograms(
   const kernel = boot({
     memory: new ArrayBuffer(32 * 1024 * 1024),
     debugAllocations: true,
+    ...testVariant(),
     programHost: host,
     init: ["/sbin/init", "--once"],
     ...options,

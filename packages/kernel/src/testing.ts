@@ -12,12 +12,18 @@ import type { Task } from "./core/task.ts";
 import { WaitQueue, waitEvent } from "./sched/wait.ts";
 import { startKernelThread } from "./task/fork.ts";
 import { initKprobes } from "./trace/kprobes.ts";
+import { testVariant } from "./testing-variant.ts";
 
 export const TEST_MEMORY_BYTES = 16 * 1024 * 1024;
 
 /** A kernel with probes and no other subsystem, in 16 MiB, whose init sleeps. */
 export function testKernel(options: BootOptions = {}): Kernel {
-  const kernel = bootCore({ memory: new ArrayBuffer(TEST_MEMORY_BYTES), debugAllocations: true, ...options });
+  const kernel = bootCore({
+    memory: new ArrayBuffer(TEST_MEMORY_BYTES),
+    debugAllocations: true,
+    ...testVariant(),
+    ...options,
+  });
   initKprobes(kernel);
   startTask(kernel, "init", function* (cx) {
     yield* waitEvent(cx, new WaitQueue(), () => false);
