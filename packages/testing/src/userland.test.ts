@@ -45,11 +45,12 @@ describe.each(VARIANTS)("$name", ({ layout, cpus, seed }) => {
     },
   );
 
-  test.each(TOOL_CASES)("%s", async (script, stdout, status = 0, stderr) => {
+  test.each(TOOL_CASES.map((each) => ({ name: each[0], each })))("$name", async ({ each }) => {
+    const [script, stdout, status = 0, stderr = /^$/] = each;
     await machine.run("rm -rf /w && cp -pr /pristine /w");
     const result = await machine.run(script, { cwd: "/w" });
     expect(result.stdout).toBe(stdout);
-    expect(result.stderr).toMatch(stderr ?? /^$/);
+    expect(result.stderr).toMatch(stderr);
     expect(result.status).toBe(status);
   });
 });
