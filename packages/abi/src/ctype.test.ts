@@ -29,7 +29,12 @@ import {
 const memory = new LinearMemory(new ArrayBuffer(0x1_0000));
 
 /** type, value, the register's 64 bits by the riscv64 C ABI. */
-const REGISTERS: readonly (readonly [string, CType<never>, unknown, bigint])[] = [
+const REGISTERS: readonly (readonly [
+  string,
+  { lo(v: never): number; hi(v: never): number; fromReg: CType["fromReg"] },
+  unknown,
+  bigint,
+])[] = [
   ["u8", u8, 0xff, 0xffn],
   ["s8", s8, -1, 0xffff_ffff_ffff_ffffn],
   ["u16", u16, 0x8000, 0x8000n],

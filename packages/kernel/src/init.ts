@@ -16,11 +16,12 @@ import { kernelExec } from "./fs/exec.ts";
 import { waitEvent, WaitQueue } from "./sched/wait.ts";
 import { panic } from "./task/exit.ts";
 import { startKernelThread, startUserThread } from "./task/fork.ts";
+import { ERROR_MINOR, HVC_MAJOR } from "./ipc/tty/console.ts";
 import { settle } from "./vfs/blocking.ts";
 import { MKDEV, new_encode_dev } from "./vfs/char-dev.ts";
 import { byteString } from "./vfs/dentry.ts";
 import { addFile } from "./vfs/fd-table.ts";
-import { fput, get_file } from "./vfs/file.ts";
+import { type File, fput, get_file } from "./vfs/file.ts";
 import { type Filename, getname_kernel, putname } from "./vfs/filename.ts";
 import { do_mkdirat, do_mknodat, do_symlinkat } from "./vfs/namei-ops.ts";
 import { filp_open } from "./vfs/open.ts";
@@ -44,7 +45,9 @@ export interface InitOptions {
 const FALLBACKS = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
 const ENVIRONMENT = ["HOME=/", "TERM=linux"];
 const CONSOLE = "/dev/console";
+const ERRORS = "/dev/hvc1";
 const CONSOLE_DEV = MKDEV(5, 1);
+const ERRORS_DEV = MKDEV(HVC_MAJOR, ERROR_MINOR);
 
 /** Makes init and kthreadd. They run when the scheduler does. */
 export function startInit(kernel: Kernel, options: InitOptions): void {
@@ -166,17 +169,25 @@ function withNames(
   return body(names);
 }
 
-/** Linux: console_on_rootfs(). The root file system has the node, as Linux's default initramfs does. */
+/**
+ * Linux: console_on_rootfs(). The root file system has the nodes, as Linux's default initramfs has /dev/console. Standard error
+ * of a console that is no terminal is a stream of its own.
+ */
 function* openConsole(cx: Cx): Blocking<void> {
   withNames(cx, ["/dev"], ([name]) => do_mkdirat(cx, AT.FDCWD, name!, 0o755));
-  withNames(cx, [CONSOLE], ([name]) =>
-    do_mknodat(cx, AT.FDCWD, name!, S.IFCHR | 0o600, new_encode_dev(CONSOLE_DEV)),
-  );
-  const file = yield* settle(filp_open(cx, CONSOLE, O.RDWR));
-  if (isErr(file)) {
+  const console = yield* openDevice(cx, CONSOLE, CONSOLE_DEV);
+  if (console === undefined) {
     cx.kernel.log.err("Warning: unable to open an initial console.");
     return;
   }
-  for (let fd = 0; fd < 3; fd++) addFile(cx, get_file(file), false);
-  fput(cx, file);
+  const errors = cx.kernel.console.isTerminal ? undefined : yield* openDevice(cx, ERRORS, ERRORS_DEV);
+  for (const file of [console, console, errors ?? console]) addFile(cx, get_file(file), false);
+  fput(cx, console);
+  if (errors !== undefined) fput(cx, errors);
+}
+
+function* openDevice(cx: Cx, path: string, device: number): Blocking<File | undefined> {
+  withNames(cx, [path], ([name]) => do_mknodat(cx, AT.FDCWD, name!, S.IFCHR | 0o600, new_encode_dev(device)));
+  const file = yield* settle(filp_open(cx, path, O.RDWR));
+  return isErr(file) ? undefined : file;
 }

@@ -41,6 +41,7 @@ function run(
         output: (bytes) => {
           output += utf8Decode(bytes);
         },
+        errorOutput: (bytes) => void log.push(utf8Decode(bytes)),
         log: (line) => void log.push(line),
         ended: (status) => resolve({ status, output, log: log.join("\n") }),
       },
@@ -76,6 +77,17 @@ for (const [what, given, input, expected] of [
     expect([output, status, log]).toEqual([...expected, ""]);
   });
 }
+
+test("standard error of commands is a stream of its own", async () => {
+  const { output, log, status } = await run({
+    commands: "echo out; echo err >&2; cat /none; readlink /dev/stderr",
+  });
+  expect([output, log, status]).toEqual([
+    "out\n/proc/self/fd/2\n",
+    "err\n\ncat: /none: No such file or directory\n",
+    0,
+  ]);
+});
 
 test("the kernel log has time stamps, and does not mix with the output", async () => {
   const { output, log } = await run({ commands: "echo x", quiet: false });

@@ -26,6 +26,8 @@ import type { Progress } from "./progress.ts";
 export interface MachineHost {
   /** What programs wrote to the console, and the kernel log of a terminal. */
   output(bytes: Uint8Array): void;
+  /** What programs write to standard error, where they have no terminal. */
+  errorOutput(bytes: Uint8Array): void;
   /** A line for people: the kernel log without a terminal, an oops. */
   log(line: string): void;
   ended(status: number): void;
@@ -58,6 +60,7 @@ export class Machine {
     this.kernel.sched.strictTasks = options.arguments.strictTasks;
     this.kernel.console.isTerminal = options.isTerminal;
     this.kernel.console.onOutput = (bytes) => host.output(bytes);
+    this.kernel.console.onErrorOutput = (bytes) => host.errorOutput(bytes);
     this.kernel.onForeignTrap = () => this.#schedule();
     if (options.onShellReady !== undefined) onShellReady(this.kernel, options.onShellReady);
     this.#showLog(options);

@@ -13,7 +13,12 @@ export function warmUp(): Promise<void> {
   const args = parseBootArguments(["--quiet", "-c", COMMANDS]);
   if (!(typeof args === "object" && "cpus" in args)) throw new Error("the arguments of the warm-up are bad");
   return new Promise((resolve) => {
-    const host = { output: (): void => {}, log: (): void => {}, ended: (): void => resolve() };
+    const host = {
+      output: (): void => {},
+      errorOutput: (): void => {},
+      log: (): void => {},
+      ended: (): void => resolve(),
+    };
     new Machine({ arguments: args, isTerminal: false }, host).start();
   });
 }

@@ -51,6 +51,7 @@ function runMachine(port: NonNullable<typeof parentPort>, data: WorkerData): voi
       output: (bytes) => {
         if (!writeAll(STDOUT, bytes, progress)) ended(STATUS_PIPE);
       },
+      errorOutput: (bytes) => void writeAll(STDERR, bytes, progress),
       log: (line) => void writeAll(STDERR, encoder.encode(`${line}\n`), progress),
       ended,
     },

@@ -51,6 +51,7 @@ const TERMINAL_NODES = [
   { name: "console", dev: MKDEV(5, 1), mode: 0o600 },
   { name: "ptmx", dev: MKDEV(5, 2), mode: 0o666 },
   { name: "ttyS0", dev: MKDEV(4, 64), mode: 0o600 },
+  { name: "hvc1", dev: MKDEV(229, 1), mode: 0o600 },
 ] as const;
 
 const LINKS = [

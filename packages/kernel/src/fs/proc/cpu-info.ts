@@ -31,7 +31,18 @@ function cpuTicks(cpu: Cpu, tasks: readonly Task[]): number[] {
   const own = tasks.filter((task) => task.lastCpu === cpu);
   const userNs = own.reduce((sum, task) => sum + task.t.utime, 0);
   const systemNs = own.reduce((sum, task) => sum + task.t.stime, 0);
-  return [clockTicks(userNs), 0, clockTicks(systemNs), clockTicks(cpu.kernel.sched.idleNs(cpu)), 0, 0, 0, 0, 0, 0];
+  return [
+    clockTicks(userNs),
+    0,
+    clockTicks(systemNs),
+    clockTicks(cpu.kernel.sched.idleNs(cpu)),
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+  ];
 }
 
 /** Linux: show_stat(). */

@@ -4,7 +4,8 @@
  *
  * On a terminal it is a TTY (ttyS0, also /dev/console). When the app says that it is none (`isTerminal` false before the first
  * open: piped input, `-c`), /dev/console is a plain character stream: no line discipline, TCGETS gives ENOTTY, `hangup` is
- * end-of-file. Kernel log lines go to it too (`printLine`).
+ * end-of-file. Kernel log lines go to it too (`printLine`). Beside it stands /dev/hvc1, a second stream that init has as its
+ * standard error, so that the app can keep errors apart (`onErrorOutput`).
  */
 import {
   EAGAIN,
@@ -40,6 +41,9 @@ declare module "../../core/kernel.ts" {
 export const TTY_MAJOR = 4;
 export const TTYAUX_MAJOR = 5;
 const SERIAL_MINOR = 64;
+/** Documentation/admin-guide/devices.txt: hypervisor consoles. */
+export const HVC_MAJOR = 229;
+export const ERROR_MINOR = 1;
 const MAX_INPUT_STEP = 4096;
 const NEWLINE = utf8Encode("\r\n");
 
@@ -50,6 +54,8 @@ export class Console {
   isTerminal = true;
   /** Takes output. Set by the app. */
   onOutput: (bytes: Uint8Array) => void = () => {};
+  /** Takes what is written to standard error where the console is no terminal; set by the app, else it is output. */
+  onErrorOutput: ((bytes: Uint8Array) => void) | undefined;
   readonly #readWait = new WaitQueue();
   /** Input of the plain stream that nobody has read. */
   #waiting: Uint8Array[] = [];
@@ -93,6 +99,13 @@ export class Console {
     if (bytes.length === 0) return;
     this.kernel.observer.console(bytes);
     this.onOutput(bytes);
+  }
+
+  /** Standard error of a console that is no terminal. */
+  errorOutput(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.kernel.observer.console(bytes);
+    (this.onErrorOutput ?? this.onOutput)(bytes);
   }
 
   /** A line of the kernel log, with its time stamp. */
@@ -140,6 +153,7 @@ export function initConsole(kernel: Kernel): void {
     register_chrdev(kernel, "/dev/tty", kernel.ttyDevice, 1, tty_fops),
     register_chrdev(kernel, "/dev/console", MKDEV(TTYAUX_MAJOR, 1), 1, console_fops),
     register_chrdev(kernel, "ttyS", device, 1, serialFops),
+    register_chrdev(kernel, "hvc", MKDEV(HVC_MAJOR, ERROR_MINOR), 1, error_fops),
   ];
   if (registered.some(isErr)) throw new KernelBug("the console's device numbers are taken");
 }
@@ -179,6 +193,24 @@ export const console_fops: FileOperations = {
   },
   unlocked_ioctl(cx: Cx, _file: File, cmd, arg) {
     return cmd === IOCTL.FIONREAD ? put_user_u32(userMm(cx), arg, cx.kernel.console.waitingBytes) : ENOTTY;
+  },
+};
+
+/** /dev/hvc1: the stream of errors, which nothing can be read from; no device where the console is a terminal. */
+const error_fops: FileOperations = {
+  name: "hvc_error_fops",
+  open(cx, _inode, file): Result<0> {
+    if (cx.kernel.console.isTerminal) return ENXIO;
+    nonseekable_open(file);
+    return 0;
+  },
+  read_iter: () => 0,
+  write_iter(cx, _iocb, from) {
+    const wanted = from.count;
+    const bytes = from.take(wanted);
+    if (bytes.length === 0 && wanted > 0) return EFAULT;
+    cx.kernel.console.errorOutput(bytes);
+    return bytes.length;
   },
 };
 
