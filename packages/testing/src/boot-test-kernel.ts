@@ -25,6 +25,9 @@ export interface TestKernelOptions extends KernelOptions {
 
 const MEMORY_BYTES = 64 * 1024 * 1024;
 
+/** The kallsyms table of kernels without text of their own, from the first that was linked: it is the same for all of them. */
+let kallsyms: Uint8Array | undefined;
+
 /** Boots a machine with userland's programs and the test's own. Rejects when it does not come up. */
 export async function bootTestKernel(options: TestKernelOptions = {}): Promise<TestKernel> {
   const requests = new Map<number, AgentRequest>();
@@ -35,12 +38,13 @@ export async function bootTestKernel(options: TestKernelOptions = {}): Promise<T
   const programs = [...allPrograms(options.programs ?? []), agent];
   const { cpus, seed, layout, release, observer, text, subsystems } = options;
   const kernel = boot({
-    ...defined({ cpus, seed, layout, release, observer, text, subsystems }),
+    ...defined({ cpus, seed, layout, release, observer, text, subsystems, kallsyms }),
     memory: new ArrayBuffer(options.memoryBytes ?? MEMORY_BYTES),
     programHost: gate.guard(createProgramHost(programs)),
     files: [...imageFiles(programs), ...extraFiles(options.files ?? {})],
     init: ["/sbin/init", "-c", `exec ${AGENT_PATH}`],
   });
+  if (text === undefined) kallsyms = kernel.text.table;
   kernel.sched.strictTasks = options.strictTasks ?? true;
   kernel.console.isTerminal = false;
   kernel.console.onOutput = (bytes) => consoleOutput.add(bytes);

@@ -25,6 +25,8 @@ export class KernelText {
   readonly arch: Arch;
   readonly cpu: TextCpu;
   readonly image: LinkedImage;
+  /** The compressed kallsyms table that is linked into the image. */
+  readonly table: Uint8Array;
   /** Names of everything in the image and in modules. */
   readonly symbols: SymbolTable;
   /** Shared by all contexts: see Cx.armed. */
@@ -49,6 +51,7 @@ export class KernelText {
     this.#mem = mem;
     this.arch = arch;
     this.image = linked.image;
+    this.table = linked.table;
     this.symbols = new SymbolTable(new Kallsyms(linked.table));
     this.#rows = linked.rows;
     const text = linked.image.section(".text");
