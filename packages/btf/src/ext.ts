@@ -5,7 +5,7 @@
  */
 import type { Btf } from "./btf.ts";
 import { BtfError } from "./error.ts";
-import { checkStart } from "./header.ts";
+import { BTF_EXT_HEADER_MIN, BTF_EXT_HEADER_SIZE, checkStart } from "./header.ts";
 
 export interface FuncInfo {
   readonly offset: number;
@@ -37,13 +37,10 @@ export interface BtfExt {
   readonly coreRelocations: ReadonlyMap<string, readonly CoreRelocation[]>;
 }
 
-const MINIMUM_HEADER = 24;
-const HEADER_WITH_CORE = 32;
-
 export function parseBtfExt(bytes: Uint8Array, btf: Btf): BtfExt | BtfError {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const hasCore = bytes.length >= 8 && view.getUint32(4, btf.littleEndian) >= HEADER_WITH_CORE;
-  const start = checkStart(view, hasCore ? HEADER_WITH_CORE : MINIMUM_HEADER);
+  const hasCore = bytes.length >= 8 && view.getUint32(4, btf.littleEndian) >= BTF_EXT_HEADER_SIZE;
+  const start = checkStart(view, hasCore ? BTF_EXT_HEADER_SIZE : BTF_EXT_HEADER_MIN);
   if (start instanceof BtfError) return start;
   if (start.littleEndian !== btf.littleEndian) return new BtfError("Invalid magic", 0);
   const table = <T>(

@@ -4,6 +4,8 @@ import { BtfError } from "./error.ts";
 export const BTF_MAGIC = 0xeb9f;
 export const BTF_VERSION = 1;
 export const BTF_HEADER_SIZE = 24;
+/** Of .BTF.ext: without, and with the table of CO-RE relocations. */
+export const BTF_EXT_HEADER_MIN = 24;
 export const BTF_EXT_HEADER_SIZE = 32;
 
 export interface BtfHeader {

@@ -48,7 +48,7 @@ export interface BootOptions extends Partial<KernelConfig> {
   readonly clock?: Clock;
   readonly observer?: Observer;
   readonly arch?: Arch;
-  /** The kallsyms table of a build; without it the image is linked until it is stable. */
+  /** The kallsyms table of a build; without it, or with more `text`, the image is linked until it is stable. */
   readonly kallsyms?: Uint8Array;
   /** Files with rows, and subsystems, beside the kernel's own: what an extension package brings. */
   readonly text?: readonly RowModule[];
@@ -77,11 +77,20 @@ function configure(options: BootOptions): KernelConfig {
   };
 }
 
+/** Throws a RangeError for memory that a kernel cannot boot in. */
+function checkMemory(memory: MemoryBuffer): MemoryBuffer {
+  if (memory.byteLength < MEMORY_BYTES_MIN || memory.byteLength > MEMORY_BYTES_MAX)
+    throw new RangeError(
+      `memory has ${memory.byteLength} bytes, expected ${MEMORY_BYTES_MIN} to ${MEMORY_BYTES_MAX}`,
+    );
+  return memory;
+}
+
 /** A kernel with text, allocators, CPUs and idle tasks, and no subsystem yet. What tests of the low layers boot. */
 export function bootCore(options: BootOptions = {}): Kernel {
   const config = configure(options);
   const arch = options.arch ?? riscv64;
-  const mem = new LinearMemory(options.memory ?? new ArrayBuffer(DEFAULT_MEMORY_BYTES));
+  const mem = new LinearMemory(checkMemory(options.memory ?? new ArrayBuffer(DEFAULT_MEMORY_BYTES)));
   const clock = options.clock ?? Clock.virtual();
   const kernel = new Kernel({
     config,
@@ -92,7 +101,9 @@ export function bootCore(options: BootOptions = {}): Kernel {
     prng: new Prng(config.seed),
     observer: options.observer ?? NO_OBSERVER,
   });
-  const image = linkKernel([...TEXT, ...(options.text ?? [])], arch, mem.baseHi, options.kallsyms);
+  const extra = options.text ?? [];
+  const table = extra.length === 0 ? options.kallsyms : undefined;
+  const image = linkKernel([...TEXT, ...extra], arch, mem.baseHi, table);
   initMemory(kernel, arch, image, options.debugAllocations ?? false);
   initTasks(kernel);
   return kernel;

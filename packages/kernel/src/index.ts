@@ -1,5 +1,14 @@
 /** The kernel: memory, tasks, scheduler, file systems, system calls, probes, BPF. */
-export { boot, bootCore, type BootOptions, DEFAULT_MEMORY_BYTES, DEFAULT_RELEASE } from "./boot.ts";
+export {
+  boot,
+  bootCore,
+  type BootOptions,
+  CPUS_MAX,
+  DEFAULT_MEMORY_BYTES,
+  DEFAULT_RELEASE,
+  MEMORY_BYTES_MAX,
+  MEMORY_BYTES_MIN,
+} from "./boot.ts";
 export { Clock } from "./core/clock.ts";
 export { Kernel, KernelBug, type KernelConfig } from "./core/kernel.ts";
 export { type CoverageRow, kernelCoverage } from "./coverage.ts";

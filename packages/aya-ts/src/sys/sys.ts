@@ -4,7 +4,7 @@
  * Numbers are as in `abi/trap`: a result in [-4095, -1] is a negated errno. `serialise(sys)` makes calls of concurrent code
  * wait for each other, since a task may have one trap outstanding; everything here goes through it.
  */
-import { ENOSYS, utf8Encode } from "@alien-ts/abi";
+import { utf8Encode } from "@alien-ts/abi";
 import type { UAddr, UserMemory } from "@alien-ts/abi";
 
 export interface Sys {
@@ -134,11 +134,6 @@ export async function withParts<T>(
 /** A C string as a part. */
 export const cStringPart = (text: string): Uint8Array => utf8Encode(`${text}\0`);
 
-/** Error number of a negative result. */
-export const errnoOf = (result: number): number => (result < 0 ? -result : 0);
-
 /** Whether a result is `errno` negated. */
 export const failedWith = (result: number, ...errnos: readonly { readonly number: number }[]): boolean =>
   errnos.some(({ number }) => result === -number);
-
-export const isMissingCall = (result: number): boolean => failedWith(result, ENOSYS);

@@ -12,6 +12,7 @@ import {
   type Result,
   type View,
 } from "@alien-ts/abi";
+import { NUMA_NO_NODE } from "../maps/checks.ts";
 import { MapFile } from "../maps/map-file.ts";
 import type { MapAttributes } from "../maps/map.ts";
 import { mapTypeRow } from "../maps/types.ts";
@@ -67,7 +68,7 @@ function toMapAttributes(a: Attributes): MapAttributes {
     valueSize: a.value_size,
     maxEntries: a.max_entries,
     flags: a.map_flags,
-    numaNode: (a.map_flags & BPF_F.NUMA_NODE) !== 0 ? a.numa_node : -1,
+    numaNode: (a.map_flags & BPF_F.NUMA_NODE) !== 0 ? a.numa_node : NUMA_NO_NODE,
   };
 }
 

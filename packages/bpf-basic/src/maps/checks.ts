@@ -2,6 +2,7 @@
 import { BPF_F } from "@alien-ts/abi";
 import type { MapAttributes } from "./map.ts";
 
+/** The map may be on any node. */
 export const NUMA_NO_NODE = -1;
 
 /** BPF_F_ACCESS_MASK */

@@ -1,3 +1,10 @@
+import {
+  CPUS_MAX,
+  DEFAULT_MEMORY_BYTES,
+  DEFAULT_RELEASE,
+  MEMORY_BYTES_MAX,
+  MEMORY_BYTES_MIN,
+} from "@alien-ts/kernel";
 import { expect, test } from "vitest";
 import { Problem } from "../options.ts";
 import { BOOT_USAGE, parseBootArguments } from "./arguments.ts";
@@ -78,4 +85,20 @@ test("every option is in the usage text", () => {
     "--quiet",
   ])
     expect(BOOT_USAGE).toContain(`  ${name}`);
+});
+
+/** The command line does not load the kernel, so it has the limits as text. */
+test("the limits and defaults of the usage text are the kernel's", () => {
+  const mib = (bytes: number): number => bytes / (1024 * 1024);
+  expect(BOOT_USAGE).toContain(`simulated CPUs, 1 to ${CPUS_MAX} (2)`);
+  expect(BOOT_USAGE).toContain(`uname -r prints (${DEFAULT_RELEASE})`);
+  expect(BOOT_USAGE).toContain(
+    `memory, ${mib(MEMORY_BYTES_MIN)} to ${mib(MEMORY_BYTES_MAX)} (${mib(DEFAULT_MEMORY_BYTES)})`,
+  );
+  expect(
+    parseBootArguments(["--mem", String(mib(MEMORY_BYTES_MAX)), "--cpus", String(CPUS_MAX)]),
+  ).toMatchObject({
+    memoryMiB: mib(MEMORY_BYTES_MAX),
+    cpus: CPUS_MAX,
+  });
 });

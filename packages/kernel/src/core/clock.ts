@@ -14,9 +14,6 @@ export interface RealTime {
 
 const NSEC = 1_000_000_000;
 
-/** CLOCK_TAI − CLOCK_REALTIME, in seconds: 0 until someone sets it, as on Linux. */
-export const TAI_OFFSET_SEC = 0;
-
 export class Clock {
   readonly isVirtual: boolean;
   readonly #hostNs: (() => number) | undefined;

@@ -86,8 +86,3 @@ export class KernelBug extends Error {
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new KernelBug(message);
 }
-
-/** Marks the default of a switch over a closed union. */
-export function unreachable(value: never): never {
-  throw new KernelBug(`unreachable: ${String(value)}`);
-}

@@ -29,7 +29,6 @@ import {
 
 export {
   type Blocking,
-  type Fidelity,
   type FunctionRow,
   isBlocking,
   type ParamType,

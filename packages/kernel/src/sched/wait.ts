@@ -5,7 +5,7 @@
  * yields; a waker changes what the condition reads and calls `wakeUp`. Entries may also be callbacks (epoll, poll), which run
  * in the waker's context and get the poll mask that it passed.
  */
-import { EAGAIN, ERESTARTSYS, type Result } from "@alien-ts/abi";
+import { ERESTARTSYS, type Result } from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
 import type { Blocking } from "../core/row.ts";
 import { TASK, type Task } from "../core/task.ts";
@@ -132,6 +132,3 @@ export function sleepUntil(
 export function* condResched(cx: Cx): Blocking<void> {
   if (cx.kernel.sched.needsResched(cx.task)) yield;
 }
-
-/** What a non-blocking file answers where a blocking one would sleep. */
-export const WOULD_BLOCK = EAGAIN;

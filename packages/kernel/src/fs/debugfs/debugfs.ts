@@ -12,7 +12,7 @@ import type { Kernel } from "../../core/kernel.ts";
 import { register_filesystem } from "../../vfs/vfs.ts";
 import { dir, type SimpleDir, simpleFileSystem, type SimpleNode } from "../simple.ts";
 import { FOLDER_MODE } from "../sysfs/folder.ts";
-import { addAt, folderAt, removeAt } from "../sysfs/tree.ts";
+import { addAt } from "../sysfs/tree.ts";
 
 declare module "../../core/kernel.ts" {
   interface Kernel {
@@ -29,13 +29,6 @@ export function initDebugfs(kernel: Kernel): void {
   );
 }
 
-/** The directory at a path, made where it is missing (debugfs_create_dir). */
-export const debugfsDir = (kernel: Kernel, path: string): SimpleDir =>
-  folderAt(kernel.debugfs, path, FOLDER_MODE);
-
 /** Adds a node (debugfs_create_file). Throws when the name is taken. */
 export const debugfsFile = (kernel: Kernel, path: string, node: SimpleNode): void =>
   addAt(kernel.debugfs, path, node, FOLDER_MODE);
-
-/** Takes a node away, with what is below it (debugfs_remove). */
-export const debugfsRemove = (kernel: Kernel, path: string): void => removeAt(kernel.debugfs, path);

@@ -1,10 +1,9 @@
 /**
- * /proc/<pid>, /proc/<pid>/task/<tid>: directories of a task, made when they are looked up (Linux: fs/proc/base.c). Other
- * subsystems add entries with `registerPidEntry`.
+ * /proc/<pid>, /proc/<pid>/task/<tid>: directories of a task, made when they are looked up (Linux: fs/proc/base.c). An entry
+ * is a row of `PID_ENTRIES`.
  */
 import { DT } from "@alien-ts/abi";
 import type { Cx } from "../../core/cx.ts";
-import type { Kernel } from "../../core/kernel.ts";
 import type { Task } from "../../core/task.ts";
 import { dynamicDir, type Listed, type SimpleDir } from "../simple.ts";
 import { NS_ENTRY } from "./namespaces.ts";
@@ -14,7 +13,7 @@ import { MISC_ENTRIES } from "./task-misc.ts";
 import { STAT_ENTRIES } from "./task-stat.ts";
 import { type PidEntry, Target } from "./target.ts";
 
-export const PID_ENTRIES: readonly PidEntry[] = [
+const PID_ENTRIES: readonly PidEntry[] = [
   { name: "task", only: "process", make: taskDir },
   ...FD_ENTRIES,
   NS_ENTRY,
@@ -22,13 +21,6 @@ export const PID_ENTRIES: readonly PidEntry[] = [
   ...MAPS_ENTRIES,
   ...MISC_ENTRIES,
 ];
-
-/** Adds an entry to the directory of every task. */
-export function registerPidEntry(kernel: Kernel, entry: PidEntry): void {
-  const { pidEntries } = kernel.procfs;
-  if (pidEntries.has(entry.name)) throw new Error(`/proc/<pid>/${entry.name} registered twice`);
-  pidEntries.set(entry.name, entry);
-}
 
 /** The directory of the task with a pid; any thread's number will do, as on Linux. */
 export function lookupPid({ kernel }: Cx, name: string): SimpleDir | null {
@@ -42,19 +34,14 @@ export const listPids = ({ kernel }: Cx): Listed[] =>
   kernel.pids.processes().map(({ pid }) => ({ name: String(pid), type: DT.DIR }));
 
 function taskDirectory(target: Target): SimpleDir {
-  const entriesOf = (cx: Cx): PidEntry[] =>
-    [...cx.kernel.procfs.pidEntries.values()].filter(
-      ({ only }) => only === undefined || (only === "process") === target.isGroup,
-    );
+  const entries = PID_ENTRIES.filter(
+    ({ only }) => only === undefined || (only === "process") === target.isGroup,
+  );
   return dynamicDir(
     {
-      lookup: (cx, name) =>
-        target.isAlive
-          ? (entriesOf(cx)
-              .find((entry) => entry.name === name)
-              ?.make(target) ?? null)
-          : null,
-      list: (cx) => (target.isAlive ? entriesOf(cx).map((entry) => listed(entry, target)) : []),
+      lookup: (_cx, name) =>
+        target.isAlive ? (entries.find((entry) => entry.name === name)?.make(target) ?? null) : null,
+      list: () => (target.isAlive ? entries.map((entry) => listed(entry, target)) : []),
     },
     {},
     { ...target.nodeOptions, mode: 0o555 },

@@ -1,10 +1,8 @@
 /**
  * procfs (Linux: fs/proc; proc(5)): what the kernel and its tasks are, as text.
  *
- *     initProcfs(kernel);                                        // after initVfs and initAnonInodes, before anyone registers
+ *     initProcfs(kernel);                                        // after initVfs and initAnonInodes
  *     mountAtBoot(cx, "proc", "/proc");
- *     proc_create(kernel, "modules", file(showModules));         // a file or directory of another subsystem
- *     registerPidEntry(kernel, pidFile("sessionid", show));      // pid.ts: an entry in every /proc/<pid>
  *     registerSysctl(kernel, "kernel/panic", intSysctl([cell(0)]));   // sysctl.ts
  *
  * Files are made when they are read; nothing here holds a task, a file or memory between reads.
@@ -24,17 +22,15 @@ import {
   special,
   symlink,
 } from "../simple.ts";
-import { addAt, removeAt } from "../sysfs/tree.ts";
 import { CPU_NODES } from "./cpu-info.ts";
 import { bytesText, right } from "./format.ts";
 import { kallsyms_operations } from "./kallsyms.ts";
 import { initSyslog, kmsg_operations } from "./kmsg.ts";
 import { MEMORY_NODES } from "./memory-info.ts";
 import { Namespaces } from "./namespaces.ts";
-import { listPids, lookupPid, PID_ENTRIES } from "./pid.ts";
+import { listPids, lookupPid } from "./pid.ts";
 import { registerKernelSysctls } from "./sysctl-tables.ts";
 import { Sysctls } from "./sysctl.ts";
-import type { PidEntry } from "./target.ts";
 import { NO_LOGIN_UID } from "./task-misc.ts";
 import { Uts } from "./uts.ts";
 
@@ -48,11 +44,9 @@ export class Procfs {
   readonly root: SimpleDir;
   /** /proc/<pid>/net, the same for all: there is one network namespace. */
   readonly net: SimpleDir = dir({});
-  readonly pidEntries = new Map<string, PidEntry>();
   readonly namespaces: Namespaces;
 
   constructor(cx: Cx) {
-    for (const entry of PID_ENTRIES) this.pidEntries.set(entry.name, entry);
     this.namespaces = new Namespaces(cx);
     this.root = dynamicDir(
       { lookup: (by, name) => lookupPid(by, name), list: (by) => listPids(by) },
@@ -84,15 +78,6 @@ export function initProcfs(kernel: Kernel): void {
     },
   });
 }
-
-/** Adds a node under /proc; its directories are made. Throws when the name is taken. */
-export const proc_create = (kernel: Kernel, path: string, node: SimpleNode): void =>
-  addAt(kernel.procfs.root, path, node, FOLDER_MODE);
-
-/** Takes a node away, with what is below it. Linux: remove_proc_subtree(). */
-export const remove_proc_entry = (kernel: Kernel, path: string): void => removeAt(kernel.procfs.root, path);
-
-const FOLDER_MODE = 0o555;
 
 /** One line per type, with what it needs to be mounted (filesystems_proc_show). */
 const showFilesystems = ({ vfs }: Kernel): string =>

@@ -17,7 +17,7 @@ import type { Cx } from "../../core/cx.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import type { File } from "../../vfs/file.ts";
 import { dir, file, type NodeOptions, type SimpleDir, type SimpleFile } from "../simple.ts";
-import { addAt, removeAt } from "../sysfs/tree.ts";
+import { addAt } from "../sysfs/tree.ts";
 
 declare module "../../core/kernel.ts" {
   interface Kernel {
@@ -66,12 +66,6 @@ export function registerSysctl(kernel: Kernel, path: string, row: SysctlRow): vo
   if (rows.has(path)) throw new Error(`sysctl ${path} registered twice`);
   rows.set(path, row);
   addAt(root, path, nodeOf(row), FOLDER_MODE);
-}
-
-/** Takes a parameter away: its module goes. */
-export function unregisterSysctl(kernel: Kernel, path: string): void {
-  kernel.sysctl.rows.delete(path);
-  removeAt(kernel.sysctl.root, path);
 }
 
 /** The value of a parameter of one number. Throws for a name that is not registered. */

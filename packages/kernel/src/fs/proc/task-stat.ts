@@ -4,10 +4,10 @@
  */
 import { PAGE_SIZE, type Result, RLIMIT, SIG_DFL, SIG_IGN } from "@alien-ts/abi";
 import type { Cx } from "../../core/cx.ts";
-import { EXIT_DEAD, EXIT_ZOMBIE, PF, TASK, type Task } from "../../core/task.ts";
+import { EXIT_DEAD, EXIT_ZOMBIE, TASK, type Task } from "../../core/task.ts";
 import { controllingTty } from "../../ipc/tty/tty.ts";
 import type { AddressSpace } from "../../mm/address-space.ts";
-import { parentOf } from "../../task/create.ts";
+import { isKernelThread, parentOf } from "../../task/create.ts";
 import { processTimes, timesOf } from "../../task/exit.ts";
 import type { Process } from "../../task/process.ts";
 import { sigmask } from "../../task/signal.ts";
@@ -186,7 +186,7 @@ function idLines(target: Target): string {
     `NSpid:\t${task.pid}`,
     `NSpgid:\t${process.pgid}`,
     `NSsid:\t${process.sid}`,
-    `Kthread:\t${(task.t.flags & PF.KTHREAD) === 0 ? 0 : 1}\n`,
+    `Kthread:\t${isKernelThread(task) ? 1 : 0}\n`,
   ].join("\n");
 }
 

@@ -31,7 +31,7 @@ const SOURCES: readonly EventSource[] = [
 const line = (text: string): SimpleFile => file(() => `${text}\n`, { size: PAGE_SIZE });
 
 /** A device of the bus. */
-export function eventSourceDevice({ type, format }: Omit<EventSource, "name">): SimpleDir {
+function eventSourceDevice({ type, format }: Omit<EventSource, "name">): SimpleDir {
   const formats = Object.entries(format).map(([word, bits]) => [word, line(bits)] as const);
   return folder({
     ...(formats.length === 0 ? {} : { format: folder(Object.fromEntries(formats)) }),

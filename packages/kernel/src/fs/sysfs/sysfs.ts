@@ -13,15 +13,7 @@ import { FS_MAGIC, PAGE_SIZE, type Result } from "@alien-ts/abi";
 import type { Cx } from "../../core/cx.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import { register_filesystem } from "../../vfs/vfs.ts";
-import {
-  dir,
-  file,
-  type SimpleDir,
-  simpleFileSystem,
-  type SimpleFile,
-  type SimpleNode,
-  symlink,
-} from "../simple.ts";
+import { dir, file, type SimpleDir, simpleFileSystem, type SimpleFile, type SimpleNode } from "../simple.ts";
 import { cpuDirectory } from "./cpu.ts";
 import { FOLDER_MODE, folder } from "./folder.ts";
 import { eventSourceBus, eventSourceDevices } from "./event-source.ts";
@@ -101,9 +93,3 @@ export const registerSysfs = (kernel: Kernel, path: string, node: SimpleNode): v
 
 /** Takes a node away, with what is below it. */
 export const unregisterSysfs = (kernel: Kernel, path: string): void => removeAt(kernel.sysfs.root, path);
-
-/** Adds a source of perf events: its device, and its link on the bus (perf_pmu_register). */
-export function registerEventSource(kernel: Kernel, name: string, device: SimpleDir): void {
-  registerSysfs(kernel, `devices/${name}`, device);
-  registerSysfs(kernel, `bus/event_source/devices/${name}`, symlink(`../../../devices/${name}`));
-}

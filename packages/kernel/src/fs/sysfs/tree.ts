@@ -7,7 +7,7 @@ const split = (path: string): readonly [folder: string, name: string] => {
 };
 
 /** The directory at `path` below `root`; missing ones are made with permission bits `mode`. */
-export function folderAt(root: SimpleDir, path: string, mode: number): SimpleDir {
+function folderAt(root: SimpleDir, path: string, mode: number): SimpleDir {
   let at = root;
   for (const name of path.split("/").filter((part) => part !== "")) {
     const child = at.get(name);
