@@ -1,11 +1,14 @@
 /**
- * The interpreter as an engine of the shared suite (engine-suite.ts).
+ * The interpreter and the JIT as engines of the shared suite (engine-suite.ts).
  */
 import { LinearMemory } from "@alien-ts/abi";
 import { CASE_LAYOUT, callCaseHelper } from "./engine-suite.ts";
 import type { Engine, EngineCase, EngineResult } from "./engine-suite.ts";
+import { Jit } from "./jit/jit.ts";
+import type { WasmApi, WasmMemory } from "./jit/wasm-api.ts";
 import { BpfMachine } from "./machine.ts";
 import { prepare } from "./program.ts";
+import type { BpfProgram } from "./program.ts";
 import { RUN, runOptions } from "./run.ts";
 
 /** An interpreter with memory of its own, cleared before each case. `isChecked` false runs without region checks. */
@@ -14,16 +17,54 @@ export function interpreterEngine(isChecked = true): Engine {
   const machine = new BpfMachine(memory);
   return {
     name: isChecked ? "checked interpreter" : "interpreter",
-    run: (test) => runCase(machine, test, isChecked),
+    isExact: true,
+    runAll: (tests) => tests.map((test) => runCase(machine, prepareCase(test), test, isChecked)),
   };
 }
 
-function runCase(machine: BpfMachine, test: EngineCase, isChecked: boolean): EngineResult {
+/** Where the mailbox is: beyond the stack. */
+const SCRATCH_ADDR = 0x2_8000;
+
+/** What a host must give for the JIT. */
+export interface JitHost {
+  readonly wasm: WasmApi;
+  /** A memory of `pages` pages of 64 KiB. */
+  newMemory(pages: number): WasmMemory & { readonly buffer: ArrayBuffer };
+}
+
+/** A JIT with memory of its own, cleared before each case; it compiles each case with all checks and with fuel. */
+export function jitEngine(host: JitHost, withoutTailCalls = false): Engine {
+  const memory = host.newMemory(CASE_LAYOUT.memoryBytes / 0x1_0000);
+  const linear = new LinearMemory(memory.buffer, CASE_LAYOUT.baseHigh);
+  const machine = new BpfMachine(linear);
+  const jit = new Jit({ wasm: host.wasm, memory, linear, scratch: SCRATCH_ADDR, withoutTailCalls });
+  return {
+    name: "checked JIT",
+    isExact: false,
+    runAll: (tests) => {
+      const programs = tests.map(prepareCase);
+      if (!jit.compileAll(programs, { checks: "all", hasFuel: true }))
+        throw new Error("cases were not compiled");
+      const results = tests.map((test, i) => runCase(machine, programs[i]!, test, true));
+      for (const program of programs) jit.release(program);
+      return results;
+    },
+  };
+}
+
+const prepareCase = (test: EngineCase): BpfProgram =>
+  prepare(test.insns, { helpers: [undefined, caseHelper] });
+
+function runCase(
+  machine: BpfMachine,
+  program: BpfProgram,
+  test: EngineCase,
+  isChecked: boolean,
+): EngineResult {
   const { u8 } = machine.memory;
   const { contextAddr, stackTop, stackBytes } = CASE_LAYOUT;
   u8.fill(0, stackTop - stackBytes, stackTop);
   u8.set(test.context, contextAddr);
-  const program = prepare(test.insns, { helpers: [undefined, caseHelper] });
   const { packet } = test;
   const options = runOptions({
     stackTop,

@@ -25,8 +25,13 @@ export type EngineResult =
 
 export interface Engine {
   readonly name: string;
-  /** Runs the case in checked mode, with the stack and the context of `CASE_LAYOUT`, and `callCaseHelper` as helper 1. */
-  run(test: EngineCase): EngineResult;
+  /** Whether `executed` and the end of the fuel are exact; else fuel counts turns of loops and calls. */
+  readonly isExact: boolean;
+  /**
+   * Runs the cases in checked mode, each with the stack and the context of `CASE_LAYOUT` and with `callCaseHelper` as helper 1.
+   * Several at once, because compiling a module costs more than most cases; the results come one by one.
+   */
+  runAll(tests: readonly EngineCase[]): Iterable<EngineResult>;
 }
 
 /** Where things are, so that pointers are equal in all engines; the memory's high word is that of riscv64. */
@@ -68,16 +73,24 @@ export function referenceResult(test: EngineCase): EngineResult {
   return { ...result, context: memory.context };
 }
 
-/** What differs between two results, or undefined. */
-export function difference(actual: EngineResult, expected: EngineResult): string | undefined {
-  if (describe(actual) !== describe(expected))
-    return `${describe(actual)}, but the reference ${describe(expected)}`;
+/**
+ * What differs between two results, or undefined. Of an engine that does not count instructions, a program that the reference
+ * stops for its fuel is only asked to end.
+ */
+export function difference(
+  actual: EngineResult,
+  expected: EngineResult,
+  isExact: boolean,
+): string | undefined {
+  if (!isExact && expected.kind === "fuel") return undefined;
+  const [found, wanted] = [describe(actual, isExact), describe(expected, isExact)];
+  if (found !== wanted) return `${found}, but the reference ${wanted}`;
   const at = actual.context.findIndex((byte, index) => byte !== expected.context[index]);
   return at < 0 ? undefined : `context byte ${at} is ${actual.context[at]}, not ${expected.context[at]}`;
 }
 
-function describe(result: EngineResult): string {
-  const executed = `after ${result.executed} instructions`;
+function describe(result: EngineResult, isExact: boolean): string {
+  const executed = isExact ? `after ${result.executed} instructions` : "after some instructions";
   if (result.kind === "done") return `gives 0x${result.r0.toString(16)} ${executed}`;
   return result.kind === "fault" ? `faults at ${result.pc} ${executed}` : `is out of fuel ${executed}`;
 }
@@ -91,12 +104,20 @@ export function engineSuite(engine: Engine): EngineCheck[] {
   return [...rows, ...programs];
 }
 
-function differences(engine: Engine, cases: Iterable<EngineCase>): string[] {
+/** Cases that are handed to the engine at once. */
+const BATCH = 100;
+
+function differences(engine: Engine, cases: readonly EngineCase[]): string[] {
   const found: string[] = [];
-  for (const test of cases) {
-    const text = difference(engine.run(test), referenceResult(test));
-    if (text !== undefined) found.push(`${test.insns.map((i) => JSON.stringify(i)).join(" ")}: ${text}`);
-    if (found.length === 5) break;
+  for (let at = 0; at < cases.length && found.length < 5; at += BATCH) {
+    const batch = cases.slice(at, at + BATCH);
+    let i = 0;
+    for (const result of engine.runAll(batch)) {
+      const test = batch[i++]!;
+      const text = difference(result, referenceResult(test), engine.isExact);
+      if (text !== undefined)
+        found.push(`${test.insns.map((slot) => JSON.stringify(slot)).join(" ")}: ${text}`);
+    }
   }
   return found;
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import { interpreterEngine } from "./case-engine.ts";
+import { interpreterEngine, jitEngine } from "./case-engine.ts";
 import { engineSuite } from "./engine-suite.ts";
+import { testHost } from "./test-host.ts";
 
 test.each(engineSuite(interpreterEngine()))(
   "the interpreter agrees with the reference: $name",
@@ -8,3 +9,7 @@ test.each(engineSuite(interpreterEngine()))(
     expect(check()).toEqual([]);
   },
 );
+
+test.each(engineSuite(jitEngine(testHost())))("the JIT agrees with the reference: $name", ({ check }) => {
+  expect(check()).toEqual([]);
+});

@@ -1,6 +1,6 @@
 /**
- * Random programs on the interpreter and on the reference semantics: result, context bytes, fault and instruction count must
- * be equal, and nothing may throw. Run by `npm run fuzz -- bpf-vm --runs N --seed S`.
+ * Random programs on an engine and on the reference semantics: result, context bytes, fault and (on the interpreter)
+ * instruction count must be equal, and nothing may throw. Run by `npm run fuzz -- bpf-vm --runs N --seed S`, or `bpf-jit`.
  *
  * A run is one program, made from the seed alone. The mutation runs the same programs on an interpreter with a planted bug,
  * which the suite must find.
@@ -8,9 +8,10 @@
 import { OPCODES, asm, identify, insn, opcodeByName, program } from "@alien-ts/bpf-isa";
 import type { Insn, OpcodeRow } from "@alien-ts/bpf-isa";
 import { type FuzzOptions, type FuzzReport, type FuzzSuite, Prng } from "@alien-ts/testkit";
-import { interpreterEngine } from "./case-engine.ts";
+import { interpreterEngine, jitEngine } from "./case-engine.ts";
 import { EDGES, difference, referenceResult } from "./engine-suite.ts";
 import type { Engine, EngineCase } from "./engine-suite.ts";
+import { testHost } from "./test-host.ts";
 
 export const fuzzSuite: FuzzSuite = {
   name: "bpf-vm",
@@ -23,30 +24,60 @@ export const fuzzSuite: FuzzSuite = {
   ]),
 };
 
+/** The same programs, compiled. */
+export const jitFuzzSuite: FuzzSuite = {
+  name: "bpf-jit",
+  run: (options) => compare(jitEngine(testHost()), options),
+  mutations: new Map([
+    [
+      "64-bit arithmetic right shifts are logical",
+      (options) => compare(plantBug(jitEngine(testHost())), options),
+    ],
+  ]),
+};
+
 const MOST_FAILURES = 10;
+/** Programs in one module of the JIT. */
+const BATCH = 50;
 
 function compare(engine: Engine, { runs, seed }: FuzzOptions): FuzzReport {
   const failures: string[] = [];
   const branches = new Map<string, number>();
   const random = new Prng(seed);
-  for (let run = 0; run < runs && failures.length < MOST_FAILURES; run++) {
-    const test = randomCase(random);
+  for (let run = 0; run < runs && failures.length < MOST_FAILURES; run += BATCH) {
+    const batch = Array.from({ length: Math.min(BATCH, runs - run) }, () => randomCase(random));
+    failures.push(...attempt(run, () => compareBatch(engine, batch, run, branches)));
+  }
+  return { runs, seed, failures, branches };
+}
+
+function compareBatch(
+  engine: Engine,
+  batch: readonly EngineCase[],
+  firstRun: number,
+  branches: Map<string, number>,
+): string[] {
+  const failures: string[] = [];
+  let i = 0;
+  for (const result of engine.runAll(batch)) {
+    const test = batch[i]!;
     const expected = referenceResult(test);
     for (const slot of test.insns) {
       const branch = `${identify(slot)?.name}: ${expected.kind}`;
       branches.set(branch, (branches.get(branch) ?? 0) + 1);
     }
-    const text = attempt(() => difference(engine.run(test), expected));
-    if (text !== undefined) failures.push(`run ${run}: ${text}`);
+    const text = difference(result, expected, engine.isExact);
+    if (text !== undefined) failures.push(`run ${firstRun + i}: ${text}`);
+    i += 1;
   }
-  return { runs, seed, failures, branches };
+  return failures;
 }
 
-function attempt(compareOnce: () => string | undefined): string | undefined {
+function attempt(run: number, compareOnce: () => string[]): string[] {
   try {
     return compareOnce();
   } catch (error) {
-    return `the engine threw ${String(error)}`;
+    return [`from run ${run} on, the engine threw ${String(error)}`];
   }
 }
 
@@ -59,7 +90,8 @@ function plantBug(engine: Engine): Engine {
   const mutate = (slot: Insn): Insn => ({ ...slot, opcode: replace[slot.opcode] ?? slot.opcode });
   return {
     name: `${engine.name} with a planted bug`,
-    run: (test) => engine.run({ ...test, insns: test.insns.map(mutate) }),
+    isExact: engine.isExact,
+    runAll: (tests) => engine.runAll(tests.map((test) => ({ ...test, insns: test.insns.map(mutate) }))),
   };
 }
 

@@ -1,7 +1,20 @@
-/** The eBPF virtual machine: prepared programs, the interpreter over linear memory, checked memory regions. */
+/** The eBPF virtual machine: prepared programs, the interpreter and the WebAssembly JIT over linear memory, checked regions. */
 export { BpfMachine } from "./machine.ts";
 export { RUN, describeFault, runOptions } from "./run.ts";
 export type { BpfFault, FaultKind, PacketSource, RunOptions, RunStatus } from "./run.ts";
 export { BpfProgram, prepare } from "./program.ts";
-export type { Helper, PrepareOptions } from "./program.ts";
+export type { CompiledProgram, Helper, PrepareOptions } from "./program.ts";
 export { MemoryRegions } from "./regions.ts";
+export { Jit } from "./jit/jit.ts";
+export type { JitOptions } from "./jit/jit.ts";
+export { HASH_LINK } from "./jit/options.ts";
+export type {
+  ArrayShape,
+  CompileOptions,
+  FastHelper,
+  HashShape,
+  MapShape,
+  TypedHelper,
+} from "./jit/options.ts";
+export { SCRATCH_BYTES } from "./jit/scratch.ts";
+export type { WasmApi, WasmInstance, WasmMemory, WasmTable } from "./jit/wasm-api.ts";

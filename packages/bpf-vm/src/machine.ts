@@ -12,15 +12,28 @@ import type { KAddr, LinearMemory } from "@alien-ts/abi";
 import { FRAME_BYTES, MAX_FRAMES, MAX_MAY_GOTO, MAX_TAIL_CALLS } from "@alien-ts/bpf-isa";
 import { interpret } from "./interpreter.ts";
 import { STRIDE } from "./program.ts";
-import type { BpfProgram } from "./program.ts";
+import type { BpfProgram, CompiledProgram } from "./program.ts";
 import { MemoryRegions } from "./regions.ts";
-import { RUN } from "./run.ts";
+import { RUN, runOptions } from "./run.ts";
 import type { BpfFault, FaultKind, PacketSource, RunOptions, RunStatus } from "./run.ts";
 
 /** Words that a call saves: r6 to r9, the may_goto count, the return address. */
 const SAVED_WORDS = 10;
 
 const NO_REGISTERS = new Int32Array(22);
+const NO_OPTIONS = runOptions({ stackTop: 0 });
+
+/** The slot of a fault whose place is not known. */
+const UNKNOWN_SLOT = -1;
+
+interface AccessFault {
+  readonly low: number;
+  readonly high: number;
+  readonly size: number;
+  readonly isWrite: boolean;
+}
+
+const NOWHERE: AccessFault = { low: 0, high: 0, size: 0, isWrite: false };
 
 export class BpfMachine {
   readonly memory: LinearMemory;
@@ -52,6 +65,10 @@ export class BpfMachine {
   /** After a helper: the run was stopped, or a tail call is to be made. */
   isInterrupted = false;
 
+  /** Options of the compiled run. */
+  options: RunOptions = NO_OPTIONS;
+  /** The compiled program that runs, null where the interpreter does. */
+  private running: CompiledProgram | null = null;
   private readonly high: number;
   private readonly memoryBytes: number;
   private isChecked = true;
@@ -82,6 +99,7 @@ export class BpfMachine {
   /** Runs `program` with r1 = `context` (NULL where 0) and r10 = the top of the stack. */
   run(program: BpfProgram, context: KAddr, options: RunOptions): RunStatus {
     if (this.program !== null) return this.runNested(program, context, options);
+    if (program.compiled !== null) return this.runCompiled(program, program.compiled, context, options);
     this.start(program, context, options);
     const status = interpret(this, 0, 0);
     this.finish(options.fuel);
@@ -148,6 +166,7 @@ export class BpfMachine {
    */
   callFunction(slot: number): boolean {
     const program = this.program!;
+    if (this.running !== null) return this.running.callFunction(this, slot);
     const callIndex = this.callIndex;
     const target = slot >= 0 && slot < program.insns.length ? slot : program.insns.length;
     if (!this.enter(callIndex)) {
@@ -267,6 +286,78 @@ export class BpfMachine {
     return this.stop(kind, index);
   }
 
+  // --- What compiled programs use -----------------------------------------------------------------------------------
+
+  /** Notes which call is made, from the function whose frame ends at `frame`. */
+  enterHelper(slot: number, frame: KAddr): void {
+    this.callIndex = slot * STRIDE;
+    this.stackLow = frame;
+    this.stackBytes = this.options.stackTop - frame;
+  }
+
+  /** Fills in the fault of a program that stops at `slot`. */
+  faultAt(slot: number, kind: FaultKind, access?: AccessFault): RunStatus {
+    const { fault } = this;
+    fault.kind = kind;
+    fault.pc = slot;
+    if (access !== undefined) {
+      fault.addressLow = access.low >>> 0;
+      fault.addressHigh = access.high >>> 0;
+      fault.size = access.size;
+      fault.isWrite = access.isWrite;
+    }
+    return RUN.fault;
+  }
+
+  /** Ends the run with `status` when the helper, or what else was called, returns. */
+  interrupt(status: RunStatus): false {
+    this.stopStatus = status;
+    this.isInterrupted = true;
+    return false;
+  }
+
+  interruptWith(kind: FaultKind): false {
+    return this.interrupt(this.faultAt(this.callIndex / STRIDE, kind));
+  }
+
+  /** After a helper that interrupted: the program that replaces the running function, or null where the run ends. */
+  takeTail(): BpfProgram | null {
+    if (this.stopStatus !== RUN.done) return null;
+    const next = this.pendingTail;
+    this.pendingTail = null;
+    this.isInterrupted = false;
+    return next;
+  }
+
+  /** How the run ended that a trap has stopped. A trap that nothing announced is an access outside the memory. */
+  takeStop(): RunStatus {
+    const status = this.stopStatus;
+    return status === RUN.done ? this.faultAt(UNKNOWN_SLOT, "access", NOWHERE) : status;
+  }
+
+  /** Runs a program that is not compiled in place of a compiled function; r0 is left in the registers. */
+  runInterpreted(program: BpfProgram, context: KAddr, framePointer: KAddr): RunStatus {
+    this.inner ??= new BpfMachine(this.memory, this.regions);
+    const { inner } = this;
+    const status = inner.interpretOnly(
+      program,
+      context,
+      { ...this.options, stackTop: framePointer },
+      this.tailCallsLeft,
+    );
+    this.regs[0] = inner.r0Low;
+    this.regs[1] = inner.r0High;
+    if (status === RUN.fault) Object.assign(this.fault, inner.fault);
+    return status;
+  }
+
+  /** Forgets the run that a throw has ended. */
+  abandon(): void {
+    this.program = null;
+    this.running = null;
+    this.depth = 0;
+  }
+
   // --- Runs ---------------------------------------------------------------------------------------------------------
 
   private start(program: BpfProgram, context: KAddr, options: RunOptions): void {
@@ -295,6 +386,46 @@ export class BpfMachine {
     regs[4] = options.r2;
     regs[5] = 0;
     this.setFramePointer(regs);
+  }
+
+  private runCompiled(
+    program: BpfProgram,
+    compiled: CompiledProgram,
+    context: KAddr,
+    options: RunOptions,
+  ): RunStatus {
+    this.program = program;
+    this.running = compiled;
+    this.regs = compiled.registers;
+    this.options = options;
+    this.isInterrupted = false;
+    this.stopStatus = RUN.done;
+    this.tailCallsLeft = MAX_TAIL_CALLS;
+    this.context = context;
+    this.packet = options.packet;
+    this.isChecked = compiled.isChecked;
+    if (compiled.isChecked) {
+      this.contextBytes = options.contextBytes;
+      this.contextIsWritable = options.contextIsWritable;
+    }
+    const status = compiled.run(this, context);
+    this.program = null;
+    this.running = null;
+    return status;
+  }
+
+  /** As `run`, for a program that may be compiled too. */
+  private interpretOnly(
+    program: BpfProgram,
+    context: KAddr,
+    options: RunOptions,
+    tailCallsLeft: number,
+  ): RunStatus {
+    this.start(program, context, options);
+    this.tailCallsLeft = tailCallsLeft;
+    const status = interpret(this, 0, 0);
+    this.finish(options.fuel);
+    return status;
   }
 
   /** Keeps r0 and gives back the register files of all frames that are left. */
@@ -337,12 +468,6 @@ export class BpfMachine {
   /** Whether the current frame came to its register file by a tail call, or is the first. */
   private ownsRegisters(): boolean {
     return this.depth === 0 || this.frameRegs[this.depth - 1] !== this.frameRegs[this.depth];
-  }
-
-  private interrupt(status: RunStatus): false {
-    this.stopStatus = status;
-    this.isInterrupted = true;
-    return false;
   }
 
   private setFramePointer(regs: Int32Array): void {

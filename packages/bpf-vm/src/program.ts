@@ -10,10 +10,23 @@
  */
 import { CALL, PSEUDO, REGISTERS, decode, identify } from "@alien-ts/bpf-isa";
 import type { Insn, OpcodeRow } from "@alien-ts/bpf-isa";
+import type { KAddr } from "@alien-ts/abi";
 import type { BpfMachine } from "./machine.ts";
+import type { RunStatus } from "./run.ts";
 
 /** Reads its arguments from the machine's registers and leaves its result in r0. */
 export type Helper = (machine: BpfMachine) => void;
+
+/** What `BpfMachine.run` needs of a program that the JIT compiled. */
+export interface CompiledProgram {
+  /** Where helpers find their arguments. */
+  readonly registers: Int32Array;
+  readonly isChecked: boolean;
+  /** Runs with r1 = `context` for `machine`, whose run has been started. */
+  run(machine: BpfMachine, context: KAddr): RunStatus;
+  /** Calls the function at `slot` with what the machine's registers hold; false where the run must end. */
+  callFunction(machine: BpfMachine, slot: number): boolean;
+}
 
 export interface PrepareOptions {
   /** Helpers by id. */
@@ -58,7 +71,11 @@ export const TRAP = { badInstruction: 0, unknownHelper: 1 } as const;
 export class BpfProgram {
   readonly insns: readonly Insn[];
   readonly code: Int32Array;
+  /** What a fresh register file holds: zeros for the registers, then the constants that source words name. */
+  readonly constants: Int32Array;
   readonly helpers: readonly (Helper | undefined)[];
+  /** The program in WebAssembly, which runs instead of `code`; see `Jit.compile`. */
+  compiled: CompiledProgram | null = null;
   /** What the call instructions call, by their source word. */
   readonly calls: readonly Helper[];
   /** Register files by nesting level: a run inside a run of the same program has its own. */
@@ -70,7 +87,8 @@ export class BpfProgram {
     this.code = builder.code;
     this.calls = builder.calls;
     this.helpers = options.helpers ?? [];
-    this.files = [Int32Array.from(builder.file)];
+    this.constants = Int32Array.from(builder.file);
+    this.files = [this.constants.slice()];
   }
 
   /** A register file that nobody uses, constants in place; registers hold anything. Released in reverse order. */
@@ -78,7 +96,7 @@ export class BpfProgram {
     const level = this.inUse++;
     const file = this.files[level];
     if (file !== undefined) return file;
-    const fresh = this.files[0]!.slice();
+    const fresh = this.constants.slice();
     this.files.push(fresh);
     return fresh;
   }

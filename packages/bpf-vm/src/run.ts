@@ -24,7 +24,7 @@ export type FaultKind =
 /** Where and why the last faulting run stopped. The address and size are those of "access" and "misaligned". */
 export interface BpfFault {
   kind: FaultKind;
-  /** Slot of the instruction. */
+  /** Slot of the instruction; -1 for a trap of unchecked compiled code, which does not say where. */
   pc: number;
   addressLow: number;
   addressHigh: number;
@@ -67,6 +67,7 @@ export function runOptions(options: Partial<RunOptions> & Pick<RunOptions, "stac
 
 /** One line for the kernel log: what the fault was and where. */
 export function describeFault(fault: BpfFault): string {
+  if (fault.pc < 0) return "invalid access outside the memory";
   if (fault.kind !== "access" && fault.kind !== "misaligned") return `${fault.kind} at insn ${fault.pc}`;
   const hex = (word: number): string => word.toString(16).padStart(8, "0");
   const address = `0x${hex(fault.addressHigh)}${hex(fault.addressLow)}`;

@@ -50,7 +50,7 @@ export class ModuleBuilder {
   private readonly globals = new Section();
   private readonly exports = new Section();
   private readonly elements = new Section();
-  private readonly code = new Section();
+  private readonly bodies: Uint8Array[] = [];
   private importedFunctions = 0;
 
   /** Index of a function type; equal types share one. */
@@ -82,14 +82,24 @@ export class ModuleBuilder {
 
   /** Index of the function. */
   addFunction(body: FunctionBody): number {
-    this.functions.entry().u32(this.typeIndex(body));
-    const bytes = new ByteWriter(body.code.length + 16);
-    const runs = localRuns(body.locals);
+    const index = this.declareFunction(body);
+    this.defineFunction(index, body);
+    return index;
+  }
+
+  /** Index of a function whose body comes later, so that others can call it: `defineFunction` before `build`. */
+  declareFunction(type: FunctionType): number {
+    this.functions.entry().u32(this.typeIndex(type));
+    return this.importedFunctions + this.functions.count - 1;
+  }
+
+  defineFunction(index: number, { locals, code }: Pick<FunctionBody, "locals" | "code">): void {
+    const bytes = new ByteWriter(code.length + 16);
+    const runs = localRuns(locals);
     bytes.u32(runs.length);
     for (const { count, type } of runs) bytes.u32(count).u8(VALUE[type]);
-    bytes.append(body.code).u8(END);
-    this.code.entry().u32(bytes.length).append(bytes.bytes());
-    return this.importedFunctions + this.functions.count - 1;
+    bytes.append(code).u8(END);
+    this.bodies[index - this.importedFunctions] = bytes.bytes();
   }
 
   /** Index of a table of functions. */
@@ -124,8 +134,15 @@ export class ModuleBuilder {
     this.globals.write(module, SECTION.global);
     this.exports.write(module, SECTION.export);
     this.elements.write(module, SECTION.element);
-    this.code.write(module, SECTION.code);
+    this.writeBodies(module);
     return module.bytes().slice();
+  }
+
+  private writeBodies(module: ByteWriter): void {
+    const total = this.bodies.reduce((sum, { length }) => sum + length + 5, 0);
+    const entries = new ByteWriter(total);
+    for (const body of this.bodies) entries.u32(body.length).append(body);
+    writeSection(module, SECTION.code, this.functions.count, entries);
   }
 }
 

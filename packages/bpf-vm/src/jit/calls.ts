@@ -1,0 +1,183 @@
+/**
+ * Calls of helpers as WebAssembly. Interface: `emitHelperCall`, `emitRegisterCall`.
+ *
+ * Fast helpers get their arguments as i32 by their prototypes, or are inlined. All others go through the machine: r1 to r5
+ * into the mailbox, a call, r0 out of it. Such a helper may interrupt the program: its run ends (then this traps), or another
+ * program replaces the function (a tail call).
+ */
+import { BULK, BLOCK_VOID, OP } from "@alien-ts/wasm-encoder";
+import { STRIDE } from "../program.ts";
+import { FRAME_BYTES } from "./constants.ts";
+import { emitMapLookup } from "./maps.ts";
+import { emitStop } from "./memory.ts";
+import { MAIN_TYPE } from "./module-context.ts";
+import type { TypedHelper } from "./options.ts";
+import { SCRATCH, STOP, TAIL } from "./scratch.ts";
+import type { Site } from "./site.ts";
+
+/** Emits the call of a helper or kernel function at the site. */
+export function emitHelperCall(site: Site): void {
+  const { module, slot, e } = site;
+  const insn = module.program.insns[slot]!;
+  const fast = insn.src === 0 ? module.options.helper?.(insn.imm) : undefined;
+  switch (fast?.kind) {
+    case "typed":
+      return emitTyped(site, insn.imm, fast);
+    case "map_lookup":
+      if (!emitMapLookup(site)) emitMachineCall(site, insn.imm);
+      return;
+    case "load_u64":
+      e.i32(fast.address).memory(OP.i64_load, 0).set(0);
+      return;
+    case "probe_read":
+      // Unverified programs may name any destination: the helper itself checks it.
+      return module.isChecked ? emitMachineCall(site, insn.imm) : emitProbeRead(site);
+    default:
+      return emitMachineCall(site, insn.imm);
+  }
+}
+
+function emitTyped({ e, module }: Site, id: number, { params, result }: TypedHelper): void {
+  params.forEach((kind, i) => {
+    e.get32(i + 1);
+    if (kind === "u64")
+      e.get(i + 1)
+        .i64(32, 0)
+        .op(OP.i64_shr_u)
+        .op(OP.i32_wrap_i64);
+  });
+  e.call(module.typedCall(id));
+  switch (result) {
+    case "none":
+      e.i64(0, 0).set(0);
+      return;
+    case "u32":
+      e.set32(0);
+      return;
+    case "s32":
+      e.op(OP.i64_extend_i32_s).set(0);
+      return;
+    case "u64":
+      e.op(OP.i64_extend_i32_u)
+        .i32(0)
+        .memory(OP.i64_load32_u, module.target.scratch + SCRATCH.resultHigh);
+      e.i64(32, 0).op(OP.i64_shl).op(OP.i64_or).set(0);
+      return;
+    case "pointer": {
+      const low = e.temporary("i32", "pointer");
+      e.localTee(low).op(OP.i64_extend_i32_u).i64(0, module.target.high).op(OP.i64_or);
+      e.i64(0, 0).localGet(low).op(OP.select).set(0);
+      return;
+    }
+  }
+}
+
+/** bpf-helpers(7), bpf_probe_read_kernel: copies, or clears the destination and returns -EFAULT. */
+function emitProbeRead({ e, module }: Site): void {
+  const { high, memoryBytes } = module.target;
+  const [destination, size, source] = [1, 2, 3];
+  const firstAddress = 0x1_0000;
+  e.get(source).i64(firstAddress, high).op(OP.i64_sub);
+  e.i64(memoryBytes - firstAddress, 0)
+    .get32(size)
+    .op(OP.i64_extend_i32_u)
+    .op(OP.i64_sub)
+    .op(OP.i64_le_u);
+  e.get32(size)
+    .i32(memoryBytes - firstAddress)
+    .op(OP.i32_le_u)
+    .op(OP.i32_and)
+    .open(OP.if);
+  e.get32(destination).get32(source).get32(size).op(OP.bulk).op(BULK.memory_copy).op(0).op(0);
+  e.i64(0, 0).localSet(e.localOf(0)).op(OP.else);
+  e.get32(destination).i32(0).get32(size).op(OP.bulk).op(BULK.memory_fill).op(0);
+  e.i64(-14, -1).set(0).close();
+}
+
+function emitMachineCall(site: Site, id: number): void {
+  const { e, module, slot } = site;
+  const { code } = module.program;
+  storeArguments(site, module.options.argumentCount?.(id) ?? 5);
+  e.i32(slot).call(module.machineCall(code[slot * STRIDE + 2]!));
+  finishMachineCall(site);
+}
+
+/** `callx`: the helper's id is in a register. */
+export function emitRegisterCall(site: Site): void {
+  const { e, module, slot } = site;
+  const status = e.temporary("i32", "status");
+  storeArguments(site, 5);
+  e.get32(module.program.code[slot * STRIDE + 1]! >> 1)
+    .i32(slot)
+    .call(module.import("callRegister"));
+  e.localTee(status).i32(2).op(OP.i32_eq).open(OP.if);
+  emitStop(e, module, STOP.unknownHelper, slot);
+  e.close().localGet(status);
+  finishMachineCall(site);
+}
+
+function storeArguments(site: Site, count: number): void {
+  const { e, module } = site;
+  const { scratch } = module.target;
+  for (let n = 1; n <= count; n++)
+    e.i32(0)
+      .get(n)
+      .memory(OP.i64_store, scratch + SCRATCH.registers + 8 * n);
+  e.i32(0)
+    .localGet(e.level.frame)
+    .memory(OP.i32_store, scratch + SCRATCH.frame);
+  site.flushFuel();
+}
+
+/** On the stack: whether the helper interrupted. */
+function finishMachineCall(site: Site): void {
+  const { e, module } = site;
+  const { scratch } = module.target;
+  site.reloadFuel();
+  e.open(OP.if, BLOCK_VOID);
+  emitInterrupted(site);
+  e.close();
+  e.i32(0)
+    .memory(OP.i64_load, scratch + SCRATCH.registers)
+    .set(0);
+}
+
+function emitInterrupted(site: Site): void {
+  const { e, module, isInMain } = site;
+  const { scratch, hasTailCalls } = module.target;
+  const tail = e.temporary("i32", "tail");
+  const pushTarget = (): void => {
+    e.get32(1).localGet(e.level.frame).i32(FRAME_BYTES).op(OP.i32_add);
+  };
+  e.i32(0)
+    .memory(OP.i32_load, scratch + SCRATCH.tail)
+    .localTee(tail)
+    .i32(0)
+    .op(OP.i32_lt_s)
+    .open(OP.if);
+  e.localGet(tail).i32(TAIL.stop).op(OP.i32_eq).open(OP.if).op(OP.unreachable).close();
+  pushTarget();
+  e.call(module.import("tail")).op(OP.i32_eqz).open(OP.if).op(OP.unreachable).close();
+  site.reloadFuel();
+  e.i32(0)
+    .memory(OP.i64_load, scratch + SCRATCH.registers)
+    .localSet(e.localOf(0));
+  site.exit();
+  e.close();
+  pushTarget();
+  e.localGet(tail);
+  if (isInMain && hasTailCalls) {
+    e.op(OP.return_call_indirect).out.u32(module.builder.typeIndex(MAIN_TYPE)).u32(0);
+    return;
+  }
+  e.op(OP.call_indirect).out.u32(module.builder.typeIndex(MAIN_TYPE)).u32(0);
+  e.op(OP.i64_extend_i32_u);
+  e.i32(0)
+    .memory(OP.i64_load32_u, scratch + SCRATCH.registers + 4)
+    .i64(32, 0)
+    .op(OP.i64_shl)
+    .op(OP.i64_or);
+  e.localSet(e.localOf(0));
+  site.reloadFuel();
+  site.exit();
+}

@@ -1,0 +1,81 @@
+/**
+ * `compileModule`: prepared BPF programs as the bytes of a WebAssembly module.
+ *
+ * The module imports memory, table, `vm` functions and helpers (module-context.ts), and puts the entry of each program
+ * into the table at `slots[0]`, the functions that helpers may call at the slots after it. Functions are emitted when the first call of them has
+ * been; what is inlined everywhere is never emitted.
+ */
+import { Emitter } from "./emitter.ts";
+import { FunctionCompiler } from "./function.ts";
+import type { Shape } from "./function.ts";
+import type { BpfFunction, FunctionTable } from "./functions.ts";
+import { addCheckFunction } from "./memory.ts";
+import { ModuleContext, SharedModule } from "./module-context.ts";
+import type { ProgramRequest } from "./module-context.ts";
+import type { TypedHelper } from "./options.ts";
+
+/** What one program of a module imports. */
+export interface ProgramImports {
+  readonly prefix: string;
+  /** Indices into `program.calls` that it imports as `calls`. */
+  readonly machineCalls: readonly number[];
+  /** Helpers that it imports as `typed`, by id. */
+  readonly typed: ReadonlyMap<number, TypedHelper>;
+}
+
+export interface CompiledModule {
+  readonly bytes: Uint8Array;
+  /** In the order of the programs. */
+  readonly programs: readonly ProgramImports[];
+}
+
+/** Entries of the functions that helpers may call, in the order of their table slots. */
+export function callbacksOf(functions: FunctionTable): number[] {
+  return [...functions.byEntry.values()].filter(({ isCallback }) => isCallback).map(({ entry }) => entry);
+}
+
+export interface ModuleRequest extends ProgramRequest {
+  /** Table slots of the entry and of `callbacksOf(functions)`. */
+  readonly slots: readonly number[];
+}
+
+export function compileModule(requests: readonly ModuleRequest[]): CompiledModule {
+  const shared = new SharedModule(requests[0]!.target.memoryPages);
+  const modules = requests.map((request) => new ModuleContext(shared, request));
+  modules.forEach((module, i) => defineProgram(module, requests[i]!));
+  const programs = modules.map((module) => ({
+    prefix: module.prefix,
+    machineCalls: module.machineCalls(),
+    typed: module.typed,
+  }));
+  return { bytes: shared.builder.build(), programs };
+}
+
+function defineProgram(module: ModuleContext, { functions, slots }: ModuleRequest): void {
+  if (module.isChecked) defineCheck(module);
+  const main = define(module, functions.byEntry.get(0)!, "main");
+  module.builder.addElements(slots[0]!, [main]);
+  callbacksOf(functions).forEach((entry, i) => {
+    const index = define(module, functions.byEntry.get(entry)!, "callback");
+    module.builder.addElements(slots[i + 1]!, [index]);
+  });
+  for (let next = module.pending.pop(); next !== undefined; next = module.pending.pop()) {
+    define(module, next.function, "function", next.index);
+  }
+}
+
+function define(module: ModuleContext, compiled: BpfFunction, shape: Shape, index?: number): number {
+  const compiler = new FunctionCompiler(module, compiled, shape);
+  compiler.compile();
+  const number = index ?? module.builder.declareFunction(compiler.type);
+  module.builder.defineFunction(number, { locals: compiler.e.locals, code: compiler.e.out.bytes() });
+  return number;
+}
+
+function defineCheck(module: ModuleContext): void {
+  const e = new Emitter(4, module.program.constants, module.target.high);
+  const index = module.builder.declareFunction({ params: ["i64", "i32", "i32", "i32"], results: ["i32"] });
+  module.checkIndex = index;
+  addCheckFunction(module, e);
+  module.builder.defineFunction(index, { locals: e.locals, code: e.out.bytes() });
+}

@@ -1,0 +1,39 @@
+/**
+ * The JIT's mailbox in linear memory: what programs and JavaScript hand each other without `bigint`. Offsets in bytes.
+ */
+export const SCRATCH = {
+  /** r0 to r10, eight bytes each: arguments and results of helpers that are called through the machine. */
+  registers: 0,
+  /** High word of a u64 result. */
+  resultHigh: 88,
+  fuel: 92,
+  /** Top of the highest frame, and the top of the lowest one that a call may leave. */
+  stackTop: 96,
+  stackFloor: 100,
+  /** Bottom of the frame that called a helper. */
+  frame: 104,
+  /** What a packet load read. */
+  packet: 108,
+  /** After a helper that interrupted: a `TAIL`, or the table slot of the program to go on with. */
+  tail: 112,
+  /** The context that a checked program may touch: its address, and bytes that it may read and write. */
+  context: 116,
+  readable: 120,
+  writable: 124,
+} as const;
+
+/** Bytes that the mailbox takes, a multiple of 8. */
+export const SCRATCH_BYTES = 128;
+
+export const TAIL = {
+  /** The run ends. */
+  stop: -1,
+  /** The next program is not compiled: it runs through the machine. */
+  interpreted: -2,
+} as const;
+
+/** Bits of the word that describes an access to JavaScript, above its size. */
+export const ACCESS = { sizeMask: 0x0f, write: 0x10, aligned: 0x20 } as const;
+
+/** Why a program stops itself; numbers that pass through WebAssembly. */
+export const STOP = { outOfFuel: 0, callDepth: 1, unknownHelper: 2, badInstruction: 3, noPacket: 4 } as const;
