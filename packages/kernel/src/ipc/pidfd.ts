@@ -26,8 +26,8 @@ import { taskp } from "../sched/wakeup.ts";
 import type { Process, SigInfo } from "../task/process.ts";
 import { mayKill, sendToGroup, sendToProcess, sendToTask, siginfoFrom } from "../task/signal.ts";
 import { anon_inode_getfile } from "../vfs/anon-inodes.ts";
-import { addFile } from "../vfs/fd-table.ts";
-import { type File, type FileOperations, get_file } from "../vfs/file.ts";
+import { addFile, fd_install, getUnusedFd } from "../vfs/fd-table.ts";
+import { type File, type FileOperations, fput, get_file } from "../vfs/file.ts";
 
 /** Flags of pidfd_open(2) and pidfd_send_signal(2) (include/uapi/linux/pidfd.h). */
 const PIDFD_THREAD = O.EXCL;
@@ -73,6 +73,21 @@ export const pidfd_prepare = kernelFn(
   },
   { fidelity: { simplified: "answers a descriptor, and takes the task that the struct pid names" } },
 );
+
+/** A descriptor that is open only after `tell` has taken its number: an open one cannot be taken back. */
+export function makePidfd(cx: Cx, task: Task, tell: (fd: number) => Result<0>): Result<number> {
+  const fd = getUnusedFd(cx, true);
+  if (isErr(fd)) return fd;
+  const file = pidfdFile(cx, task, 0);
+  const told = isErr(file) ? file : tell(fd);
+  if (!isErr(file) && !isErr(told)) {
+    fd_install(cx, fd, file);
+    return fd;
+  }
+  cx.task.files.freeFd(fd);
+  if (!isErr(file)) fput(cx, file);
+  return told;
+}
 
 function pidfdFile(cx: Cx, task: Task, flags: number): Result<File> {
   const isThread = (flags & PIDFD_THREAD) !== 0;

@@ -1,10 +1,13 @@
 /**
  * The scheduler: N simulated CPUs in one host thread.
  *
- * Every CPU has a FIFO of runnable tasks. `run` picks a CPU and its next task from the kernel's seed, steps the task's
- * kernel work (a generator) and goes on until user code is on the host CPU, or nothing can run. Exactly one task's user code
- * is on the host at a time, the *hosted* one; it comes back by a trap. Preemption points are the end of a trap,
+ * Every CPU has a current task and a FIFO of runnable ones. `run` picks a busy CPU from the kernel's seed, steps its current
+ * task's kernel work (a generator) and goes on until user code is on the host CPU, or nothing can run. Exactly one task's user
+ * code is on the host at a time, the *hosted* one; it comes back by a trap. Preemption points are the end of a trap,
  * `condResched`, and sleeping.
+ *
+ * A task that only makes way for the other CPUs stays its CPU's current one: that is no context switch, since on a machine the
+ * CPUs run at the same time. A task that sleeps, dies or has used its slice is switched from at once, while its state says why.
  *
  * No promise and no host timer here: the app calls `turn`; a trap that blocks calls `run` itself.
  */
@@ -27,7 +30,7 @@ declare module "../core/cpu.ts" {
     runqueue: Task[];
     /** Context switches. */
     switches: number;
-    /** When the current task was put on the CPU. */
+    /** When the current task was put on the CPU, or went on after the host had been another CPU's. */
     sliceStartNs: number;
     idleNs: number;
   }
@@ -40,6 +43,8 @@ declare module "../core/task.ts" {
     lastCpu: Cpu;
     /** CPUs it may run on, by bit. */
     cpusMask: bigint;
+    /** It is on a CPU that it may no longer use. */
+    mustMove: boolean;
     onRunqueue: boolean;
     hasPendingSignal: boolean;
     hasFatalSignal: boolean;
@@ -60,6 +65,8 @@ export const INTERRUPT_NS = 800;
 const SLICE_NS = 3_000_000;
 /** Traps that a hosted task may make before another CPU's task gets the host. */
 const HOST_QUANTUM_TRAPS = 8;
+/** Jumps of virtual time in one call of `run`: with a periodic timer that wakes nobody it would never return. */
+const JUMPS_PER_RUN = 10_000;
 
 export type TurnStatus =
   /** User code runs, or can run: call again at the next macrotask. */
@@ -74,6 +81,8 @@ export class Scheduler {
   readonly #prng: Prng;
   /** The task whose user code is on the host CPU. */
   hosted: Task | undefined;
+  /** The task whose kernel work is stepped, or the hosted one. */
+  #running: Task | undefined;
   #hostQuantum = HOST_QUANTUM_TRAPS;
   #seenTraps = 0;
   /** Set when the machine stopped; the exit status that the app reports. */
@@ -97,6 +106,7 @@ export class Scheduler {
     task.work = undefined;
     task.lastCpu = cpu;
     task.cpusMask = (1n << BigInt(this.#kernel.cpus.length)) - 1n;
+    task.mustMove = false;
     task.onRunqueue = false;
     task.hasPendingSignal = false;
     task.hasFatalSignal = false;
@@ -111,7 +121,6 @@ export class Scheduler {
     if (task.onRunqueue || task.cx.cpu.current === task) return;
     this.#kernel.clock.charge(INTERRUPT_NS);
     const cpu = this.#selectCpu(task);
-    if (cpu !== task.lastCpu) task.t.se.nr_migrations += 1;
     this.#enqueue(task, cpu);
     this.onWakeup?.(cx, task, cpu);
   }
@@ -121,13 +130,14 @@ export class Scheduler {
   onSwitch: ((cpu: Cpu, previous: Task, next: Task) => void) | undefined;
 
   #enqueue(task: Task, cpu: Cpu): void {
+    if (cpu !== task.lastCpu) task.t.se.nr_migrations += 1;
     task.onRunqueue = true;
     task.lastCpu = cpu;
     cpu.runqueue.push(task);
   }
 
   #selectCpu(task: Task): Cpu {
-    const allowed = this.#kernel.cpus.filter((cpu) => ((task.cpusMask >> BigInt(cpu.id)) & 1n) === 1n);
+    const allowed = this.#kernel.cpus.filter((cpu) => mayRunOn(task, cpu));
     const load = (cpu: Cpu): number => cpu.runqueue.length + (cpu.current === cpu.idle ? 0 : 1);
     const least = Math.min(...allowed.map(load));
     const best = allowed.filter((cpu) => load(cpu) === least);
@@ -135,19 +145,39 @@ export class Scheduler {
     return best.includes(task.lastCpu) ? task.lastCpu : best[this.#prng.below(best.length)]!;
   }
 
+  /** Changes the CPUs that a task may run on. A running one moves when its step is over. Linux: __set_cpus_allowed_ptr(). */
+  setAffinity(task: Task, mask: bigint): void {
+    task.cpusMask = mask;
+    task.t.nr_cpus_allowed = this.#kernel.cpus.filter((cpu) => mayRunOn(task, cpu)).length;
+    const { lastCpu } = task;
+    task.mustMove = !mayRunOn(task, task.cx.cpu) && task.cx.cpu.current === task;
+    if (!task.onRunqueue || mayRunOn(task, lastCpu)) return;
+    lastCpu.runqueue.splice(lastCpu.runqueue.indexOf(task), 1);
+    this.#enqueue(task, this.#selectCpu(task));
+  }
+
   /** Whether a task that reached a preemption point should let another run. */
   needsResched(task: Task): boolean {
-    const cpu = task.cx.cpu;
+    const { cpu } = task.cx;
+    if (task.mustMove) return true;
     if (cpu.runqueue.length > 0 && this.#kernel.clock.nowNs() - cpu.sliceStartNs >= SLICE_NS) return true;
-    if (!this.#kernel.cpus.some((other) => other !== cpu && other.runqueue.length > 0)) return false;
+    if (!this.#isOtherBusy(cpu)) return false;
     this.#hostQuantum -= 1;
     return this.#hostQuantum <= 0;
   }
 
-  /** Runs timers that are due, in interrupt context on the CPU of `cx`. */
+  #isOtherBusy(cpu: Cpu): boolean {
+    for (const other of this.#kernel.cpus) if (other !== cpu && isBusy(other)) return true;
+    return false;
+  }
+
+  /**
+   * Runs the timers that are due, in interrupt context on CPU 0. Interrupts take time: what falls due meanwhile waits for the
+   * next call, so that a short period leaves room for tasks.
+   */
   runTimers(): void {
+    const now = this.#kernel.clock.nowNs();
     for (;;) {
-      const now = this.#kernel.clock.nowNs();
       const timer = this.timers.takeExpired(now);
       if (timer === undefined) return;
       this.#kernel.clock.charge(INTERRUPT_NS);
@@ -162,8 +192,9 @@ export class Scheduler {
     }
   }
 
-  /** Steps tasks until user code is hosted or nothing can run. */
+  /** Steps tasks until user code is hosted or nothing can run. Virtual time that only timers move is left to the next turn. */
   run(): void {
+    let jumps = 0;
     while (this.hosted === undefined && this.halted === undefined) {
       this.runTimers();
       const cpu = this.#pickCpu();
@@ -172,20 +203,22 @@ export class Scheduler {
         continue;
       }
       const next = this.timers.nextNs;
-      if (next === undefined || !this.#kernel.clock.isVirtual) return;
+      if (next === undefined || !this.#kernel.clock.isVirtual || jumps++ === JUMPS_PER_RUN) return;
       this.#kernel.clock.advanceTo(next);
     }
   }
 
   #pickCpu(): Cpu | undefined {
-    const ready = this.#kernel.cpus.filter((cpu) => cpu.runqueue.length > 0);
+    const ready = this.#kernel.cpus.filter(isBusy);
     return ready.length < 2 ? ready[0] : ready[this.#prng.below(ready.length)];
   }
 
   #step(cpu: Cpu): void {
-    const task = cpu.runqueue.shift()!;
-    task.onRunqueue = false;
-    this.#switchTo(cpu, task);
+    if (cpu.current === cpu.idle) this.#switchTo(cpu, this.#takeNext(cpu));
+    else cpu.sliceStartNs = this.#kernel.clock.nowNs();
+    const task = cpu.current;
+    this.#running = task;
+    this.#kernel.current = task.cx;
     const { work } = task;
     if (work !== undefined) {
       const step = work.next();
@@ -207,6 +240,12 @@ export class Scheduler {
     return cpu.idleNs + (cpu.current === cpu.idle ? this.#kernel.clock.nowNs() - cpu.sliceStartNs : 0);
   }
 
+  /** How long `task` has run, up to now. Linux: task_sched_runtime(). */
+  runNs(task: Task): number {
+    const now = this.#running === task ? this.#kernel.clock.nowNs() - task.cx.cpu.sliceStartNs : 0;
+    return task.t.se.sum_exec_runtime + now;
+  }
+
   /** Steps the kernel work of the hosted task, in its own trap. */
   stepHosted(task: Task): void {
     const step = task.work!.next();
@@ -218,51 +257,47 @@ export class Scheduler {
     task.enterUser?.();
   }
 
-  /** The task leaves its CPU: to its queue when it is still runnable. */
+  /** The running task stops: it sleeps, is dead, or is to let another run. */
   deschedule(task: Task): void {
-    const cpu = task.cx.cpu;
+    const { cpu } = task.cx;
     if (this.hosted === task) this.hosted = undefined;
-    const now = this.#kernel.clock.nowNs();
-    task.t.se.sum_exec_runtime += now - cpu.sliceStartNs;
-    if (task.t.__state === TASK.RUNNING) {
+    task.t.se.sum_exec_runtime = this.runNs(task);
+    this.#running = undefined;
+    const isRunnable = task.t.__state === TASK.RUNNING;
+    if (isRunnable && cpu.runqueue.length === 0 && !task.mustMove) return;
+    if (isRunnable) {
       task.t.nivcsw += 1;
-      this.#enqueue(task, cpu);
+      this.#enqueue(task, task.mustMove ? this.#selectCpu(task) : cpu);
     } else task.t.nvcsw += 1;
-    task.t.on_cpu = 0;
-    this.#setCurrent(cpu, cpu.idle, task);
-    this.#kernel.current = cpu.idle.cx;
+    task.mustMove = false;
+    this.#switchTo(cpu, this.#takeNext(cpu));
+    this.#kernel.current = cpu.current.cx;
   }
 
-  #switchTo(cpu: Cpu, task: Task): void {
+  /** The task that `cpu` runs next: its idle task when none is queued. */
+  #takeNext(cpu: Cpu): Task {
+    const next = cpu.runqueue.shift() ?? cpu.idle;
+    next.onRunqueue = false;
+    return next;
+  }
+
+  /** Linux: context_switch(). */
+  #switchTo(cpu: Cpu, next: Task): void {
+    const { clock, observer } = this.#kernel;
     const previous = cpu.current;
-    if (previous !== task) this.#setCurrent(cpu, task, previous);
-    task.cx.cpu = cpu;
-    this.#kernel.current = task.cx;
-    task.t.thread_info.cpu = cpu.id;
-    task.t.on_cpu = 1;
-  }
-
-  /** A switch through the idle task on the way to another is one switch, as on Linux. */
-  #setCurrent(cpu: Cpu, next: Task, previous: Task): void {
-    const now = this.#kernel.clock.nowNs();
-    if (cpu.current === cpu.idle) cpu.idleNs += now - cpu.sliceStartNs;
+    const now = clock.nowNs();
+    if (previous === cpu.idle) cpu.idleNs += now - cpu.sliceStartNs;
+    previous.t.on_cpu = 0;
+    next.t.on_cpu = 1;
+    next.t.thread_info.cpu = cpu.id;
+    next.cx.cpu = cpu;
     cpu.current = next;
     cpu.sliceStartNs = now;
-    if (next === cpu.idle && cpu.runqueue.length > 0) {
-      this.#leaving.set(cpu, previous);
-      return;
-    }
-    const from = this.#leaving.get(cpu) ?? previous;
-    this.#leaving.delete(cpu);
-    if (from === next) return;
     cpu.switches += 1;
-    this.#kernel.clock.charge(CONTEXT_SWITCH_NS);
-    this.#kernel.observer.contextSwitch(cpu.id, from.pid, next.pid, this.#kernel.clock.nowNs());
-    this.onSwitch?.(cpu, from, next);
+    clock.charge(CONTEXT_SWITCH_NS);
+    observer.contextSwitch(cpu.id, previous.pid, next.pid, clock.nowNs());
+    this.onSwitch?.(cpu, previous, next);
   }
-
-  /** Tasks that left a CPU whose next task is not known yet. */
-  readonly #leaving = new Map<Cpu, Task>();
 
   /**
    * The app's loop calls this once per macrotask. A hosted task that has not trapped since the last call waits on something
@@ -282,6 +317,7 @@ export class Scheduler {
     if (this.halted !== undefined) return { state: "halted", status: this.halted };
     if (this.hosted !== undefined) return { state: "running" };
     const next = this.timers.nextNs;
+    if (next !== undefined && this.#kernel.clock.isVirtual) return { state: "running" };
     return {
       state: "idle",
       wakeInNs: next === undefined ? undefined : Math.max(0, next - this.#kernel.clock.nowNs()),
@@ -298,9 +334,9 @@ export class Scheduler {
     task.t.__state = TASK.INTERRUPTIBLE;
     this.deschedule(task);
   }
-
-  /** Every task that can run or will: for a diagnosis of an idle machine. */
-  get hasTimers(): boolean {
-    return this.timers.nextNs !== undefined;
-  }
 }
+
+/** It runs a task, or has one to run. */
+const isBusy = (cpu: Cpu): boolean => cpu.current !== cpu.idle || cpu.runqueue.length > 0;
+
+const mayRunOn = (task: Task, cpu: Cpu): boolean => ((task.cpusMask >> BigInt(cpu.id)) & 1n) === 1n;

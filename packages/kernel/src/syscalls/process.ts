@@ -19,7 +19,7 @@ import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
 import type { Blocking } from "../core/row.ts";
 import { int, sizeArg, syscall, ulongArg, userPointer } from "../core/syscall.ts";
-import { pidfd_prepare } from "../ipc/pidfd.ts";
+import { makePidfd } from "../ipc/pidfd.ts";
 import { readUserBytes } from "../mm/uaccess.ts";
 import { do_exit, do_group_exit, exitStatus } from "../task/exit.ts";
 import { type CloneRequest, kernel_clone } from "../task/fork.ts";
@@ -34,7 +34,7 @@ const CLONE_NEWTIME = 0x80;
 export function initProcessCalls(kernel: Kernel): void {
   initPrograms(kernel);
   initTimers(kernel);
-  kernel.makePidfd = (cx, child) => pidfd_prepare(cx, child, 0);
+  kernel.makePidfd = makePidfd;
 }
 
 /**

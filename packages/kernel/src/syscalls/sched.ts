@@ -26,8 +26,6 @@ import type { Blocking } from "../core/row.ts";
 import { int, syscall, uint, userPointer } from "../core/syscall.ts";
 import type { Task } from "../core/task.ts";
 import { get_user_u32, put_user_u32, readUserBytes, writeUserBytes } from "../mm/uaccess.ts";
-import { HrTimer } from "../sched/timers.ts";
-import { try_to_wake_up } from "../sched/wakeup.ts";
 import type { Process } from "../task/process.ts";
 import { getStruct, putStruct, userMm } from "../vfs/user.ts";
 
@@ -301,27 +299,10 @@ export const sys_sched_setaffinity = syscall(
     for (let cpu = 0; cpu < cx.kernel.cpus.length; cpu++)
       if ((((bytes[cpu >> 3] ?? 0) >> (cpu & 7)) & 1) === 1) mask |= 1n << BigInt(cpu);
     if (mask === 0n) return EINVAL;
-    task.cpusMask = mask;
-    task.t.nr_cpus_allowed = cx.kernel.cpus.filter((cpu) => ((mask >> BigInt(cpu.id)) & 1n) === 1n).length;
-    // A task on a CPU that it may no longer use moves at its next switch.
-    const mustMove = task === cx.task && ((mask >> BigInt(cx.cpu.id)) & 1n) === 0n;
-    return mustMove ? migrate(cx) : 0;
+    cx.kernel.sched.setAffinity(task, mask);
+    return cx.task.mustMove ? yieldCpu() : 0;
   },
 );
-
-/** Sleeps and is woken at once, on a CPU of the new mask (stop_one_cpu of the migration thread). */
-function* migrate(cx: Cx): Blocking<number> {
-  const { task, kernel } = cx;
-  const TASK_UNINTERRUPTIBLE = 2;
-  task.t.__state = TASK_UNINTERRUPTIBLE;
-  kernel.sched.timers.start(
-    new HrTimer((timerCx) => void try_to_wake_up(timerCx, task, TASK_UNINTERRUPTIBLE)),
-    kernel.clock.nowNs(),
-  );
-  yield;
-  task.t.__state = 0;
-  return 0;
-}
 
 export const sys_sched_getaffinity = syscall(
   NR.sched_getaffinity,

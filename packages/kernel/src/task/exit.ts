@@ -268,7 +268,7 @@ export const release_task = kernelFn("release_task", [["p", taskp]], voidType, (
 
 export function timesOf(task: Task): CpuTimes {
   return {
-    runNs: task.t.se.sum_exec_runtime,
+    runNs: task.kernel.sched.runNs(task),
     userNs: task.t.utime,
     systemNs: task.t.stime,
     minorFaults: task.t.min_flt,
@@ -361,7 +361,8 @@ function reportOf(child: Task, options: number): WaitResult | undefined {
   };
   if (child.t.exit_state === EXIT_ZOMBIE) {
     if (process.threads.size > 0 || (options & W.EXITED) === 0) return undefined;
-    const status = child.t.exit_code;
+    // A leader that ended before its group has an exit code of its own; the group's counts (wait_task_zombie).
+    const status = process.groupExit ?? child.t.exit_code;
     const code = (status & 0x7f) === 0 ? CLD.EXITED : (status & 0x80) === 0 ? CLD.KILLED : CLD.DUMPED;
     return { ...base, status, code };
   }

@@ -220,10 +220,8 @@ export function* cloneTask(
 }
 
 /** CLONE_PIDFD: the descriptor is written to the parent's memory before the child runs. */
-function givePidfd(cx: Cx, child: Task, addr: number): Result<0> {
-  const fd = cx.kernel.makePidfd?.(cx, child) ?? EINVAL;
-  return isErr(fd) ? fd : put_user_u32(cx.task.mm!, addr, fd);
-}
+const givePidfd = (cx: Cx, child: Task, addr: number): Result<number> =>
+  cx.kernel.makePidfd?.(cx, child, (fd) => put_user_u32(cx.task.mm!, addr, fd)) ?? EINVAL;
 
 /** Undoes `copyProcess` for a child that never ran. */
 function abandonChild(cx: Cx, child: Task): void {
@@ -240,8 +238,8 @@ function abandonChild(cx: Cx, child: Task): void {
 
 declare module "../core/kernel.ts" {
   interface Kernel {
-    /** A descriptor for a new child (CLONE_PIDFD); set by the layer that has pidfds. */
-    makePidfd: ((cx: Cx, child: Task) => Result<number>) | undefined;
+    /** A descriptor for a new child (CLONE_PIDFD), unless `tell` refuses its number; set by the layer that has pidfds. */
+    makePidfd: ((cx: Cx, child: Task, tell: (fd: number) => Result<0>) => Result<number>) | undefined;
     /** Where sched_process_fork hooks in. */
     onFork: ((cx: Cx, parent: Task, child: Task) => void) | undefined;
   }

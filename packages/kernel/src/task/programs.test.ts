@@ -1,4 +1,17 @@
-import { CLONE, ECHILD, EINTR, ENOSYS, Layout, NR, SA, SIG, SIG_SETMASK, utf8Encode, S } from "@alien-ts/abi";
+import {
+  CLONE,
+  ECHILD,
+  EFAULT,
+  EINTR,
+  ENOSYS,
+  Layout,
+  NR,
+  SA,
+  SIG,
+  SIG_SETMASK,
+  utf8Encode,
+  S,
+} from "@alien-ts/abi";
 import { setImmediate } from "node:timers/promises";
 import { difference } from "../mm/allocation-faults.ts";
 import { describe, expect, test } from "vitest";
@@ -21,6 +34,7 @@ async function run(
 
 const SPAWN = CLONE.VM | CLONE.VFORK | SIG.CHLD;
 const CHILD = CLONE.VM | SIG.CHLD;
+const THREAD = CLONE.VM | CLONE.THREAD | CLONE.SIGHAND | CLONE.FS | CLONE.FILES;
 
 /** Waits for a child: [pid, status]. */
 async function wait(task: TestTask, pid = -1, options = 0): Promise<[number, number]> {
@@ -220,6 +234,37 @@ describe("clone and wait", () => {
     expect(seen).toEqual([true, SIG.TERM, -ECHILD.number]);
   });
 
+  test("a group's exit status is that of exit_group, not that of a leader that ended before", async () => {
+    const seen: unknown[] = [];
+    await run({
+      init: async (task) => {
+        await task.clone(SPAWN, async (child) => void (await child.execve("/bin/group")));
+        seen.push((await wait(task))[1]);
+      },
+      group: async (task) => {
+        await task.clone(THREAD, async (thread) => {
+          await thread.call(NR.clock_nanosleep, 1, 0, thread.words(1, 0), 0);
+          await thread.call(NR.exit_group, 3);
+        });
+        await task.call(NR.exit, 1);
+      },
+    });
+    expect(seen).toEqual([0x300]);
+  });
+
+  test("a clone whose pidfd cannot be told leaves neither a child nor a descriptor", async () => {
+    const seen: unknown[] = [];
+    await run({
+      init: async (task) => {
+        const lowest = await task.call(NR.dup, 0);
+        await task.call(NR.close, lowest);
+        seen.push(await task.clone(CHILD | CLONE.PIDFD, async () => {}, 8));
+        seen.push((await task.call(NR.dup, 0)) - lowest, (await wait(task))[0]);
+      },
+    });
+    expect(seen).toEqual([-EFAULT.number, 0, -ECHILD.number]);
+  });
+
   test("orphans go to init", async () => {
     const seen: unknown[] = [];
     await run({
@@ -379,7 +424,6 @@ describe("the end of tasks", () => {
 
   test("exec by a thread ends the others and takes the leader's pid over", async () => {
     const seen: unknown[] = [];
-    const THREAD = CLONE.VM | CLONE.THREAD | CLONE.SIGHAND | CLONE.FS | CLONE.FILES;
     await run({
       init: async (task) => {
         const pid = await task.clone(SPAWN, async (child) => void (await child.execve("/bin/threads")));
