@@ -98,7 +98,9 @@ function mapMmap(_cx: Cx, file: File, request: MapRequest): Result<Mappable> {
   });
   if (isErr(addr)) return addr;
   held.map.get();
-  if (!isWritable) request.flags &= ~VM.MAYWRITE;
+  // As bpf_map_mmap and remap_vmalloc_range leave them.
+  request.flags =
+    (request.flags & ~(VM.MAYEXEC | (isWritable ? 0 : VM.MAYWRITE))) | VM.DONTEXPAND | VM.DONTDUMP;
   let mappings = 0;
   return new KernelPages({
     name: "anon_inode:bpf-map",
@@ -127,7 +129,7 @@ function perfMmap(_cx: Cx, file: File, request: MapRequest): Result<Mappable> {
     isWritable: (request.flags & VM.WRITE) !== 0,
   });
   if (isErr(base)) return base;
-  request.flags |= VM.DONTCOPY;
+  request.flags |= VM.DONTCOPY | VM.DONTEXPAND | VM.DONTDUMP;
   event.get();
   let mappings = 0;
   return new KernelPages({

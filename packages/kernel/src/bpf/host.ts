@@ -31,7 +31,7 @@ import { ACCESS } from "../mm/fault.ts";
 import { copy_from_user, copy_to_user } from "../mm/uaccess.ts";
 import { type WaitQueue, wakeUpAll } from "../sched/wait.ts";
 import { plantKprobe, removeKprobe } from "../trace/kprobes.ts";
-import { addFile } from "../vfs/fd-table.ts";
+import { fd_install, getUnusedFd } from "../vfs/fd-table.ts";
 import { bpfObjectOf, EventQueues, fileOfBpfObject } from "./files.ts";
 
 /** Types of the probe PMUs, as sysfs gives them (/sys/bus/event_source/devices). */
@@ -184,8 +184,13 @@ class KernelBpfHost implements KernelAuxiliaryOps {
 
   installFd(object: BpfObject, isCloexec: boolean): Result<number> {
     const { current } = this.#kernel;
+    // The descriptor first: closing a file that got none would release the object, which on failure stays the caller's.
+    const fd = getUnusedFd(current, isCloexec);
+    if (isErr(fd)) return fd;
     const file = fileOfBpfObject(current, object);
-    return isErr(file) ? file : addFile(current, file, isCloexec);
+    if (isErr(file)) current.task.files.freeFd(fd);
+    else fd_install(current, fd, file);
+    return isErr(file) ? file : fd;
   }
 
   objectOf(fd: number): Result<BpfObject | undefined> {
