@@ -1,4 +1,5 @@
 /** The eBPF instruction set (RFC 9669): rows of instructions, decoding, encoding, building, disassembling, reference semantics. */
+export * from "./assemble.ts";
 export * from "./build.ts";
 export * from "./constants.ts";
 export * from "./disassemble.ts";

@@ -16,8 +16,15 @@ export function runtimeModule(): Uint8Array {
     results: ["i32"],
     locals: [],
     code: [
-      ...[OP.local_get, 1, OP.local_get, 2, OP.local_get, 0],
-      ...[OP.call_indirect, builder.typeIndex(MAIN_TYPE), 0],
+      OP.local_get,
+      1,
+      OP.local_get,
+      2,
+      OP.local_get,
+      0,
+      OP.call_indirect,
+      builder.typeIndex(MAIN_TYPE),
+      0,
     ],
   });
   const callback = builder.addFunction({
