@@ -40,33 +40,43 @@ interface Words {
 
 /** Executes a call of a plain row. A sleeping body on the way is a bug: this caller cannot wait. */
 export function armedCall(cx: Cx, row: FunctionRow, args: readonly unknown[]): unknown {
-  const frame = enter(cx, row, args);
+  const result = armedBlockingCall(cx, row, args);
+  if (isBlocking(result))
+    throw new KernelBug(`scheduling while atomic: ${row.name} leads to a body that sleeps`);
+  return result;
+}
+
+/** Executes a call of a row that may sleep: its result, or the rest of the call when a body has to sleep. */
+export function armedBlockingCall(cx: Cx, row: FunctionRow, args: readonly unknown[]): unknown {
+  return execute(cx, enter(cx, row, args));
+}
+
+/** Runs text and bodies in turn until the call is over. */
+function execute(cx: Cx, frame: ArmedFrame): unknown {
   for (;;) {
     const target = runText(cx, frame);
     if (target === undefined) return leave(cx, frame);
-    const ksp = cx.ksp;
+    const { ksp } = cx;
     cx.ksp = stackPointer(cx, frame);
     const result = target.body(cx, ...(argumentsAt(cx, frame, target) as never[]));
-    if (isBlocking(result))
-      throw new KernelBug(`scheduling while atomic: ${row.name} leads to ${target.name}`);
+    if (isBlocking(result)) return sleepIn(cx, frame, target, { work: result, ksp });
     cx.ksp = ksp;
     giveResult(cx, frame, target, result);
   }
 }
 
-/** Executes a call of a sleeping or blocking row. */
-export function* armedSleepingCall(cx: Cx, row: FunctionRow, args: readonly unknown[]): Blocking<unknown> {
-  const frame = enter(cx, row, args);
-  for (;;) {
-    const target = runText(cx, frame);
-    if (target === undefined) return leave(cx, frame);
-    const ksp = cx.ksp;
-    cx.ksp = stackPointer(cx, frame);
-    const made = target.body(cx, ...(argumentsAt(cx, frame, target) as never[]));
-    const result = isBlocking(made) ? yield* made : made;
-    cx.ksp = ksp;
-    giveResult(cx, frame, target, result);
-  }
+/** The rest of a call, from a body that sleeps on. */
+function* sleepIn(
+  cx: Cx,
+  frame: ArmedFrame,
+  target: FunctionRow,
+  { work, ksp }: { readonly work: Blocking<unknown>; readonly ksp: KAddr },
+): Blocking<unknown> {
+  const result = yield* work;
+  cx.ksp = ksp;
+  giveResult(cx, frame, target, result);
+  const rest = execute(cx, frame);
+  return isBlocking(rest) ? yield* rest : rest;
 }
 
 const STACK_ALIGN = 16;

@@ -14,7 +14,7 @@
  * the end of the stack is ignored, and the host's own stack ends a recursion without end.
  */
 import type { Errno } from "@alien-ts/abi";
-import { armedCall, armedSleepingCall } from "./armed.ts";
+import { armedBlockingCall, armedCall } from "./armed.ts";
 import type { Cx } from "./cx.ts";
 import {
   type Blocking,
@@ -186,8 +186,10 @@ function sleepingGate(row: FunctionRow): GeneratorBody {
   const { slot } = row;
   const body = row.body as GeneratorBody;
   return function* (cx, a, b, c, d, e, f, g, h) {
-    if (cx.armed[slot] !== 0)
-      return yield* armedSleepingCall(cx, row, [a, b, c, d, e, f, g, h].slice(0, row.params.length));
+    if (cx.armed[slot] !== 0) {
+      const made = armedBlockingCall(cx, row, [a, b, c, d, e, f, g, h].slice(0, row.params.length));
+      return isBlocking(made) ? yield* made : made;
+    }
     const { depth } = cx;
     cx.stack[depth] = slot;
     cx.depth = depth + 1;
@@ -208,7 +210,7 @@ function blockingGate(row: FunctionRow): Body {
   const body = row.body as Body;
   return (cx, a, b, c, d, e, f, g, h) => {
     if (cx.armed[slot] !== 0)
-      return armedSleepingCall(cx, row, [a, b, c, d, e, f, g, h].slice(0, row.params.length));
+      return armedBlockingCall(cx, row, [a, b, c, d, e, f, g, h].slice(0, row.params.length));
     const { depth } = cx;
     cx.stack[depth] = slot;
     cx.depth = depth + 1;

@@ -24,6 +24,7 @@ import {
   type UAddr,
 } from "@alien-ts/abi";
 import type { Cx } from "../core/cx.ts";
+import { NO_OBSERVER } from "../core/observer.ts";
 import { KERN } from "../core/printk.ts";
 import { voidType } from "../core/owner.ts";
 import { type Blocking, blockingFn, isBlocking } from "../core/row.ts";
@@ -125,6 +126,8 @@ export class Port implements TrapPort {
   readonly #task: Task;
   /** Address of the instruction that the task's traps count as. */
   readonly #ecallPc: UAddr;
+  /** Where the registers that a trap uses lie: found once, since every trap writes eight of them. */
+  readonly #registers: TrapRegisters;
   #isOutstanding = false;
   /** The trap function is still on the host's stack: an outcome is its result. */
   #isInside = false;
@@ -144,6 +147,7 @@ export class Port implements TrapPort {
     this.#ecallPc = ecallPc;
     this.#onGone = onGone;
     if (task.mm === null) throw new Error("a kernel thread has no trap port");
+    this.#registers = trapRegisters(task);
     this.memory = new TaskMemory(task.mm, (addr, code) => this.#segfault(addr, code));
   }
 
@@ -163,7 +167,7 @@ export class Port implements TrapPort {
     // A return from a handler may have to make the interrupted call again.
     if (!isBlocking(made) && nr !== NR.rt_sigreturn && !task.hasPendingSignal && this.#isQuiet(cx)) {
       const result = this.#result();
-      kernel.observer.trap(cx, nr, [a0, a1, a2, a3, a4, a5], result);
+      if (kernel.observer !== NO_OBSERVER) kernel.observer.trap(cx, nr, [a0, a1, a2, a3, a4, a5], result);
       return result;
     }
     this.#isOutstanding = true;
@@ -230,7 +234,7 @@ export class Port implements TrapPort {
     clock.charge(TRAP_NS);
     this.#isOutstanding = true;
     task.isForeign = false;
-    task.work = this.#rest(task.cx, this.#number(), [], undefined, true);
+    task.work = this.#rest(task.cx, this.#words[this.#registers.number]!, [], undefined, true);
     task.t.__state = TASK.UNINTERRUPTIBLE;
     sched.activate(task.cx, task);
     task.kernel.onForeignTrap?.();
@@ -291,41 +295,29 @@ export class Port implements TrapPort {
   }
 
   #isAtEcall(): boolean {
-    const { dv } = this.#task.kernel.mem;
-    const { roles } = this.#task.kernel.text.arch;
-    return dv.getUint32(this.#task.userRegs + roles.pc, true) === this.#ecallPc % 2 ** 32;
+    return this.#words[this.#registers.pc]! >>> 0 === this.#ecallPc % 2 ** 32;
   }
 
   #result(): number {
-    const { dv } = this.#task.kernel.mem;
-    const at = this.#task.userRegs + this.#task.kernel.text.arch.roles.returnValue;
-    return dv.getInt32(at + 4, true) * 2 ** 32 + dv.getUint32(at, true);
+    const at = this.#registers.result;
+    return this.#words[at + 1]! * 2 ** 32 + (this.#words[at]! >>> 0);
   }
 
-  #number(): number {
-    return this.#task.kernel.mem.dv.getInt32(
-      this.#task.userRegs + this.#task.kernel.text.arch.roles.syscallNumber,
-      true,
-    );
+  get #words(): Int32Array {
+    return this.#task.kernel.mem.i32;
   }
 
   #setRegisters(nr: number, a0: number, a1: number, a2: number, a3: number, a4: number, a5: number): void {
-    const { dv } = this.#task.kernel.mem;
-    const { roles } = this.#task.kernel.text.arch;
-    const base = this.#task.userRegs;
-    const set = (offset: number, value: number): void => {
-      dv.setInt32(base + offset, value | 0, true);
-      dv.setInt32(base + offset + 4, Math.floor(value / 2 ** 32) | 0, true);
-    };
-    const registers = roles.arguments;
-    set(roles.pc, this.#ecallPc);
-    set(roles.syscallNumber, nr);
-    set(registers[0]!, a0);
-    set(registers[1]!, a1);
-    set(registers[2]!, a2);
-    set(registers[3]!, a3);
-    set(registers[4]!, a4);
-    set(registers[5]!, a5);
+    const words = this.#words;
+    const at = this.#registers;
+    putRegister(words, at.pc, this.#ecallPc);
+    putRegister(words, at.number, nr);
+    putRegister(words, at.a0, a0);
+    putRegister(words, at.a1, a1);
+    putRegister(words, at.a2, a2);
+    putRegister(words, at.a3, a3);
+    putRegister(words, at.a4, a4);
+    putRegister(words, at.a5, a5);
   }
 
   /** An access that the mappings do not allow: SIGSEGV, or SIGBUS behind the end of a mapped file. */
@@ -342,6 +334,31 @@ export class Port implements TrapPort {
 }
 
 const BUS_ADRERR = 2;
+
+/** Indices of words in kernel memory. */
+interface TrapRegisters {
+  readonly pc: number;
+  readonly number: number;
+  readonly result: number;
+  readonly a0: number;
+  readonly a1: number;
+  readonly a2: number;
+  readonly a3: number;
+  readonly a4: number;
+  readonly a5: number;
+}
+
+function trapRegisters({ kernel, userRegs }: Task): TrapRegisters {
+  const { pc, syscallNumber, returnValue, arguments: offsets } = kernel.text.arch.roles;
+  const word = (offset: number): number => (userRegs + offset) >>> 2;
+  const [a0, a1, a2, a3, a4, a5] = offsets.map(word) as [number, number, number, number, number, number];
+  return { pc: word(pc), number: word(syscallNumber), result: word(returnValue), a0, a1, a2, a3, a4, a5 };
+}
+
+function putRegister(words: Int32Array, at: number, value: number): void {
+  words[at] = value;
+  words[at + 1] = value >= 0 && value < 2 ** 31 ? 0 : Math.floor(value / 2 ** 32);
+}
 
 /**
  * Gives a task its program: `start` tells the program host, when the task is first on a CPU. The kernel's own way of saying
