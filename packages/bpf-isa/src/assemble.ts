@@ -1,5 +1,5 @@
 /**
- * Programs from text: what `disassemble` prints, with labels.
+ * Programs from text: what `disassemble` prints, or mnemonics (mnemonics.ts), with labels.
  *
  * One instruction per line; `name:` is a label, `;` starts a comment, an opcode in front (`(b7)`) or an index (`3:`) is ignored.
  * Jump targets are `pc+3`, `+3` or a label; calls are `call bpf_x#1`, `call 1`, `call pc+3` or a label. `r1 = 0x…` is a wide
@@ -7,7 +7,9 @@
  */
 import { asm } from "./build.ts";
 import type { Insn } from "./instruction.ts";
-import type { AccessBytes } from "./opcodes.ts";
+import { MNEMONICS } from "./mnemonics.ts";
+import type { Distance, Form } from "./mnemonics.ts";
+import type { AccessBytes, PseudoSource } from "./opcodes.ts";
 import { ALU, ATOMIC, JUMP } from "./operations.ts";
 import type { AluOp, AtomicOp, Bits, JumpOp } from "./operations.ts";
 
@@ -19,14 +21,6 @@ export class AssembleError {
     this.line = line;
     this.message = message;
   }
-}
-
-/** Slots between the next instruction and a target, undefined where there is no such label. */
-type Distance = (target: string) => number | undefined;
-
-interface Form {
-  readonly pattern: RegExp;
-  readonly make: (groups: readonly string[], distance: Distance) => Insn | readonly Insn[] | undefined;
 }
 
 /** The program that `text` spells. */
@@ -67,7 +61,7 @@ function distanceTo(target: string, labels: ReadonlyMap<string, number>, next: n
 }
 
 function assembleLine(line: string, distance: Distance): readonly Insn[] | undefined {
-  for (const { pattern, make } of FORMS) {
+  for (const { pattern, make } of [...FORMS, ...MNEMONICS]) {
     const match = pattern.exec(line);
     if (match === null) continue;
     const made = make(match.slice(1), distance);
@@ -183,7 +177,14 @@ const FORMS: readonly Form[] = [
   form("gotol T", ([target], distance) => withDistance(distance(target!), asm.gotol)),
   form("may_goto T", ([target], distance) => withDistance(distance(target!), asm.mayGoto)),
   form("callx r(10|[0-9])", ([dst]) => asm.callRegister(n(dst))),
-  form("call kernel-function#N", ([id]) => asm.callKfunc(toImm(id!))),
+  form(String.raw`call kernel-function#N(?:@(-?\d+))?`, ([id, off]) =>
+    asm.callKfunc(toImm(id!), n(off ?? 0)),
+  ),
+  form(
+    String.raw`r(10|[0-9]) = (map_fd|map_value|btf_id|func|map_idx|map_idx_value)\[N\](?:\[N\])?`,
+    ([dst, pseudo, low, high]) =>
+      asm.wide(n(dst), toImm(low!), toImm(high ?? "0"), pseudo!.toUpperCase() as PseudoSource),
+  ),
   form(String.raw`call (?:\w+#)?(-?\d+)`, ([id]) => asm.call(toImm(id!))),
   form("call T", ([target], distance) => withDistance(distance(target!), asm.callLocal)),
 ];

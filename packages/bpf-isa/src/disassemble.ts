@@ -7,7 +7,7 @@ import { CLASS } from "./constants.ts";
 import { wideConstant } from "./instruction.ts";
 import type { Insn } from "./instruction.ts";
 import { identify } from "./opcodes.ts";
-import type { AccessBytes, OpcodeRow } from "./opcodes.ts";
+import type { AccessBytes, OpcodeRow, PseudoSource } from "./opcodes.ts";
 import { ALU, ATOMIC, JUMP } from "./operations.ts";
 import type { Bits } from "./operations.ts";
 
@@ -18,6 +18,11 @@ export interface DisassembleOptions {
   readonly kfuncName?: (btfId: number, moduleOffset: number) => string | undefined;
   /** Text for the constant of a wide load; undefined prints it in hexadecimal. */
   readonly constantName?: (insn: Insn, value: bigint) => string | undefined;
+  /**
+   * Prints what the kernel's text leaves out, so that `assemble` gives the same instructions: what a wide load stands for
+   * (`map_fd[3]`), and the module offset of a kernel function (`kernel-function#7@2`).
+   */
+  readonly isExact?: boolean;
   /** Starts with the opcode: `(b7) r0 = 0`. */
   readonly withOpcode?: boolean;
 }
@@ -92,6 +97,8 @@ function memoryText(row: OpcodeRow, insn: Insn, next: Insn | undefined, options:
       return `r0 = *(u${row.size * 8} *)skb[${row.mode === "abs" ? imm : `r${src} + ${imm}`}]`;
     case "wide": {
       const value = wideConstant(insn, next ?? { opcode: 0, dst: 0, src: 0, off: 0, imm: 0 });
+      if (options.isExact === true && row.pseudo !== "NONE")
+        return `r${dst} = ${pseudoText(row.pseudo, value)}`;
       return `r${dst} = ${options.constantName?.(insn, value) ?? `0x${value.toString(16)}`}`;
     }
     default:
@@ -114,7 +121,15 @@ function callText(target: string, { dst, off, imm }: Insn, options: DisassembleO
     target === "helper"
       ? (options.helperName?.(imm) ?? "unknown")
       : (options.kfuncName?.(imm, off) ?? "kernel-function");
-  return `call ${name}#${imm}`;
+  const module = options.isExact === true && target === "kfunc" && off !== 0 ? `@${off}` : "";
+  return `call ${name}#${imm}${module}`;
+}
+
+/** `map_value[3][16]`: the pseudo source, and the two words of the constant, signed; the second is left out where it is 0. */
+function pseudoText(pseudo: PseudoSource, value: bigint): string {
+  const words = [BigInt.asIntN(32, value), BigInt.asIntN(32, value >> 32n)];
+  const high = words[1] === 0n ? "" : `[${words[1]}]`;
+  return `${pseudo.toLowerCase()}[${words[0]}]${high}`;
 }
 
 /** What print_bpf_insn() falls back to. */

@@ -1,7 +1,9 @@
 import { asm, encode, program } from "@alien-ts/bpf-isa";
 import { buildElf, EM_BPF, EM_RISCV, ET_REL, SHF_ALLOC, SHF_EXECINSTR, STT_FUNC } from "@alien-ts/elf";
 import { expect, test } from "vitest";
-import { disassembleObject } from "./disasm.ts";
+import { assembleText } from "./asm/command.ts";
+import { disassembleBytes, disassembleObject } from "./disasm.ts";
+import { formatHex } from "./vm/hex.ts";
 
 const object = (machine: number): Uint8Array =>
   buildElf({
@@ -30,4 +32,22 @@ test("an object for another machine is refused", () => {
 
 test("a file that is no ELF is refused with what was expected", () => {
   expect(() => disassembleObject(Uint8Array.of(1, 2, 3))).toThrow(/^elf: at offset 0: expected/);
+});
+
+test("bytes and their hexadecimal are listed, and assemble to the same bytes", () => {
+  const bytes = encode(program(asm.mapFd(1, 7), asm.callKfunc(5, 2), asm.storeImm(4, 10, -4, 9), asm.exit()));
+  const text = disassembleBytes(bytes);
+  expect(text).toBe(
+    "0: (18) r1 = map_fd[7]\n2: (85) call kernel-function#5@2\n3: (62) *(u32 *)(r10 -4) = 9\n4: (95) exit\n",
+  );
+  expect(disassembleBytes(new Uint8Array(Buffer.from(formatHex(bytes))))).toBe(text);
+  expect(assembleText(text, "x")).toEqual(bytes);
+});
+
+test("a line that is no instruction is named by file and number", () => {
+  expect(assembleText("exit\nfrobnicate", "p.s")).toBe("p.s:2: not an instruction: frobnicate");
+});
+
+test("nothing to disassemble is refused", () => {
+  expect(() => disassembleBytes(new Uint8Array(0))).toThrow("expected instructions, found nothing");
 });

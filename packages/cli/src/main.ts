@@ -14,13 +14,39 @@ interface Command {
 }
 
 const COMMANDS: readonly Command[] = [
+  { name: "asm", summary: "assemble BPF instructions", run: asm },
   { name: "boot", summary: "boot the emulated Linux; `alien boot --help` lists its options", run: boot },
-  { name: "disasm", summary: "disassemble the BPF programs of an object file", run: disasm },
+  { name: "disasm", summary: "disassemble BPF programs: of an object file, or of bytes", run: disasm },
   { name: "help", summary: "print this text", run: help },
   { name: "info", summary: "list what the kernel has, and how close to Linux it is", run: info },
   { name: "system-map", summary: "print the kernel's symbols as `nm -n` does", run: printSystemMap },
+  { name: "vm", summary: "run a BPF program; `alien vm --help` lists its options", run: vm },
   { name: "version", summary: "print the versions of alien and of the kernel that it boots", run: version },
 ];
+
+async function asm(args: readonly string[]): Promise<number> {
+  const { runAsm } = await import("./asm/run.ts");
+  const done = await runAsm(args);
+  return done instanceof Problem ? usageProblem("asm", done.message) : done;
+}
+
+async function vm(args: readonly string[]): Promise<number> {
+  const { parseVmArguments, VM_USAGE } = await import("./vm/arguments.ts");
+  const parsed = parseVmArguments(args);
+  if (parsed instanceof Problem) return usageProblem("vm", parsed.message);
+  if (parsed === "help") {
+    process.stdout.write(VM_USAGE);
+    return 0;
+  }
+  const { runVm } = await import("./vm/command.ts");
+  const { nodeHost } = await import("./vm/host.ts");
+  try {
+    return await runVm(parsed, nodeHost);
+  } catch (error) {
+    process.stderr.write(`alien vm: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
 
 async function boot(args: readonly string[]): Promise<number> {
   const { BOOT_USAGE, parseBootArguments } = await import("./boot/arguments.ts");
@@ -31,24 +57,13 @@ async function boot(args: readonly string[]): Promise<number> {
     return 0;
   }
   const { runBoot } = await import("./boot/command.ts");
-  return runBoot(parsed, new URL("./thread.mjs", import.meta.url));
+  return runBoot(parsed, new URL("./thread.cjs", import.meta.url));
 }
 
 async function disasm(args: readonly string[]): Promise<number> {
-  const [path] = args;
-  if (path === undefined || args.length > 1 || path.startsWith("-"))
-    return usageProblem("disasm", "expected one object file: alien disasm FILE");
-  const { disassembleObject } = await import("./disasm.ts");
-  const { readFileSync } = await import("node:fs");
-  try {
-    process.stdout.write(disassembleObject(readFileSync(path)));
-    return 0;
-  } catch (error) {
-    process.stderr.write(
-      `alien disasm: ${path}: ${error instanceof Error ? error.message : String(error)}\n`,
-    );
-    return 1;
-  }
+  const { runDisasm } = await import("./asm/run.ts");
+  const done = await runDisasm(args);
+  return done instanceof Problem ? usageProblem("disasm", done.message) : done;
 }
 
 async function help(): Promise<number> {
