@@ -7,7 +7,7 @@
  * most. The names may not change between passes: where they do, the build fails with "inconsistent kallsyms data".
  *
  * Interface: `build({ root, out, plugins })`; as a command, `node scripts/build.mjs [FOLDER]`. Writes alien.mjs,
- * thread.mjs, chunks/, worker.cjs with its code cache, System.map, kallsyms.ts, kallsyms.S.
+ * thread.cjs, chunks/, worker.cjs with its code cache, System.map, kallsyms.ts, kallsyms.S.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -107,7 +107,7 @@ async function bundleAlien({ root, out, tablePath, plugins }) {
   await esbuild.build({
     ...COMMON,
     absWorkingDir: root,
-    entryPoints: { alien: "packages/cli/src/main.ts", thread: "packages/cli/src/boot/thread.ts" },
+    entryPoints: { alien: "packages/cli/src/main.ts" },
     outdir: out,
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunks/[name]-[hash]",
@@ -122,6 +122,13 @@ async function bundleAlien({ root, out, tablePath, plugins }) {
  * @param {{ root: string, out: string, tablePath: string }} options
  */
 async function bundleWorker({ root, out, tablePath }) {
+  await esbuild.build({
+    ...COMMON,
+    absWorkingDir: root,
+    entryPoints: ["packages/cli/src/boot/thread.ts"],
+    outfile: join(out, "thread.cjs"),
+    format: "cjs",
+  });
   const bundle = join(out, "worker.cjs");
   await esbuild.build({
     ...COMMON,

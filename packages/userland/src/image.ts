@@ -42,7 +42,7 @@ const RET = 0x0000_8067;
 /** The executable of a program. */
 export function buildImage(program: Program): Uint8Array {
   const names = functionNames(program);
-  const text = buildText(names.length + SLOT_COUNT);
+  const text = textOf(names.length + SLOT_COUNT);
   const slots = {
     name: "__alien_slots",
     value: TEXT_BASE + slotsOffset(program),
@@ -79,6 +79,15 @@ export function buildImage(program: Program): Uint8Array {
       { type: PT_NOTE, flags: PF_R, sections: [".note.alien"], align: 4 },
     ],
   });
+}
+
+/** Text by number of functions: nearly every program has one, and its text is that of the others. */
+const texts = new Map<number, Uint8Array>();
+
+function textOf(functionCount: number): Uint8Array {
+  let text = texts.get(functionCount);
+  if (text === undefined) texts.set(functionCount, (text = buildText(functionCount)));
+  return text;
 }
 
 function buildText(functionCount: number): Uint8Array {

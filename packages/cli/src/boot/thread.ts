@@ -2,29 +2,30 @@
  * The first script of the kernel's thread: loads the bundle of worker.ts with V8's code cache, which the build makes beside it.
  * A kernel is a megabyte of source; compiled anew it costs half of the boot time (bench/boot.ts).
  *
- * The bundle is one function expression, so that it can be a `vm.Script`. Where the cache is missing, or from another version of
+ * This script is CommonJS: a worker whose first script is an ES module loads the loader of those first, which takes longer than
+ * the rest. The bundle is one function expression, so that it can be a `vm.Script`. Where the cache is missing, or from another version of
  * V8, everything works and is compiled.
  */
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { Script } from "node:vm";
 
 type Bundle = (require: NodeJS.Require, module: { exports: unknown }) => void;
 
-const filename = fileURLToPath(new URL("./worker.cjs", import.meta.url));
+const filename = join(__dirname, "worker.cjs");
 
 function readCache(): Buffer | undefined {
   try {
-    return readFileSync(new URL("./worker.cache", import.meta.url));
+    return readFileSync(join(__dirname, "worker.cache"));
   } catch {
     return undefined;
   }
 }
 
 const cachedData = readCache();
-const script = new Script(readFileSync(filename, "utf8"), {
+// The bundle is ASCII, which latin1 reads without decoding.
+const script = new Script(readFileSync(filename, "latin1"), {
   filename,
   ...(cachedData === undefined ? {} : { cachedData }),
 });
-(script.runInThisContext() as Bundle)(createRequire(filename), { exports: {} });
+(script.runInThisContext() as Bundle)(require, { exports: {} });

@@ -8,13 +8,15 @@ const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 
 /** base64 (RFC 4648), without the platform's atob. */
 export function fromBase64(text: string): Uint8Array {
-  const digits = text.replace(/=+$/, "");
-  const bytes = new Uint8Array(Math.floor((digits.length * 3) / 4));
+  const values = new Uint8Array(128);
+  for (let i = 0; i < ALPHABET.length; i++) values[ALPHABET.charCodeAt(i)] = i;
+  const length = text.indexOf("=") < 0 ? text.length : text.indexOf("=");
+  const bytes = new Uint8Array(Math.floor((length * 3) / 4));
   let bits = 0;
   let held = 0;
   let at = 0;
-  for (const digit of digits) {
-    held = ((held << 6) | ALPHABET.indexOf(digit)) & 0xf_ffff;
+  for (let i = 0; i < length; i++) {
+    held = ((held << 6) | values[text.charCodeAt(i)]!) & 0xf_ffff;
     bits += 6;
     if (bits < 8) continue;
     bits -= 8;
