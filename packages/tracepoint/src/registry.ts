@@ -103,6 +103,8 @@ export class TracepointRegistry<C> {
   readonly #byName = new Map<string, AnyEvent<C>>();
   readonly #byId = new Map<number, AnyEvent<C>>();
   #nextId: number;
+  /** Told of each event from now on: who lists them shows those of extensions too. */
+  onRegistered: ((event: AnyEvent<C>) => void) | undefined;
 
   /** @param firstId the first id given; Linux's lie behind those of the built-in record types (ftrace:*). */
   constructor(ports: TracepointPorts<C>, firstId = 1) {
@@ -118,6 +120,7 @@ export class TracepointRegistry<C> {
     const listed = made as unknown as AnyEvent<C>;
     this.#byName.set(name, listed);
     this.#byId.set(made.id, listed);
+    this.onRegistered?.(listed);
     return made;
   }
 

@@ -17,6 +17,7 @@ import { formatFile } from "@alien-ts/tracepoint";
 import type { Kernel } from "../core/kernel.ts";
 import { dir, file, type SimpleDir, simpleFileSystem, special } from "../fs/simple.ts";
 import type { File } from "../vfs/file.ts";
+import { addAt } from "../fs/sysfs/tree.ts";
 import { register_filesystem } from "../vfs/vfs.ts";
 import { EventSwitches, fullName, type KernelEvent, parseSwitch } from "./event-switches.ts";
 import { tracing_pipe_fops } from "./trace-pipe.ts";
@@ -94,32 +95,36 @@ function tracingDirectory(kernel: Kernel): SimpleDir {
 
 const truncates = (opened: File): boolean => opened.canWrite && (opened.flags & O.APPEND) === 0;
 
+/** Events that are registered later, by extensions, appear when they are. */
 function eventsDirectory({ traceEvents }: Kernel, switches: EventSwitches): SimpleDir {
-  const all = traceEvents.all();
-  const events = dir({ enable: enableFile(switches, all) }, { mode: DIR_MODE });
-  for (const system of new Set(all.map(({ event }) => event.system))) {
-    const members = all.filter(({ event }) => event.system === system);
-    const directory = events.add(system, dir({ enable: enableFile(switches, members) }, { mode: DIR_MODE }));
-    for (const member of members)
-      directory.add(
-        member.event.name,
-        dir(
-          {
-            enable: enableFile(switches, [member]),
-            format: file(() => formatFile(member.event, member.id), { mode: READ_ONLY }),
-            id: file(() => `${member.id}\n`, { mode: READ_ONLY }),
-          },
-          { mode: DIR_MODE },
-        ),
-      );
-  }
+  const events = dir({ enable: enableFile(switches, () => traceEvents.all()) }, { mode: DIR_MODE });
+  const show = (member: KernelEvent): void => {
+    const { system, name } = member.event;
+    if (events.get(system) === undefined) {
+      const members = (): KernelEvent[] => traceEvents.all().filter(({ event }) => event.system === system);
+      events.add(system, dir({ enable: enableFile(switches, members) }, { mode: DIR_MODE }));
+    }
+    addAt(events, `${system}/${name}`, eventDirectory(member, switches), DIR_MODE);
+  };
+  traceEvents.all().forEach(show);
+  traceEvents.onRegistered = show;
   return events;
 }
 
-const enableFile = (switches: EventSwitches, events: readonly KernelEvent[]) =>
-  file(() => switches.show(events), {
+const eventDirectory = (member: KernelEvent, switches: EventSwitches): SimpleDir =>
+  dir(
+    {
+      enable: enableFile(switches, () => [member]),
+      format: file(() => formatFile(member.event, member.id), { mode: READ_ONLY }),
+      id: file(() => `${member.id}\n`, { mode: READ_ONLY }),
+    },
+    { mode: DIR_MODE },
+  );
+
+const enableFile = (switches: EventSwitches, events: () => readonly KernelEvent[]) =>
+  file(() => switches.show(events()), {
     mode: READ_WRITE,
-    write: (_cx, text) => switches.write(events, text),
+    write: (_cx, text) => switches.write(events(), text),
   });
 
 /** Linux: print_func_help_header_irq(). */
