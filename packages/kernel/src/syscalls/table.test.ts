@@ -1,5 +1,6 @@
 import { NR } from "@alien-ts/abi";
 import { expect, test } from "vitest";
+import { TEXT } from "../text.ts";
 import { SYSCALLS } from "./table.ts";
 
 const rows = SYSCALLS.flat();
@@ -70,4 +71,11 @@ test("every row has the number of its name, and no number has two", () => {
   const numbers: Readonly<Record<string, number>> = { ...NR, ...OTHER_NAMES };
   expect(rows.filter((row) => numbers[row.name] !== row.nr).map((row) => row.name)).toEqual([]);
   expect(new Set(rows.map((row) => row.nr)).size).toBe(rows.length);
+});
+
+test("a call that the text has is in its family's list: one that is not would answer ENOSYS", () => {
+  const isCall = (value: unknown): value is (typeof rows)[number] =>
+    typeof value === "object" && value !== null && "nr" in value && "gate" in value;
+  const declared = TEXT.flatMap((file) => Object.values(file)).filter(isCall);
+  expect(declared.filter((row) => !rows.includes(row)).map((row) => row.name)).toEqual([]);
 });
