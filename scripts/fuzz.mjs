@@ -1,6 +1,6 @@
 /**
  * `npm run fuzz -- SUITE [--runs N] [--seed S] [--branches]`: runs a random suite for as long as one likes; `--list` names the
- * suites. A suite is an export of the shape `FuzzSuite` (packages/testkit) in a file `*fuzz*.ts` of a package.
+ * suites. A suite is an export of the shape `FuzzSuite` (packages/testkit) in a file `*fuzz*.ts` of a package, in src/ or test/.
  *
  * Exit status: 0 no failure, 1 failures, 2 a bad command line.
  */
@@ -15,7 +15,7 @@ const USAGE = `usage: npm run fuzz -- SUITE [--runs N] [--seed S] [--branches]
        npm run fuzz -- --list
 `;
 
-/** @typedef {import("../packages/testkit/src/fuzz.ts").FuzzSuite} FuzzSuite */
+/** @typedef {import("../packages/testkit/src/fuzz.ts").FuzzSuite | import("../packages/testkit/src/fuzz.ts").AsyncFuzzSuite} FuzzSuite */
 
 /** @param {string} message @returns {never} */
 function refuse(message) {
@@ -48,7 +48,7 @@ function parse(args) {
 /** Files that may have suites. @returns {string[]} */
 function suiteFiles() {
   return readdirSync(join(ROOT, "packages"))
-    .map((name) => `packages/${name}/src`)
+    .flatMap((name) => [`packages/${name}/src`, `packages/${name}/test`])
     .flatMap((folder) => list(folder).map((name) => `${folder}/${name}`))
     .filter(
       (path) =>
@@ -127,7 +127,7 @@ if (options.isList) {
   const suite = suites.find(({ name }) => name === options.suite);
   if (suite === undefined)
     refuse(`no suite is called ${options.suite}; there are ${suites.map(({ name }) => name).join(", ")}`);
-  const report = suite.run({ runs: options.runs, seed: options.seed });
+  const report = await suite.run({ runs: options.runs, seed: options.seed });
   print(report, suite.name, options.showBranches);
   process.exitCode = report.failures.length === 0 ? 0 : 1;
 }

@@ -1,6 +1,6 @@
 /**
- * What a random suite is: the shape that `npm run fuzz` finds and runs. A suite lives in a file `*fuzz*.ts` of its package and
- * exports one object of this shape.
+ * What a random suite is: the shape that `npm run fuzz` finds and runs. A suite lives in a file `*fuzz*.ts` of its package
+ * (src/ or test/) and exports one object of this shape. `AsyncFuzzSuite` is for what runs programs of a whole machine.
  *
  * A run depends on its seed alone. A failure is a text that says how to see it again. `mutations` plant a bug each, which the
  * suite must find: a test runs them, so that a suite that has gone blind fails.
@@ -25,4 +25,10 @@ export interface FuzzSuite {
   run(options: FuzzOptions): FuzzReport;
   /** By what is wrong. The report of each must have failures. */
   readonly mutations: ReadonlyMap<string, (options: FuzzOptions) => FuzzReport>;
+}
+
+export interface AsyncFuzzSuite {
+  readonly name: string;
+  run(options: FuzzOptions): Promise<FuzzReport>;
+  readonly mutations: ReadonlyMap<string, (options: FuzzOptions) => Promise<FuzzReport>>;
 }
