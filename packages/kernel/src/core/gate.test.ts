@@ -171,3 +171,65 @@ describe.each([1, 2, 3, 4, 5])("a sleeping row, seed %i", (seed) => {
     expect(log.filter((line) => line.startsWith("exit")).length).toBe(6);
   });
 });
+
+describe("a probe goes", () => {
+  test("while the probed function sleeps: the call ends as it would have, and the text is what was linked", () => {
+    const kernel = testKernel({ text: [rows] });
+    isReady = false;
+    const start = kernel.text.addressOf(sleeper.row.slot);
+    const { size } = kernel.text.lookup(start)!;
+    const before = kernel.mem.bytes(start, size).slice();
+    const log: string[] = [];
+    const entry = probe(kernel, "test_sleeper", () => void log.push("enter"));
+    const exit = probe(kernel, "test_sleeper", () => void log.push("exit"), size === 18 ? 16 : 20);
+    const results: unknown[] = [];
+    startTask(kernel, "t", function* (cx) {
+      results.push(yield* sleeper(cx, 21));
+    });
+    settle(kernel);
+    removeKprobe(kernel.bootCx, entry);
+    removeKprobe(kernel.bootCx, exit);
+    expect([...kernel.mem.bytes(start, size)]).toEqual([...before]);
+    isReady = true;
+    wakeUpAll(kernel.bootCx, queue);
+    settle(kernel);
+    expect([log, results, kernel.text.armed[sleeper.row.slot]]).toEqual([["enter"], [42], 0]);
+  });
+
+  test("in its own handler: it is not hit again, and the call goes on", () => {
+    const kernel = testKernel({ text: [rows] });
+    let hits = 0;
+    const own = probe(kernel, "test_leaf", () => {
+      hits += 1;
+      removeKprobe(kernel.bootCx, own);
+    });
+    expect([leaf(kernel.bootCx, 1, 2), leaf(kernel.bootCx, 3, 4), hits]).toEqual([3, 7, 1]);
+  });
+
+  test("planted while the function sleeps, it sees the next call", () => {
+    const kernel = testKernel({ text: [rows] });
+    isReady = false;
+    const results: unknown[] = [];
+    // Without a probe the call is not executed from text, so a probe planted later sees the next call.
+    startTask(kernel, "t", function* (cx) {
+      results.push(yield* sleeper(cx, 1), yield* sleeper(cx, 2));
+    });
+    settle(kernel);
+    let hits = 0;
+    probe(kernel, "test_sleeper", () => void (hits += 1));
+    isReady = true;
+    wakeUpAll(kernel.bootCx, queue);
+    settle(kernel);
+    expect([results, hits]).toEqual([[2, 4], 1]);
+  });
+});
+
+test("calls of an armed row nest: a handler's own call of it is counted as missed, and works", () => {
+  const kernel = testKernel({ text: [rows] });
+  const inside: unknown[] = [];
+  const planted = probe(kernel, "test_leaf", () => {
+    if (inside.length < 2) inside.push(leaf(kernel.bootCx, 5, 5));
+  });
+  expect(leaf(kernel.bootCx, 1, 1)).toBe(2);
+  expect([inside, planted.nmissed]).toEqual([[10], 1]);
+});
