@@ -149,7 +149,7 @@ function runText(cx: Cx, frame: ArmedFrame): FunctionRow | undefined {
         break;
       }
       default:
-        if (text.onFault?.(frame.context) === true) break;
+        if (text.onFault?.(cx, frame.context) === true) break;
         throw new KernelBug(
           `${event.what} at ${cx.kernel.mem.format(event.address)} in the text of ${frame.row.name}`,
         );

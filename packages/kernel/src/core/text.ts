@@ -34,7 +34,7 @@ export class KernelText {
   /** Runs for every breakpoint and step trap in text. */
   onTrap: TextTrapHandler | undefined;
   /** Whether a fault of text was caused by a probe and has been put right. */
-  onFault: ((context: KAddr) => boolean) | undefined;
+  onFault: ((cx: Cx, context: KAddr) => boolean) | undefined;
   readonly #mem: LinearMemory;
   readonly #rows: readonly RowPlacement[];
   readonly #placementOfSlot: (RowPlacement | undefined)[] = [];

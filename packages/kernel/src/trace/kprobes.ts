@@ -12,6 +12,7 @@ import {
   kprobe_handler_from_break,
   kprobe_handler_from_debug,
   KprobeManager,
+  type ProbeArgs,
   register_kprobe,
   unregister_kprobe,
 } from "@alien-ts/kprobe";
@@ -88,20 +89,18 @@ class KernelKprobeOps implements KprobeAuxiliaryOps {
 export function initKprobes(kernel: Kernel): void {
   const ops = new KernelKprobeOps(kernel);
   kernel.kprobes = new KprobeManager(ops, kernel.text.arch.kprobe);
-  kernel.text.onTrap = (cx, context, cause): TrapHandled | undefined => {
-    const args = kernel.text.arch.probeArgs(kernel.mem, context);
+  // Probes know no context: what asks for the CPU or the task gets those of the trap.
+  const handle = <T>(cx: Cx, context: KAddr, handler: (manager: KprobeManager, args: ProbeArgs) => T): T => {
     const outer = kernel.current;
     kernel.current = cx;
-    const handled =
-      cause === "break"
-        ? kprobe_handler_from_break(kernel.kprobes, args)
-        : kprobe_handler_from_debug(kernel.kprobes, args);
+    const handled = handler(kernel.kprobes, kernel.text.arch.probeArgs(kernel.mem, context));
     kernel.current = outer;
     return handled;
   };
+  kernel.text.onTrap = (cx, context, cause): TrapHandled | undefined =>
+    handle(cx, context, cause === "break" ? kprobe_handler_from_break : kprobe_handler_from_debug);
+  kernel.text.onFault = (cx, context) => handle(cx, context, kprobe_fault_handler);
   kernel.taskHooks.push({ name: "kprobes", exit: (_, task) => kprobe_flush_task(kernel.kprobes, task) });
-  kernel.text.onFault = (context) =>
-    kprobe_fault_handler(kernel.kprobes, kernel.text.arch.probeArgs(kernel.mem, context));
 }
 
 /** Plants a probe. Linux: register_kprobe(). */
