@@ -51,6 +51,8 @@ export function findSubprograms(verification: Verification): Check {
 
 /** Linux: add_kfunc_call() */
 function checkKfunc({ env }: Verification, insn: Insn): Check {
+  // Loaders leave calls of functions that the kernel lacks unresolved; they must be dead code.
+  if (insn.imm === 0 && insn.off === 0 && env.toleratesUnresolved === true) return undefined;
   if (env.kfunc === undefined) {
     return reject(ENOTSUPP, "calling kernel function is not supported without CONFIG_DEBUG_INFO_BTF");
   }
@@ -128,14 +130,15 @@ function walk({ insns, env }: Verification, states: Uint8Array): Check {
   return undefined;
 }
 
-function successors(insns: readonly Insn[], index: number): readonly number[] {
+/** Instructions that may follow; with `intoCalls`, the functions that it calls or names among them. */
+export function successors(insns: readonly Insn[], index: number, intoCalls = true): readonly number[] {
   const insn = insns[index]!;
   if (insn.opcode === EXIT) return [];
   if (insn.opcode === WIDE_LOAD) {
     const next = index + 2;
-    return insn.src === PSEUDO.FUNC ? [next, index + 1 + insn.imm] : [next];
+    return insn.src === PSEUDO.FUNC && intoCalls ? [next, index + 1 + insn.imm] : [next];
   }
-  if (isLocalCall(insn)) return [index + 1, index + 1 + insn.imm];
+  if (isLocalCall(insn) && intoCalls) return [index + 1, index + 1 + insn.imm];
   const target = jumpTarget(insn, index);
   if (target === undefined) return [index + 1];
   const isAlways = insn.opcode === JA || insn.opcode === JA32;

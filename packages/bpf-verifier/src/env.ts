@@ -1,22 +1,35 @@
 /**
  * What a verification is given: the program, and everything it may refer to, as data.
  *
- * The verifier has never seen a map, a task or a helper's code. Whoever loads programs describes them here: prototypes,
- * map descriptions, the rules of the program's type, the caller's privileges.
+ * The verifier has never seen a map, a task or a helper's code. Whoever loads programs describes them here: prototypes, map
+ * descriptions, the rules of the program's type, the caller's privileges. `VerifierEnv` is what the structural check needs,
+ * `ProgramEnv` what the whole verification needs. Tables of what Linux 6.18 has are in `linux/`.
  */
 import type { Errno, KAddr } from "@alien-ts/abi";
+import type { Btf } from "@alien-ts/btf";
 import type { Insn } from "@alien-ts/bpf-isa";
+import type { ArgumentKind, ReturnKind } from "./call/kinds.ts";
 import type { LogOptions } from "./log.ts";
+import type { RegisterKind } from "./state/register.ts";
 
-/** What the verifier knows of a helper. */
-export interface HelperPrototype {
+/** What the structural check knows of a helper. */
+export interface HelperName {
   /** With its prefix: "bpf_map_lookup_elem". */
   readonly name: string;
   /** Whether only GPL-compatible programs may call it. */
   readonly gplOnly: boolean;
 }
 
-/** The rules of a program type (`struct bpf_verifier_ops`). */
+/** What the verifier knows of a helper. */
+export interface HelperPrototype extends HelperName {
+  readonly args: readonly ArgumentKind[];
+  readonly ret: ReturnKind;
+  /** Packet pointers are no longer valid after a call. */
+  readonly changesPacket: boolean;
+  readonly mightSleep: boolean;
+}
+
+/** The rules of a program type that the structural check needs (`struct bpf_verifier_ops`). */
 export interface ProgramTypeRules {
   /** As `bpftool` prints it: "kprobe". */
   readonly name: string;
@@ -24,6 +37,52 @@ export interface ProgramTypeRules {
   allowsHelper(id: number): boolean;
   /** Whether packet-legacy loads are allowed: socket filters and traffic classifiers. */
   readonly hasPacketLoads: boolean;
+}
+
+/** Fields of a context that follow each other and have the same rules. */
+export interface ContextRow {
+  readonly from: number;
+  readonly to: number;
+  /** Bytes of one field. */
+  readonly stride: number;
+  /** Sizes that may be read, and written. */
+  readonly reads: readonly number[];
+  readonly writes: readonly number[];
+  /** Parts of a field may be read. */
+  readonly isNarrow: boolean;
+  /** Only a byte may be read of the field's second half. */
+  readonly lastHalf?: boolean;
+  /** The pointer that a load gives; undefined for numbers. */
+  readonly gives?: {
+    readonly kind: RegisterKind;
+    readonly isNullable: boolean;
+    /** Of a BTF pointer: the kernel's type. */
+    readonly type?: string;
+  };
+}
+
+export interface ContextRules {
+  /** Name of the structure. */
+  readonly name: string;
+  readonly rows: readonly ContextRow[];
+  /** Helpers may be given pointers into it. */
+  readonly isFlat: boolean;
+}
+
+export interface ReturnRange {
+  readonly min: bigint;
+  readonly max: bigint;
+}
+
+export interface ProgramRules extends ProgramTypeRules {
+  readonly type: number;
+  readonly attachType: number;
+  readonly packet: "none" | "read" | "write";
+  /** Undefined where the context is described by BTF. */
+  readonly context: ContextRules | undefined;
+  /** What r0 must lie in at the end; undefined for anything. */
+  readonly returns: ReturnRange | undefined;
+  readonly isTracing: boolean;
 }
 
 export interface MapDescription {
@@ -34,17 +93,61 @@ export interface MapDescription {
   readonly valuesAddress: KAddr | undefined;
 }
 
+/** A special field of a map value or of an object of the program. */
+export interface ValueField {
+  readonly kind:
+    | "spin_lock"
+    | "res_spin_lock"
+    | "timer"
+    | "workqueue"
+    | "kptr"
+    | "list_head"
+    | "rb_root"
+    | "list_node"
+    | "rb_node"
+    | "refcount"
+    | "task_work";
+  readonly offset: number;
+  readonly size: number;
+  /** Of a pointer. */
+  readonly pointer?: {
+    readonly tag: "untrusted" | "referenced" | "percpu";
+    readonly btf: Btf;
+    readonly type: number;
+  };
+}
+
+/** What the verifier knows of a map. */
+export interface MapInfo extends MapDescription {
+  /** `enum bpf_map_type`. */
+  readonly type: number;
+  readonly name: string;
+  readonly keySize: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+  /** A map of this shape is in every element. */
+  readonly inner: MapInfo | undefined;
+  readonly fields: readonly ValueField[];
+  readonly isFrozen: boolean;
+  /** A frozen, read-only map: the number of `size` bytes at `offset` of its value. */
+  readonly constantAt: ((offset: number, size: number) => bigint | undefined) | undefined;
+  readonly btf: Btf | undefined;
+  readonly btfValueType: number;
+}
+
 export interface VerifierEnv {
   readonly insns: readonly Insn[];
   readonly programType: ProgramTypeRules;
   /** The helper with this id, or undefined where this kernel has none. */
-  helper(id: number): HelperPrototype | undefined;
+  helper(id: number): HelperName | undefined;
   /** The map behind a file descriptor of the loading task; EBADF for no file, EINVAL for another file. */
   map(fd: number): MapDescription | Errno;
   /** Element `index` of the caller's `fd_array`; undefined where it passed none. */
   fdArray?: (index: number) => number | Errno;
   /** Name of the kernel function with this BTF id, or undefined. */
   kfunc?: (btfId: number, moduleOffset: number) => string | undefined;
+  /** A call of kernel function 0 is refused where it is reached, not where it stands. */
+  readonly toleratesUnresolved?: boolean;
   /** High word of kernel addresses (`LinearMemory.baseHi`). */
   readonly addressHigh: number;
   /** The program's licence, as in its `license` section. */
@@ -52,6 +155,46 @@ export interface VerifierEnv {
   /** CAP_BPF: more instructions, functions, loops. */
   readonly isCapable: boolean;
   readonly log: LogOptions;
+}
+
+export interface ProgramBtf {
+  readonly btf: Btf;
+  /** Function type by first instruction; in order. */
+  readonly functions: readonly { readonly insn: number; readonly type: number }[];
+  readonly lines: readonly {
+    readonly insn: number;
+    readonly file: string;
+    readonly text: string;
+    readonly line: number;
+  }[];
+}
+
+/** What a program is attached to, by BTF. */
+export interface AttachTarget {
+  readonly name: string;
+  /** The FUNC_PROTO of the function, hook or tracepoint. */
+  readonly prototype: number;
+}
+
+/** Everything that a whole verification may ask. */
+export interface ProgramEnv extends VerifierEnv {
+  readonly programType: ProgramRules;
+  helper(id: number): HelperPrototype | undefined;
+  map(fd: number): MapInfo | Errno;
+  readonly kernelBtf: Btf | undefined;
+  readonly program: ProgramBtf | undefined;
+  readonly attach: AttachTarget | undefined;
+  readonly isSleepable: boolean;
+  /** BPF_F_STRICT_ALIGNMENT, or a machine without unaligned accesses. */
+  readonly isStrictAlignment: boolean;
+  /** BPF_F_ANY_ALIGNMENT */
+  readonly isAnyAlignment: boolean;
+  /** BPF_F_TEST_STATE_FREQ */
+  readonly isStateFrequent: boolean;
+  /** BPF_F_XDP_HAS_FRAGS */
+  readonly hasFragments: boolean;
+  /** CAP_PERFMON: pointers may be compared and leaked. */
+  readonly mayLeakPointers: boolean;
 }
 
 /** Linux: include/linux/license.h */

@@ -1,7 +1,23 @@
 /** Decides whether a BPF program may run: `verify(env)`, its log, and what it must be told. */
 export { isGplCompatible } from "./env.ts";
-export type { HelperPrototype, MapDescription, ProgramTypeRules, VerifierEnv } from "./env.ts";
+export type {
+  AttachTarget,
+  HelperName,
+  HelperPrototype,
+  MapDescription,
+  MapInfo,
+  ProgramBtf,
+  ProgramEnv,
+  ProgramRules,
+  ProgramTypeRules,
+  ValueField,
+  VerifierEnv,
+} from "./env.ts";
+export { linuxHelper } from "./linux/helpers.ts";
+export { linuxProgramType } from "./linux/program-types.ts";
 export { LOG, fitLog, isLogRequestValid } from "./log.ts";
 export type { FittedLog, LogOptions } from "./log.ts";
 export type { Verdict } from "./verdict.ts";
 export { verify } from "./verify.ts";
+export { verifyProgram } from "./verify-program.ts";
+export { valueFields } from "./value-fields.ts";

@@ -17,7 +17,10 @@ export interface LogOptions {
 
 export class VerifierLog {
   readonly level: number;
-  private text = "";
+  /** Pieces in order; a log of a million lines is joined once. */
+  private readonly pieces: string[] = [];
+  /** Characters so far. */
+  length = 0;
 
   constructor(options: LogOptions) {
     this.level = options.level;
@@ -33,17 +36,28 @@ export class VerifierLog {
     return (this.level & LOG.LEVEL2) !== 0;
   }
 
-  line(text: string): void {
-    if (this.level !== 0) this.text += `${text}\n`;
+  write(text: string): void {
+    if (this.level === 0 || text === "") return;
+    this.pieces.push(text);
+    this.length += text.length;
   }
 
-  /** Forgets what was printed: at level 1 the instructions of a good program are not shown. */
-  reset(): void {
-    this.text = "";
+  line(text: string): void {
+    this.write(`${text}\n`);
+  }
+
+  /** Forgets what was printed after `length` characters: at level 1 the instructions of a good path are not shown. */
+  reset(length = 0): void {
+    while (this.length > length) {
+      const piece = this.pieces.pop()!;
+      const excess = this.length - length;
+      this.length -= Math.min(piece.length, excess);
+      if (piece.length > excess) this.pieces.push(piece.slice(0, piece.length - excess));
+    }
   }
 
   toString(): string {
-    return this.text;
+    return this.pieces.join("");
   }
 }
 

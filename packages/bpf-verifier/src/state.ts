@@ -1,7 +1,7 @@
 /** What the checks of one verification share: the program as it is rewritten, its functions, the maps it uses. */
 import { VerifierLog } from "./log.ts";
 import type { Insn } from "@alien-ts/bpf-isa";
-import type { VerifierEnv } from "./env.ts";
+import type { ProgramEnv, VerifierEnv } from "./env.ts";
 
 export interface Subprogram {
   /** Slot of its first instruction, and the one after its last. */
@@ -24,4 +24,21 @@ export class Verification {
     this.log = new VerifierLog(env.log);
     this.insns = [...env.insns];
   }
+}
+
+/** Whether function `number` is verified by itself, from its BTF prototype. */
+export function isGlobal(env: ProgramEnv, subprograms: readonly Subprogram[], number: number): boolean {
+  const { program } = env;
+  const start = subprograms[number]?.start;
+  const info = program?.functions.find(({ insn }) => insn === start);
+  if (program === undefined || info === undefined) return false;
+  const type = program.btf.type(info.type);
+  return type?.kind === "func" && type.linkage === "global";
+}
+
+/** The name of function `number`, or "". */
+export function functionName(env: ProgramEnv, subprograms: readonly Subprogram[], number: number): string {
+  const start = subprograms[number]?.start;
+  const info = env.program?.functions.find(({ insn }) => insn === start);
+  return info === undefined ? "" : (env.program?.btf.type(info.type)?.name ?? "");
 }

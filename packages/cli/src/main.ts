@@ -20,6 +20,7 @@ const COMMANDS: readonly Command[] = [
   { name: "help", summary: "print this text", run: help },
   { name: "info", summary: "list what the kernel has, and how close to Linux it is", run: info },
   { name: "system-map", summary: "print the kernel's symbols as `nm -n` does", run: printSystemMap },
+  { name: "verify", summary: "verify BPF programs: `alien verify --raw FILE`", run: verify },
   { name: "vm", summary: "run a BPF program; `alien vm --help` lists its options", run: vm },
   { name: "version", summary: "print the versions of alien and of the kernel that it boots", run: version },
 ];
@@ -28,6 +29,12 @@ async function asm(args: readonly string[]): Promise<number> {
   const { runAsm } = await import("./asm/run.ts");
   const done = await runAsm(args);
   return done instanceof Problem ? usageProblem("asm", done.message) : done;
+}
+
+async function verify(args: readonly string[]): Promise<number> {
+  const { parseVerifyArguments, runVerify } = await import("./verify/command.ts");
+  const parsed = parseVerifyArguments(args);
+  return parsed instanceof Problem ? usageProblem("verify", parsed.message) : runVerify(parsed);
 }
 
 async function vm(args: readonly string[]): Promise<number> {

@@ -1,0 +1,53 @@
+/** Loads of the fields of a map itself: `struct bpf_map` inside the structure of its type. Linux: check_ptr_to_map_access(). */
+import { EACCES, ENOTSUPP } from "@alien-ts/abi";
+import type { Analysis } from "../analysis.ts";
+import { pointer } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
+import { reject } from "../verdict.ts";
+import type { Reject } from "../verdict.ts";
+import { accessBtf } from "./btf-pointer.ts";
+import type { BtfAccess } from "./btf-pointer.ts";
+
+/** Names of the structures by `enum bpf_map_type`; `bpf_map` for the others. */
+const STRUCTURES: Record<number, string> = {
+  1: "bpf_htab",
+  2: "bpf_array",
+  3: "bpf_array",
+  4: "bpf_array",
+  5: "bpf_htab",
+  6: "bpf_array",
+  7: "bpf_stack_map",
+  8: "bpf_array",
+  9: "bpf_htab",
+  10: "bpf_htab",
+  11: "lpm_trie",
+  12: "bpf_array",
+  13: "bpf_htab",
+  14: "bpf_dtab",
+  15: "bpf_stab",
+  16: "bpf_cpu_map",
+  17: "xsk_map",
+  18: "bpf_shtab",
+  20: "reuseport_array",
+  22: "bpf_queue_stack",
+  23: "bpf_queue_stack",
+  24: "bpf_local_storage_map",
+  27: "bpf_ringbuf_map",
+};
+
+export function accessMapObject(
+  analysis: Analysis,
+  register: Register,
+  access: BtfAccess,
+): Register | Reject {
+  const { kernelBtf } = analysis.env;
+  const { number, off } = access;
+  const type = register.map?.type ?? 0;
+  const name = STRUCTURES[type] ?? "bpf_map";
+  const id = kernelBtf?.find(name, "struct");
+  if (kernelBtf === undefined || id === undefined)
+    return reject(ENOTSUPP, `map_ptr access not supported for map type ${type}`);
+  if (off < 0) return reject(EACCES, `R${number} is ${name} invalid negative access: off=${off}`);
+  if (access.isWrite) return reject(EACCES, `only read from ${name} is supported`);
+  return accessBtf(analysis, pointer("ptr_", { btf: kernelBtf, btfId: id }), access);
+}

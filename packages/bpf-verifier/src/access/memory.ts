@@ -1,0 +1,265 @@
+/**
+ * One load or store of a program: alignment, then the rules of what the pointer points to. Linux: check_mem_access().
+ */
+import { EACCES } from "@alien-ts/abi";
+import type { Analysis } from "../analysis.ts";
+import { tnumText } from "../print.ts";
+import { signExtend64, zeroExtend } from "../scalar/scalar.ts";
+import { tnumAdd, tnumIsAligned } from "../scalar/tnum.ts";
+import { FLAG, UNKNOWN, constRegister, kindName } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
+import { Reject, reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+import { accessBtf } from "./btf-pointer.ts";
+import { accessMapObject } from "./map-object.ts";
+import { accessContext } from "./context.ts";
+import {
+  checkMapPermission,
+  checkMapValue,
+  checkPacket,
+  checkRegion,
+  isReadOnlyMap,
+  mayWritePacket,
+} from "./region.ts";
+import type { Access, AccessKind } from "./region.ts";
+import { accessKptr } from "./kptr.ts";
+import { checkStackBounds, readStack, writeStack } from "./stack.ts";
+import type { Stored } from "./stack.ts";
+
+export interface MemoryAccess {
+  /** The register that points. */
+  readonly number: number;
+  readonly off: number;
+  readonly size: number;
+  readonly kind: AccessKind;
+  /** Where a load goes; -1 for none. */
+  readonly into: number;
+  /** What a store stores. */
+  readonly stored: Stored;
+  readonly isStrict: boolean;
+  readonly isSigned: boolean;
+}
+
+export function checkMemory(analysis: Analysis, access: MemoryAccess): Check {
+  const register = analysis.register(access.number);
+  const misaligned = checkAlignment(analysis, register, access.off, access.size, access.isStrict);
+  if (misaligned !== undefined) return misaligned;
+  const result = dispatch(analysis, register, access);
+  if (result instanceof Reject) return result;
+  if (access.kind !== "read" || access.into < 0) return undefined;
+  if (result !== undefined) analysis.set(access.into, result);
+  extend(analysis, access);
+  return undefined;
+}
+
+/** A load of less than 8 bytes is extended. */
+function extend(analysis: Analysis, { into, size, isSigned }: MemoryAccess): void {
+  const loaded = analysis.register(into);
+  if (size === 8 || !loaded.isScalar) return;
+  const scalar = isSigned ? signExtend64(loaded.scalar, size) : zeroExtend(loaded.scalar, size);
+  analysis.set(into, loaded.with({ scalar }));
+}
+
+/** The loaded register, undefined where it was set already, or the refusal. */
+function dispatch(analysis: Analysis, register: Register, access: MemoryAccess): Register | Check {
+  const { number, size, kind } = access;
+  const off = access.off + register.off;
+  const region: Access = { number, off, size, isZeroAllowed: false };
+  const invalid = reject(EACCES, `R${number} invalid mem access '${kindName(register)}'`);
+  const isLeak =
+    kind === "write" &&
+    access.stored !== undefined &&
+    "number" in access.stored &&
+    analysis.isLeak(access.stored.number);
+  const leak = (where: string): Reject =>
+    reject(EACCES, `R${(access.stored as { number: number }).number} leaks addr into ${where}`);
+  const readOnly = (): Reject => reject(EACCES, `R${number} cannot write into ${kindName(register)}`);
+  const isMaybeNull = register.isMaybeNull;
+  switch (register.kind) {
+    case "map_key":
+      if (isMaybeNull) return invalid;
+      if (kind === "write") return reject(EACCES, `write to change key R${number} not allowed`);
+      return checkRegion(register, region, register.map!.keySize) ?? UNKNOWN;
+    case "map_value":
+      if (isMaybeNull) return invalid;
+      return isLeak ? leak("map") : mapValue(analysis, register, access, region);
+    case "mem":
+      if (isMaybeNull) return invalid;
+      if (kind === "write" && register.has(FLAG.RDONLY)) return readOnly();
+      if (isLeak) return leak("mem");
+      if (register.has(FLAG.RDONLY) && register.has(FLAG.UNTRUSTED)) return UNKNOWN;
+      return checkRegion(register, region, register.memSize) ?? UNKNOWN;
+    case "ctx": {
+      if (isLeak) return leak("ctx");
+      const bad = checkContextPointer(register, number);
+      return bad ?? accessContext(analysis, { off, size, isWrite: kind === "write" });
+    }
+    case "fp":
+      return stack(analysis, access, off);
+    case "pkt":
+    case "pkt_meta":
+      if (kind === "write" && !mayWritePacket(analysis)) return reject(EACCES, "cannot write into packet");
+      return isLeak ? leak("packet") : (checkPacket(register, region) ?? UNKNOWN);
+    case "flow_keys":
+      if (isLeak) return leak("flow keys");
+      return off < 0 || off + size > 56
+        ? reject(EACCES, `invalid access to flow keys off=${off} size=${size}`)
+        : UNKNOWN;
+    case "sock":
+    case "sock_common":
+    case "tcp_sock":
+    case "xdp_sock":
+      if (isMaybeNull) return invalid;
+      if (kind === "write") return readOnly();
+      return socket(register, region);
+    case "tp_buffer":
+      return traceBuffer(register, region);
+    case "ptr_":
+      if (isMaybeNull) return invalid;
+      return accessBtf(analysis, register, { number, off, size, isWrite: kind === "write" });
+    case "buf":
+      if (isMaybeNull) return invalid;
+      if (kind === "write" && register.has(FLAG.RDONLY)) return readOnly();
+      return traceBuffer(register, region);
+    case "arena":
+      return UNKNOWN;
+    case "map_ptr":
+      return accessMapObject(analysis, register, { number, off, size, isWrite: kind === "write" });
+    default:
+      return invalid;
+  }
+}
+
+function mapValue(
+  analysis: Analysis,
+  register: Register,
+  access: MemoryAccess,
+  region: Access,
+): Register | Check {
+  const map = register.map!;
+  const bad = checkMapPermission(map, region, access.kind) ?? checkMapValue(register, region, true);
+  if (bad !== undefined) return bad;
+  const { scalar } = register;
+  const at = scalar.isConst ? region.off + Number(scalar.constant) : -1;
+  const field = map.fields.find(({ kind, offset }) => kind === "kptr" && offset === at);
+  if (field !== undefined) return accessKptr(analysis, field, access);
+  if (access.kind === "read" && at >= 0 && isReadOnlyMap(map) && map.isFrozen) {
+    const value = map.constantAt?.(at, access.size);
+    if (value !== undefined) {
+      const number = access.isSigned ? BigInt.asIntN(access.size * 8, value) : value;
+      return constRegister(number);
+    }
+  }
+  return UNKNOWN;
+}
+
+function stack(analysis: Analysis, access: MemoryAccess, off: number): Check {
+  const { number, size, kind } = access;
+  const bad = checkStackBounds(analysis, number, off, size, kind);
+  if (bad !== undefined) return bad;
+  return kind === "read"
+    ? readStack(analysis, number, off, size, access.into)
+    : writeStack(analysis, number, off, size, access.stored);
+}
+
+/** Fields of `struct bpf_sock` that are read in parts; the others whole. */
+function socket(register: Register, { number, off, size }: Access): Register | Check {
+  const { scalar, kind } = register;
+  const refuse = reject(EACCES, `R${number} invalid ${kind} access off=${off} size=${size}`);
+  if (scalar.smin < 0n) {
+    return reject(
+      EACCES,
+      `R${number} min value is negative, either use unsigned index or do a if (index >=0) check.`,
+    );
+  }
+  if (!scalar.isConst) return refuse;
+  const at = off;
+  if (at < 0 || at % size !== 0) return refuse;
+  if (kind === "tcp_sock") {
+    const isWide = at === 0x48 || at === 0x50;
+    if (at + size > 112) return refuse;
+    return (isWide || (at >= 72 && at < 88) ? size === 8 : size === 4) ? UNKNOWN : refuse;
+  }
+  if (kind === "xdp_sock") return at + size <= 4 && size === 4 ? UNKNOWN : refuse;
+  if (at + size > 80) return refuse;
+  if (kind === "sock_common" && !COMMON_FIELDS.some(([from, to]) => at >= from && at + size <= to))
+    return refuse;
+  const isNarrow = (at >= 4 && at < 16) || (at >= 24 && at < 72) || (at >= 72 && at < 76);
+  if (at >= 48 && at < 50) return size <= 4 ? UNKNOWN : refuse;
+  if (at >= 50 && at < 52) return refuse;
+  return (isNarrow ? size <= 4 : size === 4) ? UNKNOWN : refuse;
+}
+
+/** type, family, addresses, ports, state */
+const COMMON_FIELDS: readonly (readonly [number, number])[] = [
+  [4, 8],
+  [8, 12],
+  [12, 16],
+  [24, 76],
+];
+
+function traceBuffer(register: Register, { number, off, size }: Access): Register | Check {
+  const word = register.kind === "buf" ? "buffer" : "tracepoint buffer";
+  if (off < 0) return reject(EACCES, `R${number} invalid ${word} access: off=${off}, size=${size}`);
+  if (!register.scalar.isConst || register.scalar.tnum.value !== 0n) {
+    return reject(
+      EACCES,
+      `R${number} invalid variable buffer offset: off=${off}, var_off=${tnumText(register.scalar.tnum)}`,
+    );
+  }
+  return UNKNOWN;
+}
+
+/** Linux: check_ptr_off_reg() */
+export function checkContextPointer(register: Register, number: number, fixedOffsetAllowed = false): Check {
+  const name = kindName(register);
+  if (register.off < 0)
+    return reject(EACCES, `negative offset ${name} ptr R${number} off=${register.off} disallowed`);
+  if (!fixedOffsetAllowed && register.off !== 0)
+    return reject(EACCES, `dereference of modified ${name} ptr R${number} off=${register.off} disallowed`);
+  if (!register.scalar.isConst || register.scalar.tnum.value !== 0n)
+    return reject(EACCES, `variable ${name} access var_off=${tnumText(register.scalar.tnum)} disallowed`);
+  return undefined;
+}
+
+const ALIGNMENT_NAMES: Partial<Record<Register["kind"], string>> = {
+  map_value: "value ",
+  map_key: "key ",
+  ctx: "context ",
+  flow_keys: "flow keys ",
+  fp: "stack ",
+  sock: "sock ",
+  sock_common: "sock_common ",
+  tcp_sock: "tcp_sock ",
+  xdp_sock: "xdp_sock ",
+};
+
+/** Bytes before the packet's first header: NET_IP_ALIGN. */
+const PACKET_ALIGNMENT = 2;
+
+/** Linux: check_ptr_alignment() */
+export function checkAlignment(
+  analysis: Analysis,
+  register: Register,
+  off: number,
+  size: number,
+  isStrict: boolean,
+): Check {
+  const strict = isStrict || analysis.env.isStrictAlignment;
+  const { kind, scalar } = register;
+  const at = (base: number): boolean =>
+    tnumIsAligned(tnumAdd(scalar.tnum, { value: BigInt.asUintN(64, BigInt(base)), mask: 0n }), size);
+  if (kind === "arena") return undefined;
+  if (kind === "pkt" || kind === "pkt_meta") {
+    if (!strict || size === 1 || at(PACKET_ALIGNMENT + register.off + off)) return undefined;
+    return reject(
+      EACCES,
+      `misaligned packet access off ${PACKET_ALIGNMENT}+${tnumText(scalar.tnum)}+${register.off}+${off} size ${size}`,
+    );
+  }
+  if ((!strict && kind !== "fp") || size === 1 || at(register.off + off)) return undefined;
+  return reject(
+    EACCES,
+    `misaligned ${ALIGNMENT_NAMES[kind] ?? ""}access off ${tnumText(scalar.tnum)}+${register.off}+${off} size ${size}`,
+  );
+}

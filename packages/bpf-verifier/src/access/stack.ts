@@ -1,0 +1,367 @@
+/**
+ * The stack: reads, writes, spills and fills, at fixed and at variable offsets. Linux: check_stack_read(), check_stack_write(),
+ * check_stack_range_initialized().
+ */
+import { EACCES, EFAULT, EINVAL } from "@alien-ts/abi";
+import { FRAME_BYTES } from "@alien-ts/bpf-isa";
+import type { Analysis } from "../analysis.ts";
+import { MAX_VARIABLE_OFFSET } from "../analysis.ts";
+import { tnumText } from "../print.ts";
+import { markPrecise } from "../prune/precision.ts";
+import { NOT_INIT, NULL_REGISTER, UNKNOWN, constRegister } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
+import { destroyDynptr } from "../state/dynptr.ts";
+import { byteOf, isSpilled, isSpilledScalar, scrubbed, slotOf, withByte } from "../state/stack.ts";
+import type { StackSlot } from "../state/stack.ts";
+import type { Frame } from "../state/state.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+import type { AccessKind } from "./region.ts";
+
+const frameOf = (analysis: Analysis, register: Register): Frame => analysis.state.frames[register.frame]!;
+
+/** Linux: check_stack_access_within_bounds(). Makes the slots that it allows. */
+export function checkStackBounds(
+  analysis: Analysis,
+  number: number,
+  off: number,
+  size: number,
+  kind: AccessKind,
+): Check {
+  const register = analysis.register(number);
+  const { scalar } = register;
+  const word = kind === "read" ? " read from" : " write to";
+  let low: bigint;
+  let high: bigint;
+  if (scalar.isConst) {
+    low = scalar.constant + BigInt(off);
+    high = low + BigInt(size);
+  } else {
+    if (scalar.smax >= MAX_VARIABLE_OFFSET || scalar.smin <= -MAX_VARIABLE_OFFSET)
+      return reject(EACCES, `invalid unbounded variable-offset${word} stack R${number}`);
+    low = scalar.smin + BigInt(off);
+    high = scalar.smax + BigInt(off) + BigInt(size);
+  }
+  const isBelow = low < BigInt(-FRAME_BYTES) || low > -1n;
+  if (isBelow || high > 0n || size < 0) {
+    const errno = isBelow ? EACCES : high > 0n ? EINVAL : EFAULT;
+    return reject(
+      errno,
+      scalar.isConst
+        ? `invalid${word} stack R${number} off=${low} size=${size}`
+        : `invalid variable-offset${word} stack R${number} var_off=${tnumText(scalar.tnum)} off=${off} size=${size}`,
+    );
+  }
+  const frame = frameOf(analysis, register);
+  frame.grow(slotOf(Number(low)));
+  analysis.useStack(frame, Math.floor(Number(low) / 8) * 8);
+  return undefined;
+}
+
+/** A load from the stack into register `into`; -1 for a read by a helper. */
+export function readStack(
+  analysis: Analysis,
+  number: number,
+  off: number,
+  size: number,
+  into: number,
+): Check {
+  const register = analysis.register(number);
+  const frame = frameOf(analysis, register);
+  if (register.scalar.isConst) {
+    return readFixed(analysis, frame, off + Number(register.scalar.constant), size, into);
+  }
+  if (into < 0) {
+    return reject(
+      EACCES,
+      `variable offset stack pointer cannot be passed into helper function; var_off=${tnumText(register.scalar.tnum)} off=${off} size=${size}`,
+    );
+  }
+  const bad = checkInitialised(analysis, { number, off, size, isZeroAllowed: false, kind: "read" });
+  if (bad !== undefined) return bad;
+  const low = Number(register.scalar.smin) + off;
+  const high = Number(register.scalar.smax) + off + size;
+  analysis.set(into, allZero(frame, low, high) ? NULL_REGISTER : UNKNOWN);
+  return undefined;
+}
+
+function allZero(frame: Frame, low: number, high: number): boolean {
+  for (let at = low; at < high; at++) {
+    if (frame.stack[slotOf(at)]?.types[byteOf(at)] !== "0") return false;
+  }
+  return true;
+}
+
+function noteAccess(analysis: Analysis, frame: Frame, slot: number): void {
+  const entry = analysis.state.history.at(-1);
+  if (entry !== undefined && entry.index === analysis.index) entry.stack = { frame: frame.index, slot };
+  else
+    analysis.state.history.push({
+      index: analysis.index,
+      previous: analysis.previous,
+      stack: { frame: frame.index, slot },
+      linked: undefined,
+    });
+}
+
+/** Linux: check_stack_read_fixed_off() */
+function readFixed(analysis: Analysis, frame: Frame, off: number, size: number, into: number): Check {
+  const index = slotOf(off);
+  const slot = frame.stack[index]!;
+  if (frame === analysis.frame) analysis.touchSlot(index);
+  if (!isSpilled(slot)) {
+    const bad = checkBytes(analysis, slot, off, size);
+    if (bad !== undefined) return bad;
+    if (into >= 0) analysis.set(into, allZero(frame, off, off + size) ? NULL_REGISTER : UNKNOWN);
+    return undefined;
+  }
+  const spillSize = 8 - slot.types.indexOf("r");
+  if (size === 8 && spillSize === 8) {
+    if (into >= 0) {
+      noteAccess(analysis, frame, index);
+      analysis.set(into, withId(analysis, frame, index));
+      return undefined;
+    }
+    return !analysis.env.mayLeakPointers && slot.spilled.isPointer
+      ? reject(EACCES, `leaking pointer from stack off ${off}`)
+      : undefined;
+  }
+  if (!slot.spilled.isScalar) return reject(EACCES, "invalid size of register fill");
+  if (into < 0) return undefined;
+  if (size <= spillSize && off % 8 === 0) {
+    let spilled = slot.spilled;
+    if (size === 4 && spillSize === 4 && widthOf(spilled) <= 32) spilled = withId(analysis, frame, index);
+    noteAccess(analysis, frame, index);
+    analysis.set(into, widthOf(spilled) > size * 8 ? spilled.with({ id: 0, hasDelta: false }) : spilled);
+    return undefined;
+  }
+  return readMixed(analysis, frame, off, size, into);
+}
+
+/** Bytes of a spilled register beside others. */
+function readMixed(analysis: Analysis, frame: Frame, off: number, size: number, into: number): Check {
+  const index = slotOf(off);
+  const slot = frame.stack[index]!;
+  const bad = checkBytes(analysis, slot, off, size, "r");
+  if (bad !== undefined) return bad;
+  let spills = 0;
+  let zeros = 0;
+  for (let i = 0; i < size; i++) {
+    const letter = slot.types[byteOf(off + i)]!;
+    if (letter === "r") spills += 1;
+    else if (letter === "0") zeros += 1;
+  }
+  if (spills === size && slot.spilled.isNull) {
+    analysis.set(into, NULL_REGISTER);
+    noteAccess(analysis, frame, index);
+  } else analysis.set(into, zeros === size ? NULL_REGISTER : UNKNOWN);
+  return undefined;
+}
+
+function checkBytes(analysis: Analysis, slot: StackSlot, off: number, size: number, extra = ""): Check {
+  for (let i = 0; i < size; i++) {
+    const letter = slot.types[byteOf(off + i)]!;
+    if (letter === "m" || letter === "0" || letter === extra) continue;
+    if (letter === "?" && analysis.env.mayLeakPointers) continue;
+    return reject(EACCES, `invalid read from stack off ${off}+${i} size ${size}`);
+  }
+  return undefined;
+}
+
+/** Bits that the scalar has at most. Linux: get_reg_width() */
+export function widthOf(register: Register): number {
+  const { umax } = register.scalar;
+  return umax === 0n ? 0 : umax.toString(2).length;
+}
+
+/** The spilled register, with an id that ties it to its copies. */
+function withId(analysis: Analysis, frame: Frame, index: number): Register {
+  const slot = frame.stack[index]!;
+  const spilled = tied(analysis, slot.spilled);
+  if (spilled !== slot.spilled) frame.stack[index] = { types: slot.types, spilled };
+  return spilled;
+}
+
+/** A scalar that is not constant gets an id before it is copied. Linux: assign_scalar_id_before_mov() */
+export function tied(analysis: Analysis, register: Register): Register {
+  if (!register.isScalar) return register;
+  const base = register.hasDelta ? register.with({ id: 0, hasDelta: false, off: 0 }) : register;
+  if (base.id !== 0 || base.scalar.isConst) return base;
+  return base.with({ id: analysis.newId() });
+}
+
+/** What is stored: a register, or the constant of an instruction; undefined for bytes of a helper. */
+export type Stored = { readonly number: number } | { readonly constant: number } | undefined;
+
+export function writeStack(
+  analysis: Analysis,
+  number: number,
+  off: number,
+  size: number,
+  stored: Stored,
+): Check {
+  const register = analysis.register(number);
+  const frame = frameOf(analysis, register);
+  return register.scalar.isConst
+    ? writeFixed(analysis, frame, off + Number(register.scalar.constant), size, stored)
+    : writeVariable(analysis, frame, register, off, size, stored);
+}
+
+const isZeroStored = (analysis: Analysis, stored: Stored): boolean =>
+  stored !== undefined &&
+  ("constant" in stored ? stored.constant === 0 : analysis.register(stored.number).isNull);
+
+/** Linux: check_stack_write_fixed_off() */
+function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number, stored: Stored): Check {
+  const index = slotOf(off);
+  const before = frame.stack[index]!;
+  if (!analysis.env.mayLeakPointers && isSpilled(before) && !isSpilledScalar(before) && size !== 8)
+    return reject(EACCES, "attempt to corrupt spilled pointer on stack");
+  const destroyed = destroyDynptr(analysis, frame, index);
+  if (destroyed !== undefined) return destroyed;
+  if (frame === analysis.frame) analysis.touchSlot(index);
+  const register = stored !== undefined && "number" in stored ? analysis.register(stored.number) : undefined;
+  const isAligned = off % 8 === 0;
+  if (register !== undefined && register.isScalar && isAligned && analysis.env.isCapable) {
+    noteAccess(analysis, frame, index);
+    const fits = widthOf(register) <= size * 8;
+    const kept = fits ? tied(analysis, register) : register.with({ id: 0, hasDelta: false });
+    if (fits) analysis.set((stored as { number: number }).number, kept);
+    spill(analysis, frame, index, kept, size);
+    return undefined;
+  }
+  if (stored !== undefined && "constant" in stored && isAligned && analysis.env.isCapable) {
+    noteAccess(analysis, frame, index);
+    spill(analysis, frame, index, constRegister(BigInt(stored.constant)), size);
+    return undefined;
+  }
+  if (register !== undefined && register.isPointer && register.kind !== "dynptr_ptr") {
+    if (size !== 8) return reject(EACCES, "invalid size of register spill");
+    if (frame !== analysis.frame && register.kind === "fp")
+      return reject(EINVAL, "cannot spill pointers to stack into stack frame of the caller");
+    noteAccess(analysis, frame, index);
+    spill(analysis, frame, index, register, size);
+    return undefined;
+  }
+  const isZero = isZeroStored(analysis, stored);
+  if (isZero && register !== undefined) markPrecise(analysis, (stored as { number: number }).number);
+  let { types } = isSpilled(before) ? scrubbed(before) : before;
+  for (let i = 0; i < size; i++) types = withByte(types, byteOf(off + i), isZero ? "0" : "m");
+  frame.stack[index] = { types: types.replaceAll(/[dif]/g, "m"), spilled: NOT_INIT };
+  return undefined;
+}
+
+/** Linux: save_register_state() */
+function spill(analysis: Analysis, frame: Frame, index: number, register: Register, size: number): void {
+  const before = frame.stack[index]!.types;
+  let types = "";
+  for (let i = 0; i < 8 - size; i++) {
+    const letter = before[i]!;
+    types += letter === "0" || (letter === "?" && analysis.env.mayLeakPointers) ? letter : "m";
+  }
+  frame.stack[index] = { types: types + "r".repeat(size), spilled: register };
+}
+
+/** Linux: check_stack_write_var_off() */
+function writeVariable(
+  analysis: Analysis,
+  frame: Frame,
+  register: Register,
+  off: number,
+  size: number,
+  stored: Stored,
+): Check {
+  const low = Number(register.scalar.smin) + off;
+  const high = Number(register.scalar.smax) + off + size;
+  const isZero = isZeroStored(analysis, stored);
+  let usedZero = false;
+  for (let at = low; at < high; at++) {
+    const destroyed = destroyDynptr(analysis, frame, slotOf(at));
+    if (destroyed !== undefined) return destroyed;
+  }
+  for (let at = low; at < high; at++) {
+    const index = slotOf(at);
+    const slot = frame.stack[index]!;
+    const letter = slot.types[byteOf(at)]!;
+    if (frame === analysis.frame) analysis.touchSlot(index);
+    if (!analysis.env.mayLeakPointers && letter === "r" && !slot.spilled.isScalar) {
+      return reject(
+        EINVAL,
+        `spilled ptr in range of var-offset stack write; insn ${analysis.index}, ptr off: ${at}`,
+      );
+    }
+    if (isZero && letter === "r" && slot.spilled.isNull) {
+      usedZero = true;
+      continue;
+    }
+    if (letter === "?" && !analysis.env.mayLeakPointers) {
+      return reject(
+        EINVAL,
+        `uninit stack in range of var-offset write prohibited for !root; insn ${analysis.index}, off: ${at}`,
+      );
+    }
+    const keepsZero = isZero && letter === "0";
+    usedZero ||= keepsZero;
+    const base = slot.types.includes("r") ? scrubbed(slot) : slot;
+    frame.stack[index] = {
+      types: withByte(base.types, byteOf(at), keepsZero ? "0" : "m"),
+      spilled: NOT_INIT,
+    };
+  }
+  if (usedZero && stored !== undefined && "number" in stored) markPrecise(analysis, stored.number);
+  return undefined;
+}
+
+export interface StackRange {
+  readonly number: number;
+  readonly off: number;
+  readonly size: number;
+  readonly isZeroAllowed: boolean;
+  readonly kind: AccessKind;
+  /** The memory need not be initialised: the call will write it. Told the range that it covers. */
+  readonly onRaw?: (number: number, size: number) => void;
+}
+
+/** A helper's access to the stack. Linux: check_stack_range_initialized() */
+export function checkInitialised(analysis: Analysis, range: StackRange): Check {
+  const { number, off, size, kind } = range;
+  const register = analysis.register(number);
+  const { scalar } = register;
+  if (size === 0 && !range.isZeroAllowed) return reject(EACCES, "invalid zero-sized read");
+  const outside = checkStackBounds(analysis, number, off, size, kind);
+  if (outside !== undefined) return outside;
+  if (!scalar.isConst && !analysis.env.mayLeakPointers) {
+    return reject(
+      EACCES,
+      `R${number} variable offset stack access prohibited for !root, var_off=${tnumText(scalar.tnum)}`,
+    );
+  }
+  const low = Number(scalar.smin) + off;
+  const high = Number(scalar.smax) + off + size;
+  const frame = frameOf(analysis, register);
+  if (range.onRaw !== undefined && scalar.isConst) {
+    for (let at = low; at < high; at++) {
+      if (frame.stack[slotOf(at)]?.types[7] === "d")
+        return reject(EACCES, `potential write to dynptr at off=${at} disallowed`);
+    }
+    range.onRaw(number, size);
+    return undefined;
+  }
+  for (let at = low; at < high; at++) {
+    const index = slotOf(at);
+    const slot = frame.stack[index]!;
+    const letter = slot.types[byteOf(at)]!;
+    if (letter === "m") continue;
+    if (letter === "0" || (letter === "?" && analysis.env.mayLeakPointers)) {
+      if (kind === "write") frame.stack[index] = { ...slot, types: withByte(slot.types, byteOf(at), "m") };
+      continue;
+    }
+    if (letter === "r" && (slot.spilled.isScalar || analysis.env.mayLeakPointers)) {
+      if (kind === "write") frame.stack[index] = scrubbed(slot);
+      continue;
+    }
+    const where = scalar.isConst ? `off ${low}` : `var_off ${tnumText(scalar.tnum)}`;
+    return reject(EACCES, `invalid read from stack R${number} ${where}+${at - low} size ${size}`);
+  }
+  return undefined;
+}

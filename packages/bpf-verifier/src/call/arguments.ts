@@ -1,0 +1,286 @@
+/** What a helper's prototype asks of the registers. Linux: check_func_arg(), check_reg_type(), check_func_arg_reg_off(). */
+import { EACCES, EINVAL } from "@alien-ts/abi";
+import { checkAlignment, checkContextPointer } from "../access/memory.ts";
+import type { Analysis } from "../analysis.ts";
+import type { HelperPrototype, MapInfo } from "../env.ts";
+import { markPrecise } from "../prune/precision.ts";
+import { FLAG, kindName } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+import { HELPER } from "./callback-kinds.ts";
+import { checkDynptrArgument } from "./dynptr.ts";
+import type { AcceptedType, ArgumentKind } from "./kinds.ts";
+import { checkLock } from "./locks.ts";
+import { accessHelperMemory, checkSize } from "./memory-arguments.ts";
+import { checkConstantString, checkKptrArgument, checkTimer } from "./value-fields.ts";
+
+/** What the arguments of one call say together (struct bpf_call_arg_meta). */
+export interface CallFacts {
+  readonly id: number;
+  readonly prototype: HelperPrototype;
+  map: MapInfo | undefined;
+  mapUid: number;
+  /** Stack that the call will write. */
+  raw: { readonly number: number; readonly size: number } | undefined;
+  refId: number;
+  releases: number;
+  memSize: number;
+  mostBytes: bigint;
+  subprogram: number;
+  constantKey: bigint | undefined;
+  btfRegister: Register | undefined;
+  dynptrId: number;
+  field: MapInfo["fields"][number] | undefined;
+}
+
+export const newFacts = (id: number, prototype: HelperPrototype): CallFacts => ({
+  id,
+  prototype,
+  map: undefined,
+  mapUid: 0,
+  raw: undefined,
+  refId: 0,
+  releases: 0,
+  memSize: 0,
+  mostBytes: 0n,
+  subprogram: -1,
+  constantKey: undefined,
+  btfRegister: undefined,
+  dynptrId: 0,
+  field: undefined,
+});
+
+export function checkArgument(analysis: Analysis, facts: CallFacts, index: number): Check {
+  const number = index + 1;
+  const argument = facts.prototype.args[index]!;
+  const bad = analysis.read(number);
+  if (bad !== undefined) return bad;
+  const register = analysis.register(number);
+  if (argument.role === "any")
+    return analysis.isLeak(number) ? reject(EACCES, `R${number} leaks addr into helper function`) : undefined;
+  if (register.isPacket && !mayReadPacket(analysis, facts))
+    return reject(EACCES, "helper access to the packet is not allowed");
+  if (!(register.isNull && argument.isNullable)) {
+    const wrong = checkType(analysis, number, argument, facts) ?? checkOffset(register, number, argument);
+    if (wrong !== undefined) return wrong;
+  }
+  return noteReferences(analysis, facts, number, argument) ?? checkRole(analysis, facts, number, argument);
+}
+
+/** Programs that know packets, and helpers that read them. */
+function mayReadPacket(analysis: Analysis, facts: CallFacts): boolean {
+  const { packet, type } = analysis.env.programType;
+  if (packet === "none") return false;
+  const READING = [
+    1, 2, 3, 28, 25, 69, 87, 88, 89, 9, 26, 84, 85, 99, 100, 110, 29, 30, 20, 21, 204, 205, 206, 207, 201,
+    202, 121, 111, 182, 165, 130, 73,
+  ];
+  // Types that only look at packets pass them to few helpers.
+  void type;
+  return READING.includes(facts.id) || packet === "write";
+}
+
+function checkType(analysis: Analysis, number: number, argument: ArgumentKind, facts: CallFacts): Check {
+  const register = analysis.register(number);
+  let { flags } = register;
+  if (argument.role === "memory" && !argument.isWritten) flags &= ~FLAG.RDONLY;
+  if (argument.isNullable) flags &= ~FLAG.MAYBE_NULL;
+  if (argument.role === "memory") flags &= ~(FLAG.DYNPTR_SKB | FLAG.DYNPTR_XDP);
+  const accepts = acceptedTypes(argument, facts);
+  const isAccepted = accepts.some((type) => type.kind === register.kind && type.flags === flags);
+  if (!isAccepted) {
+    const expected = accepts.map((type) => kindName(type)).join(", ");
+    return reject(EACCES, `R${number} type=${kindName(register)} expected=${expected}`);
+  }
+  if (register.kind !== "ptr_" || argument.type === undefined) return undefined;
+  const name = register.btf?.type(register.btfId)?.name ?? "";
+  if (name === argument.type) return undefined;
+  return reject(EACCES, `R${number} is of type ${name} but ${argument.type} is expected`);
+}
+
+const ARRAY = 2;
+const PERCPU_ARRAY = 6;
+const SOCKMAP = 15;
+const SOCKHASH = 18;
+
+/** The value of a map of sockets is a socket. */
+function acceptedTypes(argument: ArgumentKind, facts: CallFacts): readonly AcceptedType[] {
+  const { map } = facts;
+  if (argument.role !== "value" || map === undefined || (map.type !== SOCKMAP && map.type !== SOCKHASH))
+    return argument.accepts;
+  return [
+    { kind: "sock_common", flags: 0 },
+    { kind: "sock", flags: 0 },
+    { kind: "tcp_sock", flags: 0 },
+    { kind: "xdp_sock", flags: 0 },
+    { kind: "ptr_", flags: 0 },
+    { kind: "ptr_", flags: FLAG.TRUSTED },
+  ];
+}
+
+function checkOffset(register: Register, number: number, argument: ArgumentKind): Check {
+  if (argument.releases) {
+    if (argument.role === "dynptr" && register.kind === "fp") return undefined;
+    if (register.off !== 0) {
+      return reject(
+        EINVAL,
+        `R${number} must have zero offset when passed to release func or trusted arg to kfunc`,
+      );
+    }
+    return checkContextPointer(register, number);
+  }
+  switch (register.kind) {
+    case "fp":
+    case "pkt":
+    case "pkt_meta":
+    case "map_key":
+    case "map_value":
+    case "mem":
+    case "buf":
+    case "scalar":
+    case "arena":
+      return undefined;
+    case "ptr_":
+      return checkContextPointer(register, number, true);
+    default:
+      return checkContextPointer(register, number);
+  }
+}
+
+function noteReferences(analysis: Analysis, facts: CallFacts, number: number, argument: ArgumentKind): Check {
+  const register = analysis.register(number);
+  if (argument.releases && argument.role !== "dynptr") {
+    if (register.refId === 0 && !register.isNull)
+      return reject(EINVAL, `R${number} must be referenced when passed to release function`);
+    facts.releases = number;
+  } else if (argument.releases) facts.releases = number;
+  if (register.refId !== 0 && argument.role !== "kptr") {
+    if (facts.refId !== 0)
+      return reject(EACCES, `more than one arg with ref_obj_id R${number} ${register.refId} ${facts.refId}`);
+    facts.refId = register.refId;
+  }
+  return undefined;
+}
+
+function checkRole(analysis: Analysis, facts: CallFacts, number: number, argument: ArgumentKind): Check {
+  const register = analysis.register(number);
+  const raw = (at: number, size: number): void => {
+    facts.raw = { number: at, size };
+  };
+  const kind = argument.isWritten ? "write" : "read";
+  switch (argument.role) {
+    case "map":
+      return noteMap(facts, register);
+    case "key":
+      if (facts.map === undefined) return reject(EACCES, "invalid map_ptr to access map->key");
+      return (
+        accessHelperMemory(analysis, {
+          number,
+          size: facts.map.keySize,
+          kind: "read",
+          isZeroAllowed: false,
+        }) ?? noteKey(analysis, facts, number)
+      );
+    case "value":
+      if (argument.isNullable && register.isNull) return undefined;
+      if (facts.map === undefined) return reject(EACCES, "invalid map_ptr to access map->value");
+      if (
+        register.kind === "sock" ||
+        register.kind === "sock_common" ||
+        register.kind === "tcp_sock" ||
+        register.kind === "ptr_"
+      )
+        return undefined;
+      return accessHelperMemory(analysis, {
+        number,
+        size: facts.map.valueSize,
+        kind,
+        isZeroAllowed: false,
+        ...(argument.isUninitialised ? { onRaw: raw } : {}),
+      });
+    case "fixed memory": {
+      const bad = accessHelperMemory(analysis, {
+        number,
+        size: argument.bytes,
+        kind,
+        isZeroAllowed: false,
+        ...(argument.isUninitialised ? { onRaw: raw } : {}),
+      });
+      if (bad !== undefined || !argument.mustBeAligned) return bad;
+      return checkAlignment(analysis, register, 0, argument.bytes, true);
+    }
+    case "size": {
+      const memory = facts.prototype.args[number - 2]!;
+      facts.mostBytes = register.scalar.umax;
+      return checkSize(analysis, number, {
+        kind: memory.isWritten ? "write" : "read",
+        isZeroAllowed: argument.isZeroAllowed,
+        ...(memory.isUninitialised ? { onRaw: raw } : {}),
+      });
+    }
+    case "alloc size":
+      if (!register.scalar.isConst) return reject(EACCES, `R${number} is not a known constant'`);
+      facts.memSize = Number(register.scalar.tnum.value);
+      return markPrecise(analysis, number);
+    case "function":
+      facts.subprogram = register.subprogram;
+      return undefined;
+    default:
+      return checkField(analysis, facts, number, argument);
+  }
+}
+
+/** Pointers to special fields of values and to objects on the stack. */
+function checkField(analysis: Analysis, facts: CallFacts, number: number, argument: ArgumentKind): Check {
+  switch (argument.role) {
+    case "spin lock":
+      return checkLock(analysis, number, facts.id === HELPER.spin_lock);
+    case "percpu":
+      facts.btfRegister = analysis.register(number);
+      return undefined;
+    case "timer":
+      return checkTimer(analysis, facts, number);
+    case "string":
+      return checkConstantString(analysis, number);
+    case "dynptr":
+      return checkDynptrArgument(analysis, facts, number, argument);
+    case "kptr":
+      return checkKptrArgument(analysis, facts, number);
+    default:
+      return undefined;
+  }
+}
+
+function noteMap(facts: CallFacts, register: Register): Check {
+  facts.map = register.map;
+  facts.mapUid = register.mapUid;
+  return undefined;
+}
+
+/** A key that is a constant on the stack; lookups of arrays with one that is in bounds never fail. */
+function noteKey(analysis: Analysis, facts: CallFacts, number: number): Check {
+  const register = analysis.register(number);
+  const size = facts.map!.keySize;
+  if (register.kind !== "fp" || !register.scalar.isConst || facts.id !== HELPER.map_lookup_elem)
+    return undefined;
+  if (facts.map!.type !== ARRAY && facts.map!.type !== PERCPU_ARRAY) return undefined;
+  const at = register.off + Number(register.scalar.constant);
+  const frame = analysis.state.frames[register.frame]!;
+  const slot = frame.stack[(-at - 1) >> 3];
+  if (slot === undefined) return undefined;
+  const first = (-at - 1) & 7;
+  const letters = slot.types.slice(first - size + 1, first + 1);
+  if (letters === "0".repeat(size)) facts.constantKey = 0n;
+  else if (
+    letters === "r".repeat(size) &&
+    slot.spilled.isScalar &&
+    slot.spilled.scalar.isConst &&
+    at % 8 === 0 &&
+    slot.types.indexOf("r") === 8 - size
+  ) {
+    facts.constantKey = slot.spilled.scalar.tnum.value;
+    analysis.touchSlot((-at - 1) >> 3);
+  }
+  return undefined;
+}

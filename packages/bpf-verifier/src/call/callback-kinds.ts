@@ -1,0 +1,46 @@
+/** Which calls run a function of the program. Linux: is_callback_calling_function() and the kinds beside it. */
+import { CALL } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+
+export const HELPER = {
+  tail_call: 12,
+  map_lookup_elem: 1,
+  map_update_elem: 2,
+  map_delete_elem: 3,
+  get_stackid: 27,
+  get_stack: 67,
+  get_task_stack: 141,
+  probe_read_str: 45,
+  probe_read_kernel_str: 115,
+  probe_read_user_str: 114,
+  get_smp_processor_id: 8,
+  get_local_storage: 81,
+  sk_release: 86,
+  spin_lock: 93,
+  spin_unlock: 94,
+  ringbuf_reserve: 131,
+  ringbuf_submit: 132,
+  ringbuf_discard: 133,
+  per_cpu_ptr: 153,
+  for_each_map_elem: 164,
+  snprintf: 165,
+  timer_init: 169,
+  timer_set_callback: 170,
+  find_vma: 180,
+  loop: 181,
+  kptr_xchg: 194,
+  dynptr_from_mem: 197,
+  dynptr_data: 203,
+  user_ringbuf_drain: 209,
+} as const;
+
+const SYNCHRONOUS: readonly number[] = [
+  HELPER.for_each_map_elem,
+  HELPER.find_vma,
+  HELPER.loop,
+  HELPER.user_ringbuf_drain,
+];
+
+/** Whether the instruction calls a helper that calls back before it returns. */
+export const callsCallback = (insn: Insn): boolean =>
+  insn.opcode === 0x85 && insn.src === CALL.HELPER && SYNCHRONOUS.includes(insn.imm);

@@ -1,0 +1,135 @@
+/** A call of a helper: may it be called, are its arguments right, what does it give. Linux: check_helper_call(). */
+import { EACCES, EINVAL } from "@alien-ts/abi";
+import { REG } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import { checkMemory } from "../access/memory.ts";
+import type { Analysis } from "../analysis.ts";
+import { checkLeaks } from "../check/exit.ts";
+import { isGplCompatible } from "../env.ts";
+import { checkMapHelper } from "../linux/map-compatibility.ts";
+import { NOT_INIT, UNKNOWN, FLAG, kindName } from "../state/register.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+import { checkArgument, newFacts } from "./arguments.ts";
+import type { CallFacts } from "./arguments.ts";
+import { HELPER } from "./callback-kinds.ts";
+import { runCallback } from "./callback.ts";
+import { giveResult } from "./returns.ts";
+
+export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
+  const { env } = analysis;
+  const id = insn.imm;
+  const prototype = env.helper(id);
+  if (prototype === undefined) return reject(EINVAL, `invalid func unknown#${id}`);
+  const called = `${prototype.name}#${id}`;
+  if (!env.programType.allowsHelper(id))
+    return reject(EINVAL, `program of this type cannot use helper ${called}`);
+  if (prototype.gplOnly && !isGplCompatible(env.license))
+    return reject(EINVAL, "cannot call GPL-restricted function from non-GPL compatible program");
+  if (prototype.mightSleep && !env.isSleepable)
+    return reject(EINVAL, "helper call might sleep in a non-sleepable prog");
+  const { state } = analysis;
+  if (prototype.mightSleep && state.activeRcuLocks > 0)
+    return reject(EINVAL, `sleepable helper ${called} in rcu_read_lock region`);
+  if (prototype.mightSleep && state.activePreemptLocks > 0)
+    return reject(EINVAL, `sleepable helper ${called} in non-preemptible region`);
+  const facts = newFacts(id, prototype);
+  for (let index = 0; index < prototype.args.length; index++) {
+    const bad = checkArgument(analysis, facts, index);
+    if (bad !== undefined) return bad;
+  }
+  return (
+    writeRaw(analysis, facts) ??
+    release(analysis, facts) ??
+    checkSpecial(analysis, facts) ??
+    conclude(analysis, facts)
+  );
+}
+
+/** Memory that the call fills holds data afterwards. */
+function writeRaw(analysis: Analysis, { raw }: CallFacts): Check {
+  if (raw === undefined) return undefined;
+  for (let off = 0; off < raw.size; off++) {
+    const bad = checkMemory(analysis, {
+      number: raw.number,
+      off,
+      size: 1,
+      kind: "write",
+      into: -1,
+      stored: undefined,
+      isStrict: false,
+      isSigned: false,
+    });
+    if (bad !== undefined) return bad;
+  }
+  return undefined;
+}
+
+function release(analysis: Analysis, facts: CallFacts): Check {
+  if (facts.releases === 0 || facts.prototype.args[facts.releases - 1]!.role === "dynptr") return undefined;
+  const register = analysis.register(facts.releases);
+  if (facts.refId !== 0 && releaseReference(analysis, facts.refId)) return undefined;
+  if (register.isNull) return undefined;
+  return reject(EINVAL, `func ${facts.prototype.name}#${facts.id} reference has not been acquired before`);
+}
+
+/** Every copy of the object becomes unknown. Linux: release_reference() */
+export function releaseReference(analysis: Analysis, refId: number): boolean {
+  const { state } = analysis;
+  if (!state.references.some(({ id, kind }) => id === refId && kind === "object")) return false;
+  state.references = state.references.filter(({ id, kind }) => !(id === refId && kind === "object"));
+  state.replaceAll((register) =>
+    register.refId !== refId ? register : analysis.env.mayLeakPointers ? UNKNOWN : NOT_INIT,
+  );
+  return true;
+}
+
+function checkSpecial(analysis: Analysis, facts: CallFacts): Check {
+  switch (facts.id) {
+    case HELPER.tail_call:
+      return checkLeaks(analysis, "tail_call", true);
+    case HELPER.get_local_storage:
+      return analysis.register(REG.R2).isNull
+        ? undefined
+        : reject(EINVAL, "get_local_storage() doesn't support non-zero flags");
+    case HELPER.for_each_map_elem:
+    case HELPER.find_vma:
+    case HELPER.loop:
+    case HELPER.timer_set_callback:
+    case HELPER.user_ringbuf_drain:
+      return runCallback(analysis, facts);
+    case HELPER.dynptr_from_mem:
+      return analysis.register(REG.R1).kind === "map_value"
+        ? undefined
+        : reject(
+            EACCES,
+            `Unsupported reg type ${kindName(analysis.register(REG.R1))} for bpf_dynptr_from_mem data`,
+          );
+    default:
+      return undefined;
+  }
+}
+
+function conclude(analysis: Analysis, facts: CallFacts): Check {
+  analysis.clearCallerSaved();
+  const bad = giveResult(analysis, facts) ?? checkMapHelper(facts.map, facts.id, facts.prototype);
+  if (bad !== undefined) return bad;
+  noteMap(analysis, facts);
+  if (facts.prototype.changesPacket) forgetPackets(analysis);
+  return undefined;
+}
+
+function noteMap(analysis: Analysis, { map }: CallFacts): void {
+  const notes = analysis.notes[analysis.index]!;
+  if (map === undefined) return;
+  notes.map = notes.map === undefined || notes.map === map ? map : null;
+}
+
+/** Linux: clear_all_pkt_pointers() */
+export function forgetPackets(analysis: Analysis): void {
+  analysis.state.replaceAll((register) => {
+    const isSlice = register.kind === "mem" && register.has(FLAG.DYNPTR_SKB | FLAG.DYNPTR_XDP);
+    const isPacket = register.isPacket || register.kind === "pkt_end";
+    return isSlice || isPacket ? UNKNOWN : register;
+  });
+}

@@ -1,0 +1,148 @@
+/**
+ * Calls between functions of the program: static ones are walked, global ones are believed, callbacks are walked from where
+ * they are passed. Linux: check_func_call(), prepare_func_exit(), push_callback_call().
+ */
+import { E2BIG, EACCES, EINVAL } from "@alien-ts/abi";
+import { MAX_FRAMES, REG } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { Analysis } from "../analysis.ts";
+import { subprogramAt } from "../cfg.ts";
+import { checkReturned } from "../check/returned.ts";
+import type { ReturnRange } from "../env.ts";
+import { markPrecise } from "../prune/precision.ts";
+import { findPreviousEntry } from "../prune/visited.ts";
+import { widen } from "../prune/widen.ts";
+import { stateText } from "../print.ts";
+import { functionName, isGlobal } from "../state.ts";
+import { NOT_INIT, UNKNOWN, pointer } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
+import { Frame } from "../state/state.ts";
+import type { State } from "../state/state.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+import { checkGlobalArguments } from "./global.ts";
+import { callsCallback } from "./callback-kinds.ts";
+
+export function checkLocalCall(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+  const start = analysis.index + 1 + insn.imm;
+  const subprogram = subprogramAt(analysis.subprograms, start);
+  if (isGlobal(analysis.env, analysis.subprograms, subprogram)) return callGlobal(analysis, subprogram, next);
+  const bad = enter(analysis, analysis.state, subprogram, analysis.index);
+  if (bad !== undefined) return bad;
+  const { state } = analysis;
+  const callee = state.top;
+  const caller = state.frames.at(-2)!;
+  for (let i = 1; i <= 5; i++) callee.registers[i] = caller.registers[i]!;
+  for (let i = 0; i <= 5; i++) caller.registers[i] = NOT_INIT;
+  logFrames(analysis, "caller:", caller, "callee:", callee);
+  analysis.touchAll();
+  next(start);
+  return undefined;
+}
+
+function logFrames(analysis: Analysis, first: string, a: Frame, second: string, b: Frame): void {
+  if (!analysis.log.isEnabled) return;
+  analysis.log.line(first);
+  analysis.log.line(stateText(analysis.state, a, undefined));
+  analysis.log.line(second);
+  analysis.log.line(stateText(analysis.state, b, undefined));
+}
+
+function enter(analysis: Analysis, state: State, subprogram: number, site: number): Check {
+  if (state.frames.length >= MAX_FRAMES)
+    return reject(E2BIG, `the call stack of ${state.frames.length + 1} frames is too deep`);
+  const frame = new Frame(state.frames.length, subprogram, site);
+  frame.registers[REG.R10] = pointer("fp", { frame: frame.index });
+  state.frames.push(frame);
+  void analysis;
+  return undefined;
+}
+
+/** A global function is verified by itself: here only its arguments are. */
+function callGlobal(analysis: Analysis, subprogram: number, next: (index: number) => void): Check {
+  const name = functionName(analysis.env, analysis.subprograms, subprogram);
+  if (analysis.state.hasLocks) {
+    return reject(
+      EINVAL,
+      "global function calls are not allowed while holding a lock,\nuse static function instead",
+    );
+  }
+  const bad = checkGlobalArguments(analysis, subprogram);
+  if (bad !== undefined) {
+    const before = bad.message === "" ? "" : `${bad.message}\n`;
+    return reject(bad.errno, `${before}Caller passes invalid args into func#${subprogram} ('${name}')`);
+  }
+  if (analysis.log.isEnabled)
+    analysis.log.line(`Func#${subprogram} ('${name}') is global and assumed valid.`);
+  analysis.calledGlobals.add(subprogram);
+  analysis.clearCallerSaved();
+  analysis.set(REG.R0, UNKNOWN);
+  next(analysis.index + 1);
+  return undefined;
+}
+
+/** Back from a function, or from a callback to the call that may call it again. */
+export function returnToCaller(analysis: Analysis, next: (index: number) => void): Check {
+  const { state } = analysis;
+  const callee = state.top;
+  const caller = state.frames.at(-2)!;
+  const result = callee.registers[REG.R0]!;
+  if (result.kind === "fp") return reject(EINVAL, "cannot return stack pointer to the caller");
+  if (callee.isCallback) {
+    if (!result.isScalar) return reject(EACCES, "R0 not a scalar value");
+    const bad =
+      analysis.read(REG.R0) ??
+      markPrecise(analysis, REG.R0) ??
+      (callee.returnRange === undefined
+        ? undefined
+        : checkReturned(callee.registers[REG.R0]!, callee.returnRange, "At callback return the register R0"));
+    if (bad !== undefined) return bad;
+  } else caller.registers[REG.R0] = callee.registers[REG.R0]!;
+  const to = callee.isCallback ? callee.callSite : callee.callSite + 1;
+  logFrames(analysis, "returning from callee:", callee, `to caller at ${to}:`, caller);
+  state.frames.pop();
+  if (callee.isCallback && callsCallback(analysis.insns[callee.callSite]!)) {
+    const before = findPreviousEntry(state, to);
+    if (before !== undefined) widen(before, state);
+  }
+  next(to);
+  return undefined;
+}
+
+export interface Callback {
+  readonly subprogram: number;
+  readonly arguments: readonly (Register | undefined)[];
+  readonly returns: ReturnRange | undefined;
+  readonly isAsync: boolean;
+}
+
+/** Walks the callback later, as if the helper called it now. */
+export function pushCallback(analysis: Analysis, callback: Callback): Check {
+  const copy = analysis.state.copy();
+  const start = analysis.subprograms[callback.subprogram]?.start;
+  if (start === undefined) return reject(EINVAL, "func#-1 is not a callback");
+  if (callback.isAsync) {
+    copy.frames = [];
+    copy.references = [];
+    copy.activeLocks = 0;
+    copy.parent = undefined;
+    copy.branches = 1;
+    copy.history = [];
+  } else {
+    copy.callbackUnrollDepth += 1;
+    copy.top.callbackDepth += 1;
+    analysis.frame.callbackDepth = 0;
+  }
+  const bad = callback.isAsync
+    ? enter(analysis, copy, callback.subprogram, -1)
+    : enter(analysis, copy, callback.subprogram, analysis.index);
+  if (bad !== undefined) return bad;
+  const frame = copy.top;
+  callback.arguments.forEach((register, i) => {
+    frame.registers[i + 1] = register ?? NOT_INIT;
+  });
+  if (callback.isAsync) frame.isAsyncCallback = true;
+  frame.isCallback = !callback.isAsync;
+  frame.returnRange = callback.returns;
+  return analysis.push(start, copy);
+}

@@ -1,0 +1,63 @@
+/** Arguments that point into map values: timers, kernel pointers, constant strings. */
+import { EACCES, EINVAL } from "@alien-ts/abi";
+import { isReadOnlyMap } from "../access/region.ts";
+import type { Analysis } from "../analysis.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+import type { CallFacts } from "./arguments.ts";
+
+/** Linux: process_timer_func() */
+export function checkTimer(analysis: Analysis, facts: CallFacts, number: number): Check {
+  const register = analysis.register(number);
+  const map = register.map!;
+  if (!register.scalar.isConst)
+    return reject(
+      EINVAL,
+      `R${number} doesn't have constant offset. bpf_timer has to be at the constant offset`,
+    );
+  if (map.btf === undefined)
+    return reject(EINVAL, `map '${map.name}' has to have BTF in order to use bpf_timer`);
+  const field = map.fields.find(({ kind }) => kind === "timer");
+  if (field === undefined) return reject(EINVAL, `map '${map.name}' has no valid bpf_timer`);
+  const at = register.off + Number(register.scalar.constant);
+  if (field.offset !== at)
+    return reject(EINVAL, `off ${at} doesn't point to 'struct bpf_timer' that is at ${field.offset}`);
+  if (facts.map !== undefined) return reject(EINVAL, "verifier bug. Two map pointers in a timer helper");
+  facts.mapUid = register.mapUid;
+  facts.map = map;
+  return undefined;
+}
+
+/** Linux: process_kptr_func() */
+export function checkKptrArgument(analysis: Analysis, facts: CallFacts, number: number): Check {
+  const register = analysis.register(number);
+  const map = register.map;
+  if (map === undefined) return reject(EINVAL, `R${number} has no valid kptr`);
+  if (!register.scalar.isConst)
+    return reject(EINVAL, `R${number} doesn't have constant offset. kptr has to be at the constant offset`);
+  if (map.btf === undefined)
+    return reject(EINVAL, `map '${map.name}' has to have BTF in order to use bpf_kptr_xchg`);
+  if (!map.fields.some(({ kind }) => kind === "kptr"))
+    return reject(EINVAL, `map '${map.name}' has no valid kptr`);
+  const at = register.off + Number(register.scalar.constant);
+  const field = map.fields.find(({ kind, offset }) => kind === "kptr" && offset === at);
+  if (field === undefined) return reject(EACCES, `off=${at} doesn't point to kptr`);
+  if (field.pointer?.tag === "untrusted") return reject(EACCES, `off=${at} kptr isn't referenced kptr`);
+  facts.field = field;
+  return undefined;
+}
+
+/** A NUL-terminated text in a frozen, read-only map. Linux: check_reg_const_str() */
+export function checkConstantString(analysis: Analysis, number: number): Check {
+  const register = analysis.register(number);
+  const map = register.map!;
+  if (!isReadOnlyMap(map) || !map.isFrozen)
+    return reject(EACCES, `R${number} does not point to a readonly map'`);
+  if (!register.scalar.isConst) return reject(EACCES, `R${number} is not a constant address'`);
+  if (map.constantAt === undefined) return reject(EACCES, "no direct value access support for this map type");
+  const from = register.off + Number(register.scalar.constant);
+  if (from < 0 || from >= map.valueSize)
+    return reject(EACCES, `invalid access to map value, value_size=${map.valueSize} off=${from} size=1`);
+  for (let at = from; at < map.valueSize; at++) if (map.constantAt(at, 1) === 0n) return undefined;
+  return reject(EINVAL, "string is not zero-terminated");
+}

@@ -1,0 +1,72 @@
+/** Wide loads and loads from packets of old. Linux: check_ld_imm(), check_ld_abs(). */
+import { EINVAL } from "@alien-ts/abi";
+import { MODE, PSEUDO, REG, wideConstant } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { Analysis } from "../analysis.ts";
+import { subprogramAt } from "../cfg.ts";
+import { checkContextPointer } from "../access/memory.ts";
+import { checkLeaks } from "./exit.ts";
+import { hasLock } from "../state/nullness.ts";
+import { UNKNOWN, constRegister, pointer } from "../state/register.ts";
+import { isGlobal } from "../state.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+
+export const ARENA_MAP = 33;
+
+export function checkWide(analysis: Analysis, insn: Insn): Check {
+  const { dst, imm, off } = insn;
+  const second = analysis.insns[analysis.index + 1]!;
+  if ((insn.opcode & 0x18) !== 0x18) return reject(EINVAL, "invalid BPF_LD_IMM insn");
+  if (off !== 0) return reject(EINVAL, "BPF_LD_IMM64 uses reserved fields");
+  const bad = analysis.writable(dst);
+  if (bad !== undefined) return bad;
+  if (insn.src === PSEUDO.NONE) {
+    analysis.set(dst, constRegister(wideConstant(insn, second)));
+    return undefined;
+  }
+  if (insn.src === PSEUDO.FUNC) {
+    const subprogram = subprogramAt(analysis.subprograms, analysis.index + 1 + imm);
+    if (analysis.env.program === undefined) return reject(EINVAL, "missing btf func_info");
+    if (isGlobal(analysis.env, analysis.subprograms, subprogram)) {
+      return reject(EINVAL, "callback function not static");
+    }
+    analysis.set(dst, pointer("func", { subprogram }));
+    return undefined;
+  }
+  const map = analysis.maps.get(analysis.index);
+  if (map === undefined) return reject(EINVAL, "bpf verifier is misconfigured");
+  const isValue = insn.src === PSEUDO.MAP_VALUE || insn.src === PSEUDO.MAP_IDX_VALUE;
+  if (!isValue) {
+    analysis.set(dst, pointer("map_ptr", { map }));
+    return undefined;
+  }
+  if (map.type === ARENA_MAP) {
+    analysis.set(dst, UNKNOWN.with({ kind: "arena", map }));
+    return undefined;
+  }
+  const value = pointer("map_value", { map, off: second.imm });
+  analysis.set(dst, hasLock(value) ? value.with({ id: analysis.newId() }) : value);
+  return undefined;
+}
+
+/** Loads from the packet of the context in r6; the program ends where the packet does. */
+export function checkPacketLoad(analysis: Analysis, insn: Insn): Check {
+  const { opcode, src, dst, off } = insn;
+  const isIndirect = (opcode & 0xe0) === MODE.IND;
+  if (!analysis.env.programType.hasPacketLoads)
+    return reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type");
+  if (dst !== 0 || off !== 0 || (opcode & 0x18) === 0x18 || (!isIndirect && src !== 0))
+    return reject(EINVAL, "BPF_LD_[ABS|IND] uses reserved fields");
+  const bad = analysis.read(REG.R6) ?? checkLeaks(analysis, "BPF_LD_[ABS|IND]", true);
+  if (bad !== undefined) return bad;
+  if (analysis.register(REG.R6).kind !== "ctx")
+    return reject(EINVAL, "at the time of BPF_LD_ABS|IND R6 != pointer to skb");
+  const unreadable = isIndirect ? analysis.read(src) : undefined;
+  if (unreadable !== undefined) return unreadable;
+  const moved = checkContextPointer(analysis.register(REG.R6), REG.R6);
+  if (moved !== undefined) return moved;
+  analysis.clearCallerSaved();
+  analysis.set(REG.R0, UNKNOWN);
+  return undefined;
+}

@@ -1,0 +1,153 @@
+/** Loads, stores and atomics. Linux: check_load_mem(), check_store_reg(), check_atomic(). */
+import { EACCES, EINVAL } from "@alien-ts/abi";
+import { ATOMIC, CLASS, LOAD_ACQUIRE, MODE, REG, STORE_RELEASE } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import { checkMemory } from "../access/memory.ts";
+import type { Analysis } from "../analysis.ts";
+import { UNKNOWN, kindName } from "../state/register.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+
+const BYTES = [4, 2, 1, 8] as const;
+const bytesOf = (opcode: number): number => BYTES[(opcode >> 3) & 3]!;
+
+export function checkMemoryInsn(analysis: Analysis, insn: Insn): Check {
+  const mode = insn.opcode & 0xe0;
+  switch (insn.opcode & 7) {
+    case CLASS.LDX:
+      if ((mode !== MODE.MEM && mode !== MODE.MEMSX) || insn.imm !== 0)
+        return reject(EINVAL, "BPF_LDX uses reserved fields");
+      return load(analysis, insn, mode === MODE.MEMSX);
+    case CLASS.STX:
+      if (mode === MODE.ATOMIC) return checkAtomic(analysis, insn);
+      if (mode !== MODE.MEM || insn.imm !== 0) return reject(EINVAL, "BPF_STX uses reserved fields");
+      return store(analysis, insn);
+    default:
+      if (mode !== MODE.MEM || insn.src !== 0) return reject(EINVAL, "BPF_ST uses reserved fields");
+      return storeConstant(analysis, insn);
+  }
+}
+
+function load(analysis: Analysis, { opcode, dst, src, off }: Insn, isSigned: boolean): Check {
+  const bad = analysis.read(src) ?? analysis.writable(dst);
+  if (bad !== undefined) return bad;
+  const base = analysis.register(src);
+  return (
+    checkMemory(analysis, {
+      number: src,
+      off,
+      size: bytesOf(opcode),
+      kind: "read",
+      into: dst,
+      stored: undefined,
+      isStrict: false,
+      isSigned,
+    }) ?? analysis.noteKind(base)
+  );
+}
+
+function store(analysis: Analysis, { opcode, dst, src, off }: Insn): Check {
+  const bad = analysis.read(src) ?? analysis.read(dst);
+  if (bad !== undefined) return bad;
+  const base = analysis.register(dst);
+  return (
+    checkMemory(analysis, {
+      number: dst,
+      off,
+      size: bytesOf(opcode),
+      kind: "write",
+      into: -1,
+      stored: { number: src },
+      isStrict: false,
+      isSigned: false,
+    }) ?? analysis.noteKind(base)
+  );
+}
+
+function storeConstant(analysis: Analysis, { opcode, dst, off, imm }: Insn): Check {
+  const bad = analysis.read(dst);
+  if (bad !== undefined) return bad;
+  const base = analysis.register(dst);
+  return (
+    checkMemory(analysis, {
+      number: dst,
+      off,
+      size: bytesOf(opcode),
+      kind: "write",
+      into: -1,
+      stored: { constant: imm },
+      isStrict: false,
+      isSigned: false,
+    }) ?? analysis.noteKind(base)
+  );
+}
+
+const RMW: readonly number[] = Object.values(ATOMIC).map(({ imm }) => imm);
+
+function checkAtomic(analysis: Analysis, insn: Insn): Check {
+  const { opcode, imm } = insn;
+  const size = bytesOf(opcode);
+  if (imm === LOAD_ACQUIRE || imm === STORE_RELEASE) {
+    const number = imm === LOAD_ACQUIRE ? insn.src : insn.dst;
+    const bad =
+      imm === LOAD_ACQUIRE
+        ? (analysis.read(insn.src) ?? analysis.writable(insn.dst))
+        : (analysis.read(insn.src) ?? analysis.read(insn.dst));
+    return (
+      bad ??
+      checkAtomicTarget(analysis, number) ??
+      (imm === LOAD_ACQUIRE ? load(analysis, insn, false) : store(analysis, insn))
+    );
+  }
+  if (!RMW.includes(imm))
+    return reject(
+      EINVAL,
+      `BPF_ATOMIC uses invalid atomic opcode ${(imm >>> 0).toString(16).padStart(2, "0")}`,
+    );
+  if (size !== 4 && size !== 8) return reject(EINVAL, "invalid atomic operand size");
+  return checkExchange(analysis, insn, size);
+}
+
+function checkAtomicTarget(analysis: Analysis, number: number): Check {
+  const register = analysis.register(number);
+  switch (register.kind) {
+    case "ctx":
+    case "pkt":
+    case "pkt_meta":
+    case "pkt_end":
+    case "flow_keys":
+    case "sock":
+    case "sock_common":
+    case "tcp_sock":
+    case "xdp_sock":
+      return reject(EACCES, `BPF_ATOMIC stores into R${number} ${kindName(register)} is not allowed`);
+    default:
+      return undefined;
+  }
+}
+
+/** Read-modify-write: the memory is read, then written with a number that nobody knows. */
+function checkExchange(analysis: Analysis, { dst, src, off, imm }: Insn, size: number): Check {
+  const isCompare = imm === ATOMIC.cmpxchg.imm;
+  const bad = analysis.read(src) ?? analysis.read(dst) ?? (isCompare ? analysis.read(REG.R0) : undefined);
+  if (bad !== undefined) return bad;
+  if (isCompare && analysis.isLeak(REG.R0)) return reject(EACCES, "R0 leaks addr into mem");
+  if (analysis.isLeak(src)) return reject(EACCES, `R${src} leaks addr into mem`);
+  const refused = checkAtomicTarget(analysis, dst);
+  if (refused !== undefined) return refused;
+  const into = (imm & 1) === 0 ? -1 : isCompare ? REG.R0 : src;
+  if (into >= 0) {
+    const unwritable = analysis.writable(into);
+    if (unwritable !== undefined) return unwritable;
+  }
+  const access = { number: dst, off, size, isStrict: true, isSigned: false, stored: undefined } as const;
+  const base = analysis.register(dst);
+  // The base may be the register that is loaded into: it is put back for the write.
+  const unreadable = checkMemory(analysis, { ...access, kind: "read", into });
+  if (unreadable !== undefined) return unreadable;
+  const loaded = into >= 0 ? analysis.register(into) : undefined;
+  if (into === dst) analysis.set(dst, base);
+  const unwritten = checkMemory(analysis, { ...access, kind: "write", into: -1 });
+  if (into >= 0) analysis.set(into, loaded ?? UNKNOWN);
+  return unwritten ?? analysis.noteKind(base);
+}

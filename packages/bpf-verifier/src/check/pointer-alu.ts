@@ -1,0 +1,128 @@
+/** A pointer and a number: what remains a pointer, and where to. Linux: adjust_ptr_min_max_vals(). */
+import { EACCES, EINVAL } from "@alien-ts/abi";
+import { ALU } from "@alien-ts/bpf-isa";
+import type { AluOp, Bits } from "@alien-ts/bpf-isa";
+import type { Analysis } from "../analysis.ts";
+import { MAX_VARIABLE_OFFSET } from "../analysis.ts";
+import { S64_MIN, ScalarDraft } from "../scalar/scalar.ts";
+import { applyAlu } from "../scalar/transfer.ts";
+import { kindName } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
+import { reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+
+export interface PointerSum {
+  readonly dst: number;
+  readonly op: AluOp;
+  readonly bits: Bits;
+  readonly base: Register;
+  readonly offset: Register;
+  /** The destination held the number. */
+  readonly isSwapped: boolean;
+}
+
+export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
+  const { dst, op, bits, base, offset } = sum;
+  const { scalar } = offset;
+  const name = kindName(base);
+  if (scalar.smin > scalar.smax || scalar.umin > scalar.umax) {
+    analysis.setUnknown(dst);
+    return undefined;
+  }
+  if (bits !== 64) {
+    if (op === "sub" && analysis.env.mayLeakPointers) {
+      analysis.setUnknown(dst);
+      return undefined;
+    }
+    return reject(EACCES, `R${dst} 32-bit pointer arithmetic prohibited`);
+  }
+  if (base.isMaybeNull)
+    return reject(EACCES, `R${dst} pointer arithmetic on ${name} prohibited, null-check it first`);
+  if (isImmovable(base, scalar.isConst, scalar.smin, op))
+    return reject(EACCES, `R${dst} pointer arithmetic on ${name} prohibited`);
+  const insane = checkOffset(offset, name) ?? checkOffset(base, name);
+  if (insane !== undefined) return insane;
+  switch (op) {
+    case "add":
+      return finish(analysis, sum, added(analysis, base, offset));
+    case "sub":
+      if (sum.isSwapped) return reject(EACCES, `R${dst} tried to subtract pointer from scalar`);
+      if (base.kind === "fp") return reject(EACCES, `R${dst} subtraction from stack pointer prohibited`);
+      return finish(analysis, sum, subtracted(analysis, base, offset));
+    case "and":
+    case "or":
+    case "xor":
+      return reject(EACCES, `R${dst} bitwise operator ${ALU[op].symbol} on pointer prohibited`);
+    default:
+      return reject(EACCES, `R${dst} pointer arithmetic with ${ALU[op].symbol} operator prohibited`);
+  }
+}
+
+/** Whether no number may be added to a pointer of this kind. */
+function isImmovable(base: Register, isConst: boolean, amount: bigint, op: AluOp): boolean {
+  switch (base.kind) {
+    case "map_ptr":
+      return !(isConst && amount === 0n && op === "add");
+    case "flow_keys":
+      return !isConst;
+    case "pkt_end":
+    case "sock":
+    case "sock_common":
+    case "tcp_sock":
+    case "xdp_sock":
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Linux: check_reg_sane_offset() */
+function checkOffset(register: Register, name: string): Check {
+  const { scalar } = register;
+  if (scalar.isConst && (scalar.constant >= MAX_VARIABLE_OFFSET || scalar.constant <= -MAX_VARIABLE_OFFSET))
+    return reject(EINVAL, `math between ${name} pointer and ${scalar.constant} is not allowed`);
+  const fixed = register.isPointer ? BigInt(register.off) : 0n;
+  if (fixed >= MAX_VARIABLE_OFFSET || fixed <= -MAX_VARIABLE_OFFSET)
+    return reject(EINVAL, `${name} pointer offset ${fixed} is not allowed`);
+  if (scalar.smin === S64_MIN)
+    return reject(
+      EINVAL,
+      `math between ${name} pointer and register with unbounded min value is not allowed`,
+    );
+  if (scalar.smin >= MAX_VARIABLE_OFFSET || scalar.smin <= -MAX_VARIABLE_OFFSET)
+    return reject(EINVAL, `value ${scalar.smin} makes ${name} pointer be out of bounds`);
+  return undefined;
+}
+
+const fitsS32 = (x: number): boolean => x === (x | 0);
+
+/** A known number goes into the fixed offset; another makes the position unknown. */
+function added(analysis: Analysis, base: Register, { scalar }: Register): Register {
+  if (scalar.isConst && fitsS32(base.off + Number(scalar.constant)))
+    return base.with({ off: base.off + Number(scalar.constant) });
+  const moved = base.with({ scalar: without32(applyAlu("add", 64, base.scalar, scalar)) });
+  return base.isPacket ? moved.with({ id: analysis.newId(), range: 0 }) : moved;
+}
+
+function subtracted(analysis: Analysis, base: Register, { scalar }: Register): Register {
+  if (scalar.isConst && fitsS32(base.off - Number(scalar.constant)))
+    return base.with({ off: base.off - Number(scalar.constant) });
+  const moved = base.with({ scalar: without32(applyAlu("sub", 64, base.scalar, scalar)) });
+  if (!base.isPacket) return moved;
+  // Something that may have been added makes the proven range meaningless.
+  return moved.with({ id: analysis.newId(), ...(scalar.smin < 0n ? { range: 0 } : {}) });
+}
+
+/** The low halves of offsets are not tracked; what the 64-bit views say of them is. */
+function without32(scalar: Register["scalar"]): Register["scalar"] {
+  const draft = new ScalarDraft(scalar);
+  draft.unbound32();
+  return draft.sync().freeze();
+}
+
+function finish(analysis: Analysis, { dst }: PointerSum, result: Register): Check {
+  const insane = checkOffset(result, kindName(result));
+  if (insane !== undefined) return insane;
+  analysis.set(dst, result);
+  return undefined;
+}

@@ -1,0 +1,245 @@
+/**
+ * Whether what was proven for an old state holds for the current one: the old one allows at least as much. Answers to
+ * states_equal(), regsafe() and stacksafe() in kernel/bpf/verifier.c.
+ *
+ * `exact` modes: "exact" means the same state; "within" compares all numbers by range, "safe" those alone that decided something.
+ */
+import type { Scalar } from "../scalar/scalar.ts";
+import { tnumContains } from "../scalar/tnum.ts";
+import { UNKNOWN } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
+import type { StackSlot } from "../state/stack.ts";
+import type { Frame, State } from "../state/state.ts";
+
+export type Exactness = "exact" | "within" | "safe";
+
+/** Pairs of ids that must stand for each other. */
+class IdMap {
+  readonly #pairs: (readonly [number, number])[] = [];
+  #temporary = 1 << 30;
+
+  matches(old: number, now: number): boolean {
+    if ((old === 0) !== (now === 0)) return false;
+    if (old === 0) return true;
+    for (const [a, b] of this.#pairs) {
+      if (a === old) return b === now;
+      if (b === now) return false;
+    }
+    this.#pairs.push([old, now]);
+    return true;
+  }
+
+  /** A number without id is like one whose id nothing shares. */
+  matchesScalar(old: number, now: number): boolean {
+    return this.matches(old === 0 ? (this.#temporary += 1) : old, now === 0 ? (this.#temporary += 1) : now);
+  }
+}
+
+export interface EqualOptions {
+  readonly exactness: Exactness;
+  /** Registers that are read later, by frame from the innermost's instruction. */
+  live(frame: Frame, isTop: boolean): number;
+  /** Slots that were never written may be read. */
+  readonly mayReadAnything: boolean;
+}
+
+export function statesEqual(old: State, now: State, options: EqualOptions): boolean {
+  if (old.frames.length !== now.frames.length) return false;
+  const ids = new IdMap();
+  if (!sameReferences(old, now, ids)) return false;
+  for (let i = 0; i < old.frames.length; i++) {
+    const a = old.frames[i]!;
+    const b = now.frames[i]!;
+    if (a.callSite !== b.callSite || a.subprogram !== b.subprogram) return false;
+    if (a.isCallback !== b.isCallback) return false;
+    const live = options.exactness === "exact" ? 0x7ff : options.live(a, i === old.frames.length - 1);
+    if (!framesEqual(a, b, { ids, live, options })) return false;
+  }
+  return true;
+}
+
+function sameReferences(old: State, now: State, ids: IdMap): boolean {
+  if (
+    old.references.length !== now.references.length ||
+    old.activeLocks !== now.activeLocks ||
+    old.activePreemptLocks !== now.activePreemptLocks ||
+    old.activeRcuLocks !== now.activeRcuLocks ||
+    old.isInSleepable !== now.isInSleepable
+  )
+    return false;
+  if (!ids.matches(old.activeIrqId, now.activeIrqId)) return false;
+  return old.references.every((reference, i) => {
+    const other = now.references[i]!;
+    return (
+      reference.kind === other.kind &&
+      reference.object === other.object &&
+      ids.matches(reference.id, other.id)
+    );
+  });
+}
+
+interface Comparison {
+  readonly ids: IdMap;
+  readonly live: number;
+  readonly options: EqualOptions;
+}
+
+function framesEqual(old: Frame, now: Frame, comparison: Comparison): boolean {
+  for (let i = 0; i < 10; i++) {
+    if ((comparison.live & (1 << i)) === 0) continue;
+    if (!registerSafe(old.registers[i]!, now.registers[i]!, comparison)) return false;
+  }
+  return stackSafe(old, now, comparison);
+}
+
+export const sameScalar = (a: Scalar, b: Scalar): boolean =>
+  a === b ||
+  (a.tnum.value === b.tnum.value &&
+    a.tnum.mask === b.tnum.mask &&
+    a.umin === b.umin &&
+    a.umax === b.umax &&
+    a.smin === b.smin &&
+    a.smax === b.smax &&
+    a.u32min === b.u32min &&
+    a.u32max === b.u32max &&
+    a.s32min === b.s32min &&
+    a.s32max === b.s32max);
+
+const isWithin = (old: Scalar, now: Scalar): boolean =>
+  old === now ||
+  (old.umin <= now.umin &&
+    old.umax >= now.umax &&
+    old.smin <= now.smin &&
+    old.smax >= now.smax &&
+    old.u32min <= now.u32min &&
+    old.u32max >= now.u32max &&
+    old.s32min <= now.s32min &&
+    old.s32max >= now.s32max &&
+    tnumContains(old.tnum, now.tnum));
+
+/** Everything but ids and the variable part. */
+const sameShape = (a: Register, b: Register): boolean =>
+  a.kind === b.kind &&
+  a.flags === b.flags &&
+  a.off === b.off &&
+  a.hasDelta === b.hasDelta &&
+  a.frame === b.frame &&
+  a.range === b.range &&
+  a.map === b.map &&
+  a.mapUid === b.mapUid &&
+  a.memSize === b.memSize &&
+  a.btf === b.btf &&
+  a.btfId === b.btfId &&
+  a.dynptr === b.dynptr &&
+  a.isFirstSlot === b.isFirstSlot &&
+  a.subprogram === b.subprogram;
+
+const isExact = (old: Register, now: Register, ids: IdMap): boolean =>
+  sameShape(old, now) &&
+  sameScalar(old.scalar, now.scalar) &&
+  ids.matches(old.id, now.id) &&
+  ids.matches(old.refId, now.refId) &&
+  ids.matches(old.dynptrId, now.dynptrId);
+
+function registerSafe(old: Register, now: Register, { ids, options }: Comparison): boolean {
+  const { exactness } = options;
+  if (exactness === "exact") return isExact(old, now, ids);
+  if (old.kind === "?" && (exactness === "safe" || now.kind === "?")) return true;
+  if (old.kind !== now.kind || old.flags !== now.flags) return false;
+  switch (old.kind) {
+    case "scalar":
+      if (!old.isPrecise && exactness === "safe") return true;
+      if (old.hasDelta !== now.hasDelta || (old.hasDelta && old.off !== now.off)) return false;
+      return isWithin(old.scalar, now.scalar) && ids.matchesScalar(old.id, now.id);
+    case "map_key":
+    case "map_value":
+    case "mem":
+    case "buf":
+    case "tp_buffer":
+      return (
+        sameShape(old, now) &&
+        isWithin(old.scalar, now.scalar) &&
+        ids.matches(old.id, now.id) &&
+        ids.matches(old.refId, now.refId) &&
+        ids.matches(old.dynptrId, now.dynptrId)
+      );
+    case "pkt":
+    case "pkt_meta":
+      if (old.range < 0 || now.range < 0 ? old.range !== now.range : old.range > now.range) return false;
+      return old.off === now.off && ids.matches(old.id, now.id) && isWithin(old.scalar, now.scalar);
+    case "arena":
+      return true;
+    default:
+      return isExact(old, now, ids);
+  }
+}
+
+/** The number that a load of the whole slot gives; undefined where that is not one. */
+function scalarOf({ types, spilled }: StackSlot, mayReadAnything: boolean): Register | undefined {
+  if (types === "rrrrrrrr" && spilled.isScalar) return spilled;
+  const isData = mayReadAnything ? /^[m?]{8}$/.test(types) : types === "mmmmmmmm";
+  return isData && types !== "????????" ? UNKNOWN : undefined;
+}
+
+function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
+  const { options, ids } = comparison;
+  const { exactness, mayReadAnything } = options;
+  for (let index = 0; index < old.stack.length; index++) {
+    const a = old.stack[index]!;
+    const b = now.stack[index];
+    if (a === b) {
+      if (!sameIds(a.spilled, ids)) return false;
+      continue;
+    }
+    if (exactness === "exact") {
+      if (b === undefined || a.types !== b.types || !isExact(a.spilled, b.spilled, ids)) return false;
+      continue;
+    }
+    if (a.types === "????????") continue;
+    const oldScalar = scalarOf(a, mayReadAnything);
+    if (oldScalar === UNKNOWN && mayReadAnything) continue;
+    if (b === undefined) return false;
+    const nowScalar = scalarOf(b, mayReadAnything);
+    if (oldScalar !== undefined && nowScalar !== undefined) {
+      if (!registerSafe(oldScalar, nowScalar, comparison)) return false;
+      continue;
+    }
+    if (!slotSafe(a, b, comparison)) return false;
+  }
+  return true;
+}
+
+const sameIds = (register: Register, ids: IdMap): boolean =>
+  ids.matches(register.id, register.id) && ids.matches(register.refId, register.refId);
+
+function slotSafe(a: StackSlot, b: StackSlot, comparison: Comparison): boolean {
+  const { ids, options } = comparison;
+  for (let i = 0; i < 8; i++) {
+    const old = a.types[i]!;
+    const now = b.types[i]!;
+    if (old === "?" || old === now) continue;
+    if (old === "m" && (options.mayReadAnything || now === "0")) continue;
+    return false;
+  }
+  switch (a.types[7]) {
+    case "r":
+      return registerSafe(a.spilled, b.spilled, comparison);
+    case "d":
+      return (
+        a.spilled.dynptr === b.spilled.dynptr &&
+        a.spilled.isFirstSlot === b.spilled.isFirstSlot &&
+        ids.matches(a.spilled.refId, b.spilled.refId) &&
+        ids.matches(a.spilled.id, b.spilled.id)
+      );
+    case "i":
+      return (
+        a.spilled.iterator?.name === b.spilled.iterator?.name &&
+        a.spilled.iterator?.state === b.spilled.iterator?.state &&
+        ids.matches(a.spilled.refId, b.spilled.refId)
+      );
+    case "f":
+      return ids.matches(a.spilled.refId, b.spilled.refId);
+    default:
+      return true;
+  }
+}

@@ -1,0 +1,330 @@
+/**
+ * Precision: which numbers decided something. Going back along the path, every register and slot that a decision depends on is
+ * marked, in the states that later states are compared with. Answers to __mark_chain_precision() and backtrack_insn().
+ *
+ * Invariant: marks are put into parent states only; the current state needs none.
+ */
+import { CALL, CLASS, LOAD_ACQUIRE, MODE, REG, disassemble } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { Analysis } from "../analysis.ts";
+import { callsCallback } from "../call/callback-kinds.ts";
+import { subprogramAt } from "../cfg.ts";
+import { isGlobal } from "../state.ts";
+import { stateText } from "../print.ts";
+import { isSpilledScalar } from "../state/stack.ts";
+import type { Frame, HistoryEntry, State } from "../state/state.ts";
+import { instructionNames } from "../names.ts";
+import type { Check } from "../verdict.ts";
+
+/** What must be precise before the instruction that the walk back has reached: registers as bits, slots. */
+interface Wanted {
+  frame: number;
+  readonly registers: number[];
+  readonly slots: Set<number>[];
+}
+
+const CALL_OPCODE = 0x85;
+const EXIT = 0x95;
+const ARGUMENTS = 0b111110;
+
+/** Marks register `number` of the current frame. */
+export function markPrecise(analysis: Analysis, number: number): Check {
+  if (!analysis.env.isCapable || !analysis.register(number).isScalar) return undefined;
+  const wanted = nothing(analysis.state.frames.length - 1);
+  wanted.registers[wanted.frame] = 1 << number;
+  trace(analysis, wanted);
+  return undefined;
+}
+
+/** Marks the slot of a frame. */
+export function markSlotPrecise(analysis: Analysis, frame: number, slot: number): void {
+  const wanted = nothing(analysis.state.frames.length - 1);
+  wanted.slots[frame]!.add(slot);
+  trace(analysis, wanted);
+}
+
+/** Marks in the current path what is precise in the equal state `old`. Linux: propagate_precision() */
+export function propagatePrecision(analysis: Analysis, old: State): void {
+  const wanted = nothing(old.frames.length - 1);
+  old.frames.forEach((frame, index) => {
+    frame.registers.forEach((register, number) => {
+      if (register.isScalar && register.isPrecise) wanted.registers[index]! |= 1 << number;
+    });
+    frame.stack.forEach((slot, number) => {
+      if (isSpilledScalar(slot) && slot.spilled.isPrecise) wanted.slots[index]!.add(number);
+    });
+  });
+  trace(analysis, wanted, true);
+}
+
+function nothing(frame: number): Wanted {
+  const wanted: Wanted = { frame, registers: [], slots: [] };
+  for (let i = 0; i <= 8; i++) {
+    wanted.registers.push(0);
+    wanted.slots.push(new Set());
+  }
+  return wanted;
+}
+
+const isEmpty = ({ registers, slots }: Wanted): boolean =>
+  registers.every((mask) => mask === 0) && slots.every(({ size }) => size === 0);
+
+/** @param isChecked the instruction at hand is part of the path (the state ends before it). */
+function trace(analysis: Analysis, wanted: Wanted, isPropagation = false): void {
+  if (isEmpty(wanted)) return;
+  const { log } = analysis;
+  const start = analysis.state;
+  let state: State | undefined = start;
+  let last = isPropagation ? analysis.previous : analysis.index;
+  let skips = !isPropagation;
+  let subsequent = -1;
+  while (state !== undefined) {
+    if (log.isVerbose)
+      log.line(
+        `mark_precise: frame${wanted.frame}: last_idx ${last} first_idx ${state.firstInsn} subseq_idx ${subsequent} `,
+      );
+    if (last < 0) {
+      markAtEntry(state, wanted);
+      return;
+    }
+    let history = state.history.length;
+    for (let index = last; ;) {
+      if (skips) skips = false;
+      else if (!stepBack(analysis, wanted, index, subsequent, entryAt(state, history, index))) {
+        if (log.isVerbose)
+          log.line(`mark_precise: frame${wanted.frame}: falling back to forcing all scalars precise`);
+        markEverything(start);
+        return;
+      }
+      if (isEmpty(wanted)) return;
+      subsequent = index;
+      if (
+        index === state.firstInsn &&
+        (history === 0 || (history === 1 && state.history[0]!.index === index))
+      )
+        break;
+      const entry = entryAt(state, history, index);
+      if (entry === undefined) index -= 1;
+      else {
+        index = entry.previous;
+        history -= 1;
+      }
+      if (index < 0) break;
+    }
+    const first: number = state.firstInsn;
+    state = state.parent;
+    if (state === undefined) break;
+    markState(analysis, state, wanted);
+    if (isEmpty(wanted)) return;
+    subsequent = first;
+    last = state.lastInsn;
+  }
+  if (!isEmpty(wanted)) markEverything(start);
+}
+
+function entryAt(state: State, end: number, index: number): HistoryEntry | undefined {
+  const entry = end > 0 ? state.history[end - 1] : undefined;
+  return entry?.index === index ? entry : undefined;
+}
+
+/** A global function's arguments come from nowhere. */
+function markAtEntry(state: State, wanted: Wanted): void {
+  const frame = state.frames[0]!;
+  for (let i = 1; i <= 5; i++) {
+    if ((wanted.registers[0]! & (1 << i)) !== 0) setPrecise(frame, i);
+  }
+}
+
+function setPrecise(frame: Frame, number: number): void {
+  const register = frame.registers[number]!;
+  if (register.isScalar) frame.registers[number] = register.with({ isPrecise: true });
+}
+
+function markState(analysis: Analysis, state: State, wanted: Wanted): void {
+  for (let index = wanted.frame; index >= 0; index--) {
+    const frame = state.frames[index];
+    if (frame === undefined) continue;
+    for (let number = 0; number <= 10; number++) {
+      if ((wanted.registers[index]! & (1 << number)) === 0) continue;
+      const register = frame.registers[number]!;
+      if (!register.isScalar || register.isPrecise) wanted.registers[index]! &= ~(1 << number);
+      else setPrecise(frame, number);
+    }
+    for (const slotNumber of Array.from(wanted.slots[index]!)) {
+      const slot = frame.stack[slotNumber];
+      if (slot === undefined || !isSpilledScalar(slot) || slot.spilled.isPrecise)
+        wanted.slots[index]!.delete(slotNumber);
+      else frame.stack[slotNumber] = { types: slot.types, spilled: slot.spilled.with({ isPrecise: true }) };
+    }
+    if (analysis.log.isVerbose) {
+      analysis.log.line(
+        `mark_precise: frame${index}: parent state regs=${registersText(wanted, index)} stack=${slotsText(wanted, index)}: ${stateText(state, frame, undefined)}`,
+      );
+    }
+  }
+}
+
+/** Gives up: every number of this path is precise. */
+function markEverything(start: State): void {
+  for (let state = start.parent; state !== undefined; state = state.parent) {
+    for (const frame of state.frames) {
+      for (let i = 0; i < 10; i++) {
+        if (frame.registers[i]!.isScalar && !frame.registers[i]!.isPrecise) setPrecise(frame, i);
+      }
+      frame.stack.forEach((slot, i) => {
+        if (isSpilledScalar(slot) && !slot.spilled.isPrecise)
+          frame.stack[i] = { types: slot.types, spilled: slot.spilled.with({ isPrecise: true }) };
+      });
+    }
+  }
+}
+
+const registersText = ({ registers }: Wanted, frame: number): string =>
+  Array.from({ length: 11 }, (_, i) => i)
+    .filter((i) => (registers[frame]! & (1 << i)) !== 0)
+    .map((i) => `r${i}`)
+    .join(",");
+const slotsText = ({ slots }: Wanted, frame: number): string =>
+  [...slots[frame]!]
+    .sort((a, b) => a - b)
+    .map((slot) => String(-8 * (slot + 1)))
+    .join(",");
+
+/** Undoes one instruction; false where it cannot be followed. */
+function stepBack(
+  analysis: Analysis,
+  wanted: Wanted,
+  index: number,
+  subsequent: number,
+  entry: HistoryEntry | undefined,
+): boolean {
+  const insn = analysis.insns[index]!;
+  // The second half of a wide load.
+  if (insn.opcode === 0) return true;
+  if (analysis.log.isVerbose) {
+    const text = disassemble(
+      analysis.printed[index]!,
+      analysis.printed[index + 1],
+      instructionNames(analysis.env),
+    );
+    analysis.log.line(
+      `mark_precise: frame${wanted.frame}: regs=${registersText(wanted, wanted.frame)} stack=${slotsText(wanted, wanted.frame)} before ${index}: ${text}`,
+    );
+  }
+  joinLinked(wanted, entry);
+  const followed = undo(analysis, wanted, { insn, index, subsequent, entry });
+  if (followed) joinLinked(wanted, entry);
+  return followed;
+}
+
+function joinLinked(wanted: Wanted, entry: HistoryEntry | undefined): void {
+  const linked = entry?.linked;
+  if (linked === undefined) return;
+  const isWanted = linked.some(({ frame, at, isSlot }) =>
+    isSlot ? wanted.slots[frame]!.has(at) : (wanted.registers[frame]! & (1 << at)) !== 0,
+  );
+  if (!isWanted) return;
+  for (const { frame, at, isSlot } of linked) {
+    if (isSlot) wanted.slots[frame]!.add(at);
+    else wanted.registers[frame]! |= 1 << at;
+  }
+}
+
+interface Step {
+  readonly insn: Insn;
+  readonly index: number;
+  readonly subsequent: number;
+  readonly entry: HistoryEntry | undefined;
+}
+
+function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
+  const { insn, entry } = step;
+  const { frame } = wanted;
+  const has = (number: number): boolean => (wanted.registers[frame]! & (1 << number)) !== 0;
+  const add = (number: number): void => {
+    wanted.registers[frame]! |= 1 << number;
+  };
+  const drop = (number: number): void => {
+    wanted.registers[frame]! &= ~(1 << number);
+  };
+  const { opcode, dst, src } = insn;
+  const isRegister = (opcode & 8) !== 0;
+  switch (opcode & 7) {
+    case CLASS.ALU:
+    case CLASS.ALU64: {
+      const operation = opcode & 0xf0;
+      if (!has(dst) || operation === 0x80 || operation === 0xd0) return true;
+      if (operation === 0xb0) drop(dst);
+      if (isRegister && src !== REG.R10) add(src);
+      return true;
+    }
+    case CLASS.LDX:
+      if (!has(dst)) return true;
+      drop(dst);
+      if (entry?.stack !== undefined) wanted.slots[entry.stack.frame]!.add(entry.stack.slot);
+      return true;
+    case CLASS.STX:
+    case CLASS.ST: {
+      if ((opcode & 0xe7) === (MODE.ATOMIC | CLASS.STX) && insn.imm === LOAD_ACQUIRE) {
+        if (!has(dst)) return true;
+        drop(dst);
+        if (entry?.stack !== undefined) wanted.slots[entry.stack.frame]!.add(entry.stack.slot);
+        return true;
+      }
+      // A number as address: a difference of pointers, which cannot be followed.
+      if (has(dst)) return false;
+      if (entry?.stack === undefined) return true;
+      if (!wanted.slots[entry.stack.frame]!.delete(entry.stack.slot)) return true;
+      if ((opcode & 7) === CLASS.STX) add(src);
+      return true;
+    }
+    case CLASS.JMP:
+    case CLASS.JMP32:
+      if (opcode === CALL_OPCODE || opcode === EXIT) return undoCall(analysis, wanted, step);
+      if (isRegister && (has(dst) || has(src))) {
+        add(src);
+        add(dst);
+      }
+      return true;
+    default:
+      if (!has(dst)) return true;
+      drop(dst);
+      return (opcode & 0xe0) === MODE.IMM;
+  }
+}
+
+/** Goes up into the caller at a call, down into the callee at an exit. */
+function undoCall(analysis: Analysis, wanted: Wanted, { insn, index, subsequent }: Step): boolean {
+  const { frame } = wanted;
+  if (insn.opcode === EXIT) {
+    if (subsequent >= 0 && callsCallback(analysis.insns[subsequent]!)) wanted.registers[frame]! &= ~ARGUMENTS;
+    const caller = subsequent >= 1 ? analysis.insns[subsequent - 1]! : undefined;
+    const isLocal = caller?.opcode === CALL_OPCODE && caller.src === CALL.LOCAL;
+    const isWanted = isLocal && (wanted.registers[frame]! & 1) !== 0;
+    wanted.registers[frame]! &= ~1;
+    wanted.frame += 1;
+    wanted.registers[wanted.frame] = isWanted ? 1 : 0;
+    return wanted.frame < 8;
+  }
+  if (insn.src === CALL.LOCAL) {
+    const called = subprogramAt(analysis.subprograms, index + 1 + insn.imm);
+    if (isGlobal(analysis.env, analysis.subprograms, called)) {
+      wanted.registers[frame]! &= ~1;
+      return true;
+    }
+    if (frame === 0) return false;
+    wanted.registers[frame - 1]! |= wanted.registers[frame]! & ARGUMENTS;
+    wanted.registers[frame] = 0;
+    wanted.slots[frame]!.clear();
+    wanted.frame -= 1;
+    return true;
+  }
+  if (callsCallback(insn) && index !== subsequent - 1 && frame > 0) {
+    wanted.registers[frame] = 0;
+    wanted.slots[frame]!.clear();
+    wanted.frame -= 1;
+    return true;
+  }
+  wanted.registers[frame]! &= ~1;
+  return (wanted.registers[frame]! & ARGUMENTS) === 0;
+}

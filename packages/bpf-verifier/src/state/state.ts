@@ -1,0 +1,153 @@
+/**
+ * The state of a program at one instruction: frames, references, locks. Answers to struct bpf_verifier_state.
+ *
+ * `copy` shares registers and slots, which never change, and copies the lists that hold them.
+ */
+import { REGISTERS } from "@alien-ts/bpf-isa";
+import type { Register } from "./register.ts";
+import { NOT_INIT } from "./register.ts";
+import type { StackSlot } from "./stack.ts";
+import { EMPTY_SLOT } from "./stack.ts";
+
+export class Frame {
+  readonly index: number;
+  readonly subprogram: number;
+  /** The call instruction that made it; -1 in the main function. */
+  readonly callSite: number;
+  readonly registers: Register[];
+  readonly stack: StackSlot[];
+  /** It runs as callback of a helper. */
+  isCallback = false;
+  isAsyncCallback = false;
+  isExceptionCallback = false;
+  /** What its result must lie in. */
+  returnRange: { readonly min: bigint; readonly max: bigint } | undefined;
+  /** Of a caller: calls of one callback so far, so that loops through helpers end. */
+  callbackDepth = 0;
+
+  constructor(index: number, subprogram: number, callSite: number) {
+    this.index = index;
+    this.subprogram = subprogram;
+    this.callSite = callSite;
+    this.registers = Array.from({ length: REGISTERS }, () => NOT_INIT);
+    this.stack = [];
+  }
+
+  copy(): Frame {
+    const copy = new Frame(this.index, this.subprogram, this.callSite);
+    for (let i = 0; i < REGISTERS; i++) copy.registers[i] = this.registers[i]!;
+    for (const slot of this.stack) copy.stack.push(slot);
+    copy.isCallback = this.isCallback;
+    copy.isAsyncCallback = this.isAsyncCallback;
+    copy.isExceptionCallback = this.isExceptionCallback;
+    copy.returnRange = this.returnRange;
+    copy.callbackDepth = this.callbackDepth;
+    return copy;
+  }
+
+  /** Makes slots up to number `slot`. */
+  grow(slot: number): void {
+    while (this.stack.length <= slot) this.stack.push(EMPTY_SLOT);
+  }
+}
+
+/** Something that must be given back before the program ends. */
+export interface Reference {
+  readonly kind: "object" | "lock" | "lock_irq" | "res_lock" | "res_lock_irq" | "irq";
+  readonly id: number;
+  /** Where it was taken. */
+  readonly insn: number;
+  /** What a lock lies in: told apart by id and by object. */
+  readonly object: unknown;
+}
+
+/** One taken step of a path, for precision tracking. */
+export interface HistoryEntry {
+  readonly index: number;
+  readonly previous: number;
+  /** Stack slot that the instruction accessed through a register: frame, slot; undefined for none. */
+  stack: { readonly frame: number; readonly slot: number } | undefined;
+  /** Registers and slots whose bounds were joined here. */
+  linked: readonly LinkedRegister[] | undefined;
+}
+
+export interface LinkedRegister {
+  readonly frame: number;
+  /** Register number, or slot number where `isSlot`. */
+  readonly at: number;
+  readonly isSlot: boolean;
+}
+
+export class State {
+  frames: Frame[] = [];
+  references: Reference[] = [];
+  activeLocks = 0;
+  activeLockId = 0;
+  activeLockObject: unknown = undefined;
+  activePreemptLocks = 0;
+  activeIrqId = 0;
+  activeRcuLocks = 0;
+  isInSleepable = false;
+  /** The instruction that it stands before. */
+  insn = 0;
+  /** First and last instruction of the piece of path since `parent`. */
+  firstInsn = 0;
+  lastInsn = 0;
+  parent: State | undefined;
+  /** Paths through it that are not explored to their end. */
+  branches = 0;
+  history: HistoryEntry[] = [];
+  mayGotoDepth = 0;
+  callbackUnrollDepth = 0;
+  dfsDepth = 0;
+  isUsedAsLoopEntry = false;
+  loopEntry: State | undefined;
+
+  get top(): Frame {
+    return this.frames[this.frames.length - 1]!;
+  }
+  get registers(): Register[] {
+    return this.top.registers;
+  }
+  get hasLocks(): boolean {
+    return this.activeLocks > 0;
+  }
+
+  copy(): State {
+    const copy = new State();
+    copy.frames = this.frames.map((frame) => frame.copy());
+    copy.references = [...this.references];
+    copy.activeLocks = this.activeLocks;
+    copy.activeLockId = this.activeLockId;
+    copy.activeLockObject = this.activeLockObject;
+    copy.activePreemptLocks = this.activePreemptLocks;
+    copy.activeIrqId = this.activeIrqId;
+    copy.activeRcuLocks = this.activeRcuLocks;
+    copy.isInSleepable = this.isInSleepable;
+    copy.insn = this.insn;
+    copy.firstInsn = this.firstInsn;
+    copy.lastInsn = this.lastInsn;
+    copy.parent = this.parent;
+    copy.branches = this.branches;
+    copy.history = this.history.map((entry) => ({ ...entry }));
+    copy.mayGotoDepth = this.mayGotoDepth;
+    copy.callbackUnrollDepth = this.callbackUnrollDepth;
+    copy.dfsDepth = this.dfsDepth;
+    copy.loopEntry = this.loopEntry;
+    return copy;
+  }
+
+  /** Replaces every register and spilled register for which `change` gives another. */
+  replaceAll(change: (register: Register) => Register): void {
+    for (const frame of this.frames) {
+      const { registers, stack } = frame;
+      for (let i = 0; i < REGISTERS; i++) registers[i] = change(registers[i]!);
+      for (let i = 0; i < stack.length; i++) {
+        const slot = stack[i]!;
+        if (slot.types[7] !== "r") continue;
+        const spilled = change(slot.spilled);
+        if (spilled !== slot.spilled) stack[i] = { types: slot.types, spilled };
+      }
+    }
+  }
+}

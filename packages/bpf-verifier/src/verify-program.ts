@@ -1,0 +1,215 @@
+/**
+ * `verifyProgram(env)`: the whole verification. A pure function: program in, verdict, log and rewritten program out.
+ *
+ * The pipeline is Linux's bpf_check(): sizes → functions → jumps → wide loads → reachability → all paths of the main function,
+ * then of each global one → depth of calls. Messages and errnos are those of Linux 6.18.
+ */
+import { E2BIG, EACCES, EINVAL } from "@alien-ts/abi";
+import { FRAME_BYTES, MAX_FRAMES, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, PSEUDO } from "@alien-ts/bpf-isa";
+import { Analysis, startRegisters } from "./analysis.ts";
+import { globalArguments, globalRegister } from "./call/global.ts";
+import { checkReachable, checkSubprograms, findSubprograms, isLocalCall, subprogramAt } from "./cfg.ts";
+import type { MapInfo, ProgramEnv } from "./env.ts";
+import { LOG } from "./log.ts";
+import { liveRegisters, liveText } from "./prune/live.ts";
+import { Visited, findPoints } from "./prune/visited.ts";
+import { resolveWideLoads } from "./resolve.ts";
+import { pointer } from "./state/register.ts";
+import { Frame, State } from "./state/state.ts";
+import { Verification, functionName, isGlobal } from "./state.ts";
+import { isErr } from "@alien-ts/abi";
+import { Reject, reject } from "./verdict.ts";
+import type { Check, Verdict } from "./verdict.ts";
+import { walk } from "./walk.ts";
+
+export function verifyProgram(env: ProgramEnv): Verdict {
+  const count = env.insns.length;
+  if (count === 0 || count > (env.isCapable ? MAX_INSNS : MAX_INSNS_UNPRIVILEGED)) {
+    return { ok: false, log: "", errno: E2BIG, processed: 0 };
+  }
+  const verification = new Verification(env);
+  const run = new Run(verification, env);
+  const refusal = run.check();
+  const { log } = verification;
+  const { processed } = run;
+  if (refusal !== undefined && refusal.message !== "") log.line(refusal.message);
+  if (refusal === undefined && !log.isVerbose) log.reset();
+  run.logStatistics();
+  if (refusal !== undefined) return { ok: false, log: log.toString(), errno: refusal.errno, processed };
+  const { insns, usedMapFds } = verification;
+  return { ok: true, log: log.toString(), insns, usedMapFds, processed };
+}
+
+class Run {
+  readonly #verification: Verification;
+  readonly #env: ProgramEnv;
+  #analysis: Analysis | undefined;
+  #visited: Visited | undefined;
+
+  constructor(verification: Verification, env: ProgramEnv) {
+    this.#verification = verification;
+    this.#env = env;
+  }
+
+  get processed(): number {
+    return this.#analysis?.processed ?? 0;
+  }
+
+  check(): Check {
+    const verification = this.#verification;
+    const maps = new Map<number, MapInfo>();
+    return (
+      findSubprograms(verification) ??
+      checkSubprograms(verification) ??
+      resolveWideLoads(verification) ??
+      this.#collectMaps(maps) ??
+      checkReachable(verification) ??
+      this.#interpret(maps)
+    );
+  }
+
+  /** The maps that wide loads name, by instruction. They were resolved before, so that each is there. */
+  #collectMaps(maps: Map<number, MapInfo>): Check {
+    const { insns, fdArray } = this.#env;
+    for (const [index, insn] of insns.entries()) {
+      if (
+        insn.opcode !== 0x18 ||
+        insn.src === PSEUDO.NONE ||
+        insn.src === PSEUDO.FUNC ||
+        insn.src === PSEUDO.BTF_ID
+      )
+        continue;
+      const isIndexed = insn.src === PSEUDO.MAP_IDX || insn.src === PSEUDO.MAP_IDX_VALUE;
+      const fd = isIndexed ? fdArray!(insn.imm) : insn.imm;
+      const map = isErr(fd) ? fd : this.#env.map(fd);
+      if (isErr(map)) return reject(map, `fd ${insn.imm} is not pointing to valid bpf_map`);
+      const bad = checkMapProgram(map, this.#env);
+      if (bad !== undefined) return bad;
+      maps.set(index, map);
+    }
+    return undefined;
+  }
+
+  #interpret(maps: ReadonlyMap<number, MapInfo>): Check {
+    const env = this.#env;
+    const { log, subprograms } = this.#verification;
+    const analysis = new Analysis(this.#verification, env, maps);
+    const live = liveRegisters(env);
+    if (log.isVerbose) log.write(liveText(env, this.#verification.insns, live));
+    const points = findPoints(env.insns);
+    const visited = new Visited(analysis, points, live);
+    this.#analysis = analysis;
+    this.#visited = visited;
+    const main = this.#walkFrom(analysis, 0, () => walk(analysis, points, visited));
+    if (main !== undefined) return main;
+    if (!log.isVerbose) log.reset();
+    const pending = (): number | undefined =>
+      subprograms.findIndex(
+        (_, i) => i > 0 && isGlobal(env, subprograms, i) && analysis.calledGlobals.has(i) && !done.has(i),
+      );
+    const done = new Set<number>();
+    for (let next = pending(); next !== undefined && next > 0; next = pending()) {
+      done.add(next);
+      visited.restart();
+      const bad = this.#walkGlobal(analysis, next, () => walk(analysis, points, visited));
+      if (bad !== undefined) return bad;
+    }
+    return this.#checkDepth(analysis);
+  }
+
+  #walkGlobal(analysis: Analysis, number: number, run: () => Check): Check {
+    const { log, subprograms } = this.#verification;
+    const name = functionName(this.#env, subprograms, number);
+    if (log.isEnabled) log.line(`Validating ${name}() func#${number}...`);
+    const list = globalArguments(analysis, number);
+    if (list instanceof Reject) return list;
+    const bad = this.#walkFrom(analysis, number, run, (frame) => {
+      list.forEach((argument, i) => {
+        frame.registers[i + 1] = globalRegister(analysis, argument);
+      });
+    });
+    if (bad !== undefined) return bad;
+    if (!log.isVerbose) log.reset();
+    if (log.isEnabled) log.line(`Func#${number} ('${name}') is safe for any args that match its prototype`);
+    return undefined;
+  }
+
+  #walkFrom(analysis: Analysis, number: number, run: () => Check, prepare = startRegisters): Check {
+    const state = new State();
+    const frame = new Frame(0, number, -1);
+    frame.registers[10] = pointer("fp", { frame: 0 });
+    prepare(frame);
+    state.frames.push(frame);
+    state.branches = 1;
+    const { start } = this.#verification.subprograms[number]!;
+    state.firstInsn = start;
+    state.lastInsn = -1;
+    analysis.state = state;
+    analysis.index = start;
+    analysis.previous = -1;
+    analysis.entry = number;
+    analysis.touchAll();
+    analysis.printedEnd = -1;
+    return run();
+  }
+
+  /** No chain of calls uses more than 8 frames or 512 bytes of stack. Linux: check_max_stack_depth() */
+  #checkDepth(analysis: Analysis): Check {
+    const { insns } = this.#env;
+    const { subprograms } = this.#verification;
+    const sizes = analysis.stackDepth.map((depth) => Math.ceil(depth / 16) * 16);
+    const callees = subprograms.map(({ start, end }) => {
+      const found = new Set<number>();
+      for (let i = start; i < end; i++) {
+        const insn = insns[i]!;
+        if (isLocalCall(insn) || (insn.opcode === 0x18 && insn.src === PSEUDO.FUNC))
+          found.add(subprogramAt(subprograms, i + 1 + insn.imm));
+      }
+      return [...found];
+    });
+    const deepest = (number: number, frames: number, bytes: number): Check => {
+      const total = bytes + sizes[number]!;
+      if (total > FRAME_BYTES)
+        return reject(EACCES, `combined stack size of ${frames} calls is ${total}. Too large`);
+      if (frames > MAX_FRAMES) return reject(E2BIG, `the call stack of ${frames} frames is too deep !`);
+      for (const callee of callees[number]!) {
+        const bad = deepest(callee, frames + 1, total);
+        if (bad !== undefined) return bad;
+      }
+      return undefined;
+    };
+    return deepest(0, 1, 0);
+  }
+
+  /** Linux: print_verification_stats() */
+  logStatistics(): void {
+    const { log } = this.#verification;
+    if ((log.level & ~LOG.FIXED) === 0) return;
+    const total = this.#visited?.total ?? 0;
+    log.line(
+      `processed ${this.processed} insns (limit ${MAX_INSNS}) max_states_per_insn ${this.#visited?.mostPerInsn ?? 0} total_states ${total} peak_states ${total} mark_read 0`,
+    );
+  }
+}
+
+const TRACING_LOCK_TYPES: readonly number[] = [2, 5, 7, 17, 24];
+
+/** Maps that some program types may not have. Linux: check_map_prog_compatibility() */
+function checkMapProgram(map: MapInfo, env: ProgramEnv): Check {
+  const { type } = env.programType;
+  const has = (kind: MapInfo["fields"][number]["kind"]): boolean =>
+    map.fields.some((field) => field.kind === kind);
+  if ((has("list_head") || has("rb_root")) && TRACING_LOCK_TYPES.includes(type))
+    return reject(EINVAL, "tracing progs cannot use bpf_{list_head,rb_root} yet");
+  if (has("spin_lock") || has("res_spin_lock")) {
+    if (type === 1) return reject(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
+    if (TRACING_LOCK_TYPES.includes(type))
+      return reject(EINVAL, "tracing progs cannot use bpf_spin_lock yet");
+  }
+  if (has("timer") && TRACING_LOCK_TYPES.includes(type))
+    return reject(EINVAL, "tracing progs cannot use bpf_timer yet");
+  if (has("workqueue") && TRACING_LOCK_TYPES.includes(type))
+    return reject(EINVAL, "tracing progs cannot use bpf_wq yet");
+  if (map.type === 26) return reject(EINVAL, "bpf_struct_ops map cannot be used in prog");
+  return undefined;
+}

@@ -1,0 +1,173 @@
+/**
+ * The walk over all paths: instruction by instruction, until every path ended or one is refused. Answers to do_check().
+ */
+import { E2BIG, EFAULT, EINVAL } from "@alien-ts/abi";
+import { CALL, CLASS, MAX_INSNS, MODE, disassemble } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { Analysis } from "./analysis.ts";
+import { checkHelperCall } from "./call/helper.ts";
+import { checkKfuncCall } from "./call/kfunc.ts";
+import { checkLocalCall } from "./call/subprogram.ts";
+import { checkAlu } from "./check/alu.ts";
+import { checkExit } from "./check/exit.ts";
+import { checkConditional } from "./check/jump.ts";
+import { checkPacketLoad, checkWide } from "./check/load.ts";
+import { checkMemoryInsn } from "./check/memory-op.ts";
+import { instructionNames } from "./names.ts";
+import { sourceLine } from "./source.ts";
+import { stateText } from "./print.ts";
+import type { Points, Visited } from "./prune/visited.ts";
+import { closePath } from "./prune/visited.ts";
+import { Reject, reject } from "./verdict.ts";
+import type { Check } from "./verdict.ts";
+
+const JA = 0x05;
+const JA32 = 0x06;
+const EXIT = 0x95;
+const CALL_OPCODE = 0x85;
+
+/** Walks from the analysis' current state and instruction. */
+export function walk(analysis: Analysis, points: Points, visited: Visited): Check {
+  let showsState = false;
+  for (;;) {
+    const { index, state } = analysis;
+    const insn = analysis.insns[index];
+    if (insn === undefined)
+      return reject(EFAULT, `invalid insn idx ${index} insn_cnt ${analysis.insns.length}`);
+    analysis.processed += 1;
+    if (analysis.processed > MAX_INSNS)
+      return reject(E2BIG, `BPF program is too large. Processed ${analysis.processed} insn`);
+    state.lastInsn = analysis.previous;
+    state.insn = index;
+    analysis.notes[index]!.isSeen = true;
+    if (points.prune[index] === 1) {
+      const known = visited.check(index);
+      if (known instanceof Reject) return known;
+      if (known) {
+        logSafe(analysis, showsState);
+        if (!endPath(analysis)) return undefined;
+        showsState = true;
+        continue;
+      }
+    }
+    if (points.jump[index] === 1)
+      state.history.push({ index, previous: analysis.previous, stack: undefined, linked: undefined });
+    print(analysis, showsState);
+    showsState = false;
+    const step = execute(analysis, insn, visited);
+    if (step instanceof Reject) return step;
+    if (step === "end") {
+      if (!endPath(analysis)) return undefined;
+      showsState = true;
+    } else if (step === "return") showsState = true;
+  }
+}
+
+function logSafe(analysis: Analysis, isFirst: boolean): void {
+  if (!analysis.log.isEnabled) return;
+  const { log, index, previous } = analysis;
+  log.line(isFirst ? `\nfrom ${previous} to ${index}: safe` : `${index}: safe`);
+}
+
+function print(analysis: Analysis, showsState: boolean): void {
+  const { log, index } = analysis;
+  if (!log.isEnabled) {
+    if (showsState) analysis.touchAll();
+    return;
+  }
+  if (showsState) {
+    log.line(
+      `\nfrom ${analysis.previous} to ${index}:${stateText(analysis.state, analysis.frame, undefined)}`,
+    );
+    analysis.touchAll();
+  }
+  if (analysis.isTouched) analysis.printState();
+  sourceLine(analysis, index);
+  const text = `${index}: ${disassemble(analysis.printed[index]!, analysis.printed[index + 1], instructionNames(analysis.env))}`;
+  log.line(text);
+  analysis.printedLength = text.length;
+  analysis.printedEnd = log.length;
+}
+
+/** The path is done; goes on with one that was remembered. False where there is none. */
+function endPath(analysis: Analysis): boolean {
+  closePath(analysis.state);
+  const next = analysis.open.pop();
+  analysis.touchAll();
+  if (next === undefined) return false;
+  if (!analysis.log.isVerbose) analysis.log.reset(next.logLength);
+  analysis.state = next.state;
+  analysis.index = next.insn;
+  analysis.previous = next.previous;
+  return true;
+}
+
+type Step = Reject | "next" | "end" | "return";
+
+function execute(analysis: Analysis, insn: Insn, visited: Visited): Step {
+  const { opcode } = insn;
+  const kind = opcode & 7;
+  let to = -1;
+  const next = (index: number): void => {
+    to = index;
+  };
+  if (kind === CLASS.JMP || kind === CLASS.JMP32) {
+    visited.jumps += 1;
+    const frames = analysis.state.frames.length;
+    const bad = jump(analysis, insn, next);
+    if (bad !== undefined) return bad;
+    if (to < 0) return "end";
+    go(analysis, to);
+    return opcode === EXIT && analysis.state.frames.length < frames ? "return" : "next";
+  }
+  const bad = straight(analysis, insn, kind);
+  if (bad !== undefined) return bad;
+  go(analysis, analysis.index + (opcode === 0x18 ? 2 : 1));
+  return "next";
+}
+
+function go(analysis: Analysis, to: number): void {
+  analysis.previous = analysis.index;
+  analysis.index = to;
+}
+
+function straight(analysis: Analysis, insn: Insn, kind: number): Check {
+  switch (kind) {
+    case CLASS.ALU:
+    case CLASS.ALU64:
+      return checkAlu(analysis, insn);
+    case CLASS.LDX:
+    case CLASS.ST:
+    case CLASS.STX:
+      return checkMemoryInsn(analysis, insn);
+    default: {
+      const mode = insn.opcode & 0xe0;
+      if (mode === MODE.ABS || mode === MODE.IND) return checkPacketLoad(analysis, insn);
+      return mode === MODE.IMM ? checkWide(analysis, insn) : reject(EINVAL, "invalid BPF_LD mode");
+    }
+  }
+}
+
+function jump(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+  const { opcode, dst, src, off, imm } = insn;
+  if (opcode === JA || opcode === JA32) {
+    const rest = opcode === JA ? imm : off;
+    if ((insn.opcode & 8) !== 0 || src !== 0 || dst !== 0 || rest !== 0)
+      return reject(EINVAL, "BPF_JA uses reserved fields");
+    next(analysis.index + 1 + (opcode === JA ? off : imm));
+    return undefined;
+  }
+  if (opcode === EXIT) return checkExit(analysis, insn, next);
+  if (opcode !== CALL_OPCODE) return checkConditional(analysis, insn, next);
+  if (src > CALL.KFUNC || (src !== CALL.KFUNC && off !== 0) || dst !== 0)
+    return reject(EINVAL, "BPF_CALL uses reserved fields");
+  if (analysis.state.hasLocks) {
+    const isUnlock = src === CALL.HELPER && imm === 94;
+    if (!isUnlock && !(src === CALL.LOCAL))
+      return reject(EINVAL, "function calls are not allowed while holding a lock");
+  }
+  if (src === CALL.LOCAL) return checkLocalCall(analysis, insn, next);
+  const bad = src === CALL.HELPER ? checkHelperCall(analysis, insn) : checkKfuncCall(analysis, insn);
+  if (bad === undefined) next(analysis.index + 1);
+  return bad;
+}

@@ -1,0 +1,123 @@
+/** The maps that cases name by kind, and those that loads describe, as the verifier knows maps. */
+import type { MapInfo, ValueField } from "@alien-ts/bpf-verifier";
+import { valueFields } from "@alien-ts/bpf-verifier";
+import type { Btf } from "@alien-ts/btf";
+
+/** Every map has an address of its own; nothing is ever read there. */
+const FIRST_ADDRESS = 0x10_0000;
+const ADDRESS_STEP = 0x1_0000;
+
+export interface MapShape {
+  readonly type: number;
+  readonly key: number;
+  readonly value: number;
+  readonly entries: number;
+  readonly flags?: number;
+  readonly name?: string;
+  readonly inner?: MapShape;
+  readonly fields?: readonly ValueField[];
+  readonly btf?: Btf;
+  readonly valueType?: number;
+  readonly content?: Uint8Array;
+  readonly isFrozen?: boolean;
+}
+
+const ARRAY = 2;
+const ARENA = 33;
+const READ_ONLY = 0x80;
+
+export function mapInfo(shape: MapShape, index: number): MapInfo {
+  const address = FIRST_ADDRESS + index * ADDRESS_STEP;
+  const { content } = shape;
+  const hasValues = (shape.type === ARRAY && shape.entries === 1) || shape.type === ARENA;
+  return {
+    address,
+    valueSize: shape.value,
+    valuesAddress: hasValues ? address + 0x1000 : undefined,
+    type: shape.type,
+    name: shape.name ?? "",
+    keySize: shape.key,
+    maxEntries: shape.entries,
+    flags: shape.flags ?? 0,
+    inner: shape.inner === undefined ? undefined : mapInfo(shape.inner, index + 1000),
+    fields: shape.fields ?? [],
+    isFrozen: shape.isFrozen ?? false,
+    constantAt:
+      content === undefined || ((shape.flags ?? 0) & READ_ONLY) === 0
+        ? undefined
+        : (offset, size) => constantAt(content, offset, size),
+    btf: shape.btf,
+    btfValueType: shape.valueType ?? 0,
+  };
+}
+
+function constantAt(content: Uint8Array, offset: number, size: number): bigint | undefined {
+  if (offset < 0 || offset + size > content.length) return undefined;
+  let value = 0n;
+  for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(content[offset + i]!);
+  return value;
+}
+
+const NO_PREALLOC = 1;
+const lock: ValueField = { kind: "spin_lock", offset: 4, size: 4 };
+const timer: ValueField = { kind: "timer", offset: 0, size: 16 };
+
+/** Kinds of the old-style cases: type, sizes, entries. */
+export const FIXTURE_MAPS: Record<string, MapShape> = {
+  map_hash_8b: { type: 1, key: 8, value: 8, entries: 1, flags: NO_PREALLOC },
+  map_hash_16b: { type: 1, key: 8, value: 16, entries: 1, flags: NO_PREALLOC },
+  map_hash_48b: { type: 1, key: 8, value: 48, entries: 1, flags: NO_PREALLOC },
+  map_array_48b: { type: 2, key: 4, value: 48, entries: 1 },
+  map_array_ro: { type: 2, key: 4, value: 48, entries: 1, flags: READ_ONLY },
+  map_array_wo: { type: 2, key: 4, value: 48, entries: 1, flags: 0x100 },
+  map_array_small: { type: 2, key: 4, value: 1, entries: 1 },
+  map_sockmap: { type: 15, key: 4, value: 4, entries: 1 },
+  map_sockhash: { type: 18, key: 4, value: 4, entries: 1 },
+  map_xskmap: { type: 17, key: 4, value: 4, entries: 1 },
+  map_stacktrace: { type: 7, key: 4, value: 8, entries: 1 },
+  map_event_output: { type: 4, key: 4, value: 4, entries: 1 },
+  map_reuseport_array: { type: 20, key: 4, value: 8, entries: 1 },
+  map_ringbuf: { type: 27, key: 0, value: 0, entries: 4096 },
+  map_in_map: { type: 12, key: 4, value: 4, entries: 1, inner: { type: 2, key: 4, value: 4, entries: 1 } },
+  cgroup_storage: { type: 19, key: 16, value: 64, entries: 0 },
+  percpu_cgroup_storage: { type: 21, key: 16, value: 64, entries: 0 },
+  sk_storage_map: { type: 24, key: 4, value: 8, entries: 0, flags: NO_PREALLOC, fields: [lock] },
+  map_spin_lock: { type: 2, key: 4, value: 8, entries: 1, fields: [lock] },
+  map_timer: { type: 2, key: 4, value: 16, entries: 1, fields: [timer] },
+  map_kptr: { type: 2, key: 4, value: 24, entries: 1 },
+  prog1: { type: 3, key: 4, value: 4, entries: 4 },
+  prog2: { type: 3, key: 4, value: 4, entries: 8 },
+};
+
+export interface LoadedMap {
+  readonly fd: number;
+  readonly name: string;
+  readonly type: number;
+  readonly key_size: number;
+  readonly value_size: number;
+  readonly max_entries: number;
+  readonly map_flags: number;
+  readonly btf_value_type_id?: number;
+  readonly inner_map_fd?: number;
+  readonly value0?: string | null;
+  readonly frozen?: boolean | number;
+}
+
+/** A map of a load; `all` for the one inside. */
+export function loadedShape(map: LoadedMap, all: readonly LoadedMap[], btf: Btf | undefined): MapShape {
+  const inner = all.find(({ fd }) => fd === map.inner_map_fd && map.inner_map_fd !== 0);
+  const valueType = map.btf_value_type_id ?? 0;
+  const hasBtf = btf !== undefined && valueType !== 0;
+  return {
+    type: map.type,
+    key: map.key_size,
+    value: map.value_size,
+    entries: map.max_entries,
+    flags: map.map_flags,
+    name: map.name,
+    isFrozen: map.frozen === true || map.frozen === 1,
+    ...(inner === undefined ? {} : { inner: loadedShape(inner, [], btf) }),
+    ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType) } : {}),
+    ...(typeof map.value0 === "string" ? { content: Buffer.from(map.value0, "hex") } : {}),
+  };
+}
