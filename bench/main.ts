@@ -2,12 +2,14 @@
 import { benchBoot } from "./boot.ts";
 import { benchGate } from "./gate.ts";
 import { benchSyscall } from "./syscall.ts";
+import { benchVm } from "./vm.ts";
 
 /** Each gets the checkout, and the built command. */
 const BENCHMARKS: Record<string, (root: string, bundle: string) => void | Promise<void>> = {
   gate: benchGate,
   syscall: benchSyscall,
   boot: benchBoot,
+  vm: benchVm,
 };
 
 /** Runs the benchmark called `name`, or all; false when there is none. */

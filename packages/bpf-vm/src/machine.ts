@@ -99,10 +99,23 @@ export class BpfMachine {
   /** Runs `program` with r1 = `context` (NULL where 0) and r10 = the top of the stack. */
   run(program: BpfProgram, context: KAddr, options: RunOptions): RunStatus {
     if (this.program !== null) return this.runNested(program, context, options);
-    if (program.compiled !== null) return this.runCompiled(program, program.compiled, context, options);
+    if (program.compiled !== null) return this.runCompiled(program, context, options, 1);
     this.start(program, context, options);
     const status = interpret(this, 0, 0);
     this.finish(options.fuel);
+    return status;
+  }
+
+  /**
+   * Runs `program` `count` times, or until a run does not end with an exit, as BPF_PROG_TEST_RUN does: r0 is the last one's, and
+   * a compiled program's fuel and tail calls are those of all runs together.
+   */
+  runRepeatedly(program: BpfProgram, context: KAddr, options: RunOptions, count: number): RunStatus {
+    if (program.compiled !== null && this.program === null) {
+      return this.runCompiled(program, context, options, count);
+    }
+    let status: RunStatus = RUN.done;
+    for (let i = 0; i < count && status === RUN.done; i++) status = this.run(program, context, options);
     return status;
   }
 
@@ -388,12 +401,8 @@ export class BpfMachine {
     this.setFramePointer(regs);
   }
 
-  private runCompiled(
-    program: BpfProgram,
-    compiled: CompiledProgram,
-    context: KAddr,
-    options: RunOptions,
-  ): RunStatus {
+  private runCompiled(program: BpfProgram, context: KAddr, options: RunOptions, repeats: number): RunStatus {
+    const compiled = program.compiled!;
     this.program = program;
     this.running = compiled;
     this.regs = compiled.registers;
@@ -408,7 +417,7 @@ export class BpfMachine {
       this.contextBytes = options.contextBytes;
       this.contextIsWritable = options.contextIsWritable;
     }
-    const status = compiled.run(this, context);
+    const status = compiled.run(this, context, repeats);
     this.program = null;
     this.running = null;
     return status;

@@ -54,7 +54,9 @@ export class Jit {
   private readonly freeSlots: number[] = [];
   private readonly target: Target;
   private readonly imports: Record<string, unknown>;
-  private readonly dispatch: (slot: number, context: KAddr, stackTop: KAddr) => number;
+  /** Calls a compiled program, by its `entryOf`; for callers that have prepared the run themselves. */
+  readonly dispatch: (slot: number, context: KAddr, stackTop: KAddr) => number;
+  private readonly dispatchRepeat: (slot: number, context: KAddr, stackTop: KAddr, count: number) => number;
   private readonly dispatchCallback: (slot: number, framePointer: KAddr) => void;
 
   constructor({ wasm, memory, linear, scratch, withoutTailCalls = false }: JitOptions) {
@@ -75,6 +77,7 @@ export class Jit {
     };
     const runtime = this.instantiate(runtimeModule(), { vm: { table: this.table } });
     this.dispatch = runtime.exports["run"] as (slot: number, context: KAddr, stackTop: KAddr) => number;
+    this.dispatchRepeat = runtime.exports["repeat"] as typeof this.dispatchRepeat;
     this.dispatchCallback = runtime.exports["callback"] as (slot: number, framePointer: KAddr) => void;
     this.imports = this.makeImports();
   }
@@ -116,6 +119,11 @@ export class Jit {
     return new JitProgram(this, { slots, callbacks, isChecked, needsState, hasFuel: options.hasFuel });
   }
 
+  /** The table slot of a program that this JIT has compiled. */
+  entryOf({ compiled }: BpfProgram): number | undefined {
+    return compiled instanceof JitProgram && compiled.jit === this ? compiled.slots[0] : undefined;
+  }
+
   /** Forgets the compiled form of `program`, which no run may be using. */
   release(program: BpfProgram): void {
     if (!(program.compiled instanceof JitProgram)) return;
@@ -126,8 +134,8 @@ export class Jit {
 
   // --- Runs ---------------------------------------------------------------------------------------------------------
 
-  /** Calls the program at a table slot; how the run ended. */
-  run(machine: BpfMachine, program: JitProgram, context: KAddr): RunStatus {
+  /** Calls the program `repeats` times, at least once; how the last run ended. */
+  run(machine: BpfMachine, program: JitProgram, context: KAddr, repeats: number): RunStatus {
     const outer = this.machine;
     if (outer !== null) this.putAside();
     this.machine = machine;
@@ -135,7 +143,10 @@ export class Jit {
     if (program.needsState) this.writeState(options, context);
     let status: RunStatus = RUN.done;
     try {
-      machine.r0Low = this.dispatch(program.slots[0]!, context, options.stackTop);
+      machine.r0Low =
+        repeats === 1
+          ? this.dispatch(program.slots[0]!, context, options.stackTop)
+          : this.dispatchRepeat(program.slots[0]!, context, options.stackTop, repeats);
       machine.r0High = this.words[1]!;
     } catch (error) {
       status = this.statusOf(machine, error);
@@ -356,8 +367,8 @@ class JitProgram implements CompiledProgram {
     return this.jit.registers;
   }
 
-  run(machine: BpfMachine, context: KAddr): RunStatus {
-    return this.jit.run(machine, this, context);
+  run(machine: BpfMachine, context: KAddr, repeats: number): RunStatus {
+    return this.jit.run(machine, this, context, repeats);
   }
 
   callFunction(machine: BpfMachine, slot: number): boolean {
