@@ -10,9 +10,11 @@ import {
   prepare,
   RUN,
   runOptions,
+  type TypedHelper,
   type WasmApi,
   type WasmMemory,
 } from "@alien-ts/bpf-vm";
+import { ModuleBuilder, OP } from "@alien-ts/wasm-encoder";
 import type { BenchProgram } from "./programs.ts";
 import { hashWorld, lookUp, makeImage, SHAPES, WORLD } from "./world.ts";
 
@@ -42,6 +44,7 @@ export class Engines {
   readonly linear: LinearMemory;
   readonly machine: BpfMachine;
   readonly jit: Jit;
+  private readonly combine = this.makeCombine();
   private readonly options = runOptions({ stackTop: WORLD.stackTop, isChecked: false, fuel: 0x7fff_ffff });
 
   constructor() {
@@ -56,10 +59,14 @@ export class Engines {
     return prepare(insns, { helpers: HELPERS });
   }
 
-  compile(program: BpfProgram, options: Pick<CompileOptions, "checks" | "hasFuel">): void {
+  compile(
+    program: BpfProgram,
+    options: Pick<CompileOptions, "checks" | "hasFuel">,
+    helper?: FastHelper,
+  ): void {
     const isCompiled = this.jit.compile(program, {
       ...options,
-      helper: (id) => this.fastHelper(id),
+      helper: (id) => helper ?? this.fastHelper(id),
       mapAt: (address) => SHAPES.get(address),
     });
     if (!isCompiled) throw new Error("a program was not compiled");
@@ -67,17 +74,31 @@ export class Engines {
 
   private fastHelper(id: number): FastHelper | undefined {
     if (id === MAP_LOOKUP) return { kind: "map_lookup" };
-    return id === COMBINE
-      ? { kind: "typed", params: ["u64", "u64"], result: "u64", call: this.combine }
-      : undefined;
+    return id === COMBINE ? this.combine : undefined;
   }
 
-  /** `(a ^ b) + 1`, as a helper in JavaScript. */
-  readonly combine = (aLow: number, aHigh: number, bLow: number, bHigh: number): number => {
-    const low = ((aLow ^ bLow) + 1) | 0;
-    this.linear.i32[this.jit.resultHigh >> 2] = (aHigh ^ bHigh) + (low === 0 ? 1 : 0);
-    return low;
-  };
+  /** `(a ^ b) + 1`, as a helper in another WebAssembly module: as the native engines call theirs. */
+  private makeCombine(): FastHelper {
+    const builder = new ModuleBuilder();
+    const code = [OP.local_get, 0, OP.local_get, 1, OP.i64_xor, OP.i64_const, 1, OP.i64_add];
+    const index = builder.addFunction({ params: ["i64", "i64"], results: ["i64"], locals: [], code });
+    builder.export("combine", "function", index);
+    const { WebAssembly } = globalThis as unknown as HostGlobals;
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(builder.build()), {});
+    return { kind: "wasm", params: 2, function: instance.exports["combine"] };
+  }
+
+  /** The same in JavaScript. */
+  combineInJavaScript(): FastHelper {
+    const words = this.linear.i32;
+    const resultHigh = this.jit.resultHigh >> 2;
+    const call = (aLow: number, aHigh: number, bLow: number, bHigh: number): number => {
+      const low = ((aLow ^ bLow) + 1) | 0;
+      words[resultHigh] = (aHigh ^ bHigh) + (low === 0 ? 1 : 0);
+      return low;
+    };
+    return { kind: "typed", params: ["u64", "u64"], result: "u64", call: call as TypedHelper["call"] };
+  }
 
   /** Runs `program`, compiled or not, on fresh memory. */
   run(program: BpfProgram, image: Uint8Array, repeats: number): Sample {

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { asm, program } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { RUN, runOptions } from "@alien-ts/bpf-vm";
+import { type FastHelper, RUN, runOptions } from "@alien-ts/bpf-vm";
 import { fastest, printTable } from "../measure.ts";
 import { Engines, FUEL } from "./engines.ts";
 import { makeImage, WORLD } from "./world.ts";
@@ -84,14 +84,14 @@ export function benchMicro(): void {
   const engines = new Engines();
   engines.linear.u8.set(makeImage(new Uint8Array(128)), WORLD.context);
   const options = runOptions({ stackTop: WORLD.stackTop, isChecked: false });
-  const compiled = (insns: Insn[]) => {
+  const compiled = (insns: Insn[], helper?: FastHelper) => {
     const prepared = engines.prepare(insns);
-    engines.compile(prepared, FUEL.without);
+    engines.compile(prepared, FUEL.without, helper);
     return prepared;
   };
   const empty = compiled(program(asm.movImm(0, 7), asm.exit()));
-  const inLoop = (name: string, insns: Insn[]) => {
-    const prepared = compiled(insns);
+  const inLoop = (name: string, insns: Insn[], helper?: FastHelper) => {
+    const prepared = compiled(insns, helper);
     return {
       name,
       run: (count: number): void => {
@@ -116,7 +116,21 @@ export function benchMicro(): void {
       },
     },
     inLoop("an empty loop's turn", loop(asm.movImm(0, 1))),
-    inLoop("a helper in JavaScript, u64 arguments", loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2))),
+    inLoop(
+      "a helper in JavaScript, two u64 arguments",
+      loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)),
+      engines.combineInJavaScript(),
+    ),
+    inLoop("a helper in JavaScript, u32 arguments", loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)), {
+      kind: "typed",
+      params: ["u32", "u32"],
+      result: "u32",
+      call: (a, b) => (a! ^ b!) + 1,
+    }),
+    inLoop("a helper in WebAssembly", loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2))),
+    inLoop("a helper through the machine", loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)), {
+      kind: "map_lookup",
+    }),
     inLoop("an array lookup, inlined", loop(key(4), asm.wide(1, WORLD.arrayMap, HIGH), asm.call(1))),
     inLoop("a hash lookup, specialised", loop(key(8), asm.wide(1, WORLD.hashMap, HIGH), asm.call(1))),
   ];

@@ -15,6 +15,7 @@ export type {
   HashShape,
   MapShape,
   TypedHelper,
+  WasmHelper,
 } from "./jit/options.ts";
 export { SCRATCH_BYTES } from "./jit/scratch.ts";
 export type { WasmApi, WasmInstance, WasmMemory, WasmTable } from "./jit/wasm-api.ts";

@@ -23,6 +23,10 @@ export function emitHelperCall(site: Site): void {
   switch (fast?.kind) {
     case "typed":
       return emitTyped(site, insn.imm, fast);
+    case "wasm":
+      for (let n = 1; n <= fast.params; n++) e.get(n);
+      e.call(module.typedCall(insn.imm)).set(0);
+      return;
     case "map_lookup":
       if (!emitMapLookup(site)) emitMachineCall(site, insn.imm);
       return;

@@ -5,6 +5,7 @@
  * into the table at `slots[0]`, the functions that helpers may call at the slots after it. Functions are emitted when the first call of them has
  * been; what is inlined everywhere is never emitted.
  */
+import { BLOCK_VOID, ByteWriter, OP } from "@alien-ts/wasm-encoder";
 import { Emitter } from "./emitter.ts";
 import { FunctionCompiler } from "./function.ts";
 import type { Shape } from "./function.ts";
@@ -12,7 +13,7 @@ import type { BpfFunction, FunctionTable } from "./functions.ts";
 import { addCheckFunction } from "./memory.ts";
 import { ModuleContext, SharedModule } from "./module-context.ts";
 import type { ProgramRequest } from "./module-context.ts";
-import type { TypedHelper } from "./options.ts";
+import type { TypedHelper, WasmHelper } from "./options.ts";
 
 /** What one program of a module imports. */
 export interface ProgramImports {
@@ -20,7 +21,7 @@ export interface ProgramImports {
   /** Indices into `program.calls` that it imports as `calls`. */
   readonly machineCalls: readonly number[];
   /** Helpers that it imports as `typed`, by id. */
-  readonly typed: ReadonlyMap<number, TypedHelper>;
+  readonly typed: ReadonlyMap<number, TypedHelper | WasmHelper>;
 }
 
 export interface CompiledModule {
@@ -54,6 +55,7 @@ export function compileModule(requests: readonly ModuleRequest[]): CompiledModul
 function defineProgram(module: ModuleContext, { functions, slots }: ModuleRequest): void {
   if (module.isChecked) defineCheck(module);
   const main = define(module, functions.byEntry.get(0)!, "main");
+  module.builder.export(`${module.prefix}repeat`, "function", addRepeat(module, main));
   module.builder.addElements(slots[0]!, [main]);
   callbacksOf(functions).forEach((entry, i) => {
     const index = define(module, functions.byEntry.get(entry)!, "callback");
@@ -62,6 +64,21 @@ function defineProgram(module: ModuleContext, { functions, slots }: ModuleReques
   for (let next = module.pending.pop(); next !== undefined; next = module.pending.pop()) {
     define(module, next.function, "function", next.index);
   }
+}
+
+/**
+ * Adds `(context, stackTop, count) -> r0's low word`, which runs the program `count` times. It stands in the program's module,
+ * because a call within a module is half as dear as one through the table.
+ */
+function addRepeat({ builder }: ModuleContext, main: number): number {
+  const [context, stackTop, count, result] = [0, 1, 2, 3];
+  const code = new ByteWriter()
+    .append([OP.loop, BLOCK_VOID, OP.local_get, context, OP.local_get, stackTop, OP.call])
+    .u32(main)
+    .append([OP.local_set, result, OP.local_get, count, OP.i32_const, 1, OP.i32_sub, OP.local_tee, count])
+    .append([OP.br_if, 0, OP.end, OP.local_get, result])
+    .bytes();
+  return builder.addFunction({ params: ["i32", "i32", "i32"], results: ["i32"], locals: ["i32"], code });
 }
 
 function define(module: ModuleContext, compiled: BpfFunction, shape: Shape, index?: number): number {

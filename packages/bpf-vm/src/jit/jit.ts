@@ -56,7 +56,6 @@ export class Jit {
   private readonly imports: Record<string, unknown>;
   /** Calls a compiled program, by its `entryOf`; for callers that have prepared the run themselves. */
   readonly dispatch: (slot: number, context: KAddr, stackTop: KAddr) => number;
-  private readonly dispatchRepeat: (slot: number, context: KAddr, stackTop: KAddr, count: number) => number;
   private readonly dispatchCallback: (slot: number, framePointer: KAddr) => void;
 
   constructor({ wasm, memory, linear, scratch, withoutTailCalls = false }: JitOptions) {
@@ -77,7 +76,6 @@ export class Jit {
     };
     const runtime = this.instantiate(runtimeModule(), { vm: { table: this.table } });
     this.dispatch = runtime.exports["run"] as (slot: number, context: KAddr, stackTop: KAddr) => number;
-    this.dispatchRepeat = runtime.exports["repeat"] as typeof this.dispatchRepeat;
     this.dispatchCallback = runtime.exports["callback"] as (slot: number, framePointer: KAddr) => void;
     this.imports = this.makeImports();
   }
@@ -100,23 +98,34 @@ export class Jit {
       return { program, functions, target: this.target, options, slots };
     });
     const compiled = compileModule(requests);
+    let instance: WasmInstance;
     try {
-      this.instantiate(compiled.bytes, this.importsOf(programs, compiled));
+      instance = this.instantiate(compiled.bytes, this.importsOf(programs, compiled));
     } catch (error) {
       for (const { slots } of requests) this.freeSlots.push(...slots);
       if (error instanceof this.wasm.CompileError || error instanceof RangeError) return false;
       throw error;
     }
-    for (const request of requests) request.program.compiled = this.makeProgram(request);
+    requests.forEach((request, i) => {
+      const repeat = instance.exports[`${compiled.programs[i]!.prefix}repeat`] as Repeat;
+      request.program.compiled = this.makeProgram(request, repeat);
+    });
     return true;
   }
 
-  private makeProgram({ functions, slots, options }: ModuleRequest): JitProgram {
+  private makeProgram({ functions, slots, options }: ModuleRequest, repeat: Repeat): JitProgram {
     const callbacks = callbacksOf(functions);
     const isChecked = options.checks === "all";
     const readsR2 = (functions.byEntry.get(0)!.liveIn & 4) !== 0;
     const needsState = isChecked || options.hasFuel || callbacks.length > 0 || readsR2;
-    return new JitProgram(this, { slots, callbacks, isChecked, needsState, hasFuel: options.hasFuel });
+    return new JitProgram(this, {
+      slots,
+      callbacks,
+      isChecked,
+      needsState,
+      hasFuel: options.hasFuel,
+      repeat,
+    });
   }
 
   /** The table slot of a program that this JIT has compiled. */
@@ -146,7 +155,7 @@ export class Jit {
       machine.r0Low =
         repeats === 1
           ? this.dispatch(program.slots[0]!, context, options.stackTop)
-          : this.dispatchRepeat(program.slots[0]!, context, options.stackTop, repeats);
+          : program.repeat(context, options.stackTop, repeats);
       machine.r0High = this.words[1]!;
     } catch (error) {
       status = this.statusOf(machine, error);
@@ -230,7 +239,9 @@ export class Jit {
     const direct: Record<string, unknown> = {};
     compiled.programs.forEach(({ prefix, machineCalls, typed }, i) => {
       for (const call of machineCalls) calls[prefix + call] = this.bind(programs[i]!.calls[call]!);
-      for (const [id, helper] of typed) direct[prefix + id] = helper.call;
+      for (const [id, helper] of typed) {
+        direct[prefix + id] = helper.kind === "wasm" ? helper.function : helper.call;
+      }
     });
     return { vm: this.imports, calls, typed: direct };
   }
@@ -335,6 +346,9 @@ export class Jit {
   }
 }
 
+/** Runs a program several times, and gives the low word of the last r0. */
+type Repeat = (context: KAddr, stackTop: KAddr, count: number) => number;
+
 interface JitProgramParts {
   /** The entry's, then those of the callbacks. */
   readonly slots: readonly number[];
@@ -343,6 +357,7 @@ interface JitProgramParts {
   readonly hasFuel: boolean;
   /** Whether it reads more of the run's state than context and stack. */
   readonly needsState: boolean;
+  readonly repeat: Repeat;
 }
 
 /** A program in the table of a `Jit`. */
@@ -352,6 +367,7 @@ class JitProgram implements CompiledProgram {
   readonly isChecked: boolean;
   readonly hasFuel: boolean;
   readonly needsState: boolean;
+  readonly repeat: Repeat;
   private readonly callbacks: readonly number[];
 
   constructor(jit: Jit, parts: JitProgramParts) {
@@ -361,6 +377,7 @@ class JitProgram implements CompiledProgram {
     this.isChecked = parts.isChecked;
     this.hasFuel = parts.hasFuel;
     this.needsState = parts.needsState;
+    this.repeat = parts.repeat;
   }
 
   get registers(): Int32Array {

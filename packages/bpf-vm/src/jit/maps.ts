@@ -1,5 +1,5 @@
 /**
- * Lookups in maps as WebAssembly: of arrays inline, of hash maps by a function per map. Interface: `emitMapLookup`.
+ * Lookups in maps as WebAssembly: of arrays inline, of hash maps inline or by a function per map. Interface: `emitMapLookup`.
  *
  * The hash is MurmurHash3 over the key's words, the table a bucket array with links (options.ts): the map's implementation
  * and this must agree, which a test of both sides over one memory shows.
@@ -28,10 +28,23 @@ export function emitMapLookup(site: Site): boolean {
   const { keyBytes } = shape;
   if (keyBytes % 4 !== 0 || keyBytes > MOST_KEY_BYTES || (module.isChecked && keyBytes > 8)) return false;
   const offset = pushAddress(site, { register: 2, offset: 0, info: Math.min(keyBytes, 8) });
-  if (offset !== 0) e.i32(offset).op(OP.i32_add);
-  e.call(lookupFunction(module, address, shape)).set(0);
+  // Inline it is faster by the call, a quarter of a lookup; with long keys or many lookups the code would grow.
+  if (keyBytes <= MOST_INLINE_BYTES && module.inlineBudget > INLINE_COST) {
+    module.inlineBudget -= INLINE_COST;
+    const key = e.temporary("i32", "key");
+    e.localSet(key);
+    emitLookup(e, shape, { key, offset, high: module.target.high });
+  } else {
+    if (offset !== 0) e.i32(offset).op(OP.i32_add);
+    e.call(lookupFunction(module, address, shape));
+  }
+  e.set(0);
   return true;
 }
+
+const MOST_INLINE_BYTES = 8;
+/** In slots of BPF. */
+const INLINE_COST = 60;
 
 /** Linux: array_map_gen_lookup(). */
 function lookUpArray(site: Site, { values, stride, maxEntries }: ArrayShape): void {
@@ -52,7 +65,7 @@ function lookupFunction(module: ModuleContext, address: number, shape: HashShape
   const known = module.lookups.get(address);
   if (known !== undefined) return known;
   const e = new Emitter(1, module.program.constants, module.target.high);
-  emitLookup(e, shape, module.target.high);
+  emitLookup(e, shape, { key: 0, offset: 0, high: module.target.high });
   const index = module.builder.addFunction({
     params: ["i32"],
     results: ["i64"],
@@ -63,16 +76,24 @@ function lookupFunction(module: ModuleContext, address: number, shape: HashShape
   return index;
 }
 
-function emitLookup(e: Emitter, shape: HashShape, high: number): void {
+interface Lookup {
+  /** Local with the key's address, to which `offset` is added. */
+  readonly key: number;
+  readonly offset: number;
+  readonly high: number;
+}
+
+/** Pushes the address of the value, or 0, as i64. */
+function emitLookup(e: Emitter, shape: HashShape, { key, offset, high }: Lookup): void {
   const { keyBytes, seed, buckets, bucketCount, valueOffset } = shape;
-  const hash = e.local("i32");
-  const link = e.local("i32");
-  const data = e.local("i32");
-  const words = Array.from({ length: keyBytes / 4 }, () => e.local("i32"));
+  const hash = e.temporary("i32", "hash");
+  const link = e.temporary("i32", "link");
+  const data = e.temporary("i32", "data");
+  const words = Array.from({ length: keyBytes / 4 }, (_, i) => e.temporary("i32", `word ${i}`));
   words.forEach((word, i) =>
     e
-      .localGet(0)
-      .memory(OP.i32_load, 4 * i)
+      .localGet(key)
+      .memory(OP.i32_load, offset + 4 * i)
       .localSet(word),
   );
   e.i32(seed ^ keyBytes).localSet(hash);
@@ -84,29 +105,28 @@ function emitLookup(e: Emitter, shape: HashShape, high: number): void {
     .i32(2)
     .op(OP.i32_shl);
   e.memory(OP.i32_load, buckets).localSet(link);
-  e.open(OP.block).open(OP.loop);
-  e.localGet(link).op(OP.i32_eqz).branch(OP.br_if, 1);
+  e.open(OP.block, 0x7e);
+  const found = e.depth;
   e.open(OP.block);
-  e.localGet(link).memory(OP.i32_load, HASH_LINK.hash).localGet(hash).op(OP.i32_ne).branch(OP.br_if, 3);
+  const missing = e.depth;
+  e.open(OP.loop);
+  const again = e.depth;
+  e.localGet(link).op(OP.i32_eqz).branch(OP.br_if, missing);
+  e.open(OP.block);
+  const other = e.depth;
+  e.localGet(link).memory(OP.i32_load, HASH_LINK.hash).localGet(hash).op(OP.i32_ne).branch(OP.br_if, other);
   e.localGet(link).memory(OP.i32_load, HASH_LINK.data).localSet(data);
   words.forEach((word, i) => {
     e.localGet(data)
       .memory(OP.i32_load, 4 * i)
       .localGet(word)
       .op(OP.i32_ne)
-      .branch(OP.br_if, 3);
+      .branch(OP.br_if, other);
   });
-  e.localGet(data)
-    .i32(valueOffset)
-    .op(OP.i32_add)
-    .op(OP.i64_extend_i32_u)
-    .i64(0, high)
-    .op(OP.i64_or)
-    .op(OP.return);
-  e.close();
-  e.localGet(link).memory(OP.i32_load, HASH_LINK.next).localSet(link).branch(OP.br, 2);
-  e.close().close();
-  e.i64(0, 0);
+  e.localGet(data).i32(valueOffset).op(OP.i32_add).op(OP.i64_extend_i32_u).i64(0, high).op(OP.i64_or);
+  e.branch(OP.br, found).close();
+  e.localGet(link).memory(OP.i32_load, HASH_LINK.next).localSet(link).branch(OP.br, again);
+  e.close().close().i64(0, 0).close();
 }
 
 /** One round of MurmurHash3. */

@@ -6,12 +6,12 @@
  * functions. A BPF function gets its number when the first call of it is emitted, and is put into `pending`.
  */
 import { ModuleBuilder } from "@alien-ts/wasm-encoder";
-import type { FunctionType } from "@alien-ts/wasm-encoder";
+import type { FunctionType, ValueType } from "@alien-ts/wasm-encoder";
 import type { KAddr } from "@alien-ts/abi";
 import { STRIDE } from "../program.ts";
 import type { BpfProgram } from "../program.ts";
 import type { BpfFunction, FunctionTable } from "./functions.ts";
-import type { CompileOptions, TypedHelper } from "./options.ts";
+import type { CompileOptions, TypedHelper, WasmHelper } from "./options.ts";
 
 /** Where modules run: the memory, its mailbox, what the engine can do. */
 export interface Target {
@@ -84,8 +84,8 @@ export class ModuleContext {
   inlineBudget: number;
   /** Numbers of the specialised lookups, by the map's address. */
   readonly lookups = new Map<KAddr, number>();
-  /** Typed helpers that are called, by id. */
-  readonly typed = new Map<number, TypedHelper>();
+  /** Typed and WebAssembly helpers that are called, by id. */
+  readonly typed = new Map<number, TypedHelper | WasmHelper>();
   private readonly imports: ReadonlyMap<ImportName, number>;
   private readonly callIndices = new Map<number, number>();
   private readonly typedIndices = new Map<number, number>();
@@ -159,7 +159,7 @@ export class ModuleContext {
   private declareHelper(slot: number, call: number): void {
     const insn = this.program.insns[slot]!;
     const fast = insn.src === 0 ? this.options.helper?.(insn.imm) : undefined;
-    if (fast?.kind === "typed") {
+    if (fast?.kind === "typed" || fast?.kind === "wasm") {
       if (this.typed.has(insn.imm)) return;
       this.typed.set(insn.imm, fast);
       const index = this.builder.importFunction("typed", this.prefix + insn.imm, typeOfHelper(fast));
@@ -183,7 +183,10 @@ export class ModuleContext {
 
 const OP_CALL = 0x85;
 
-function typeOfHelper({ params, result }: TypedHelper): FunctionType {
+function typeOfHelper(helper: TypedHelper | WasmHelper): FunctionType {
+  if (helper.kind === "wasm")
+    return { params: Array<ValueType>(helper.params).fill("i64"), results: ["i64"] };
+  const { params, result } = helper;
   return {
     params: params.flatMap((kind) => (kind === "u64" ? (["i32", "i32"] as const) : (["i32"] as const))),
     results: result === "none" ? [] : ["i32"],

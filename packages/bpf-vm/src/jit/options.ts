@@ -25,6 +25,7 @@ export interface CompileOptions {
 
 export type FastHelper =
   | TypedHelper
+  | WasmHelper
   /** `void *map_lookup_elem(map, key)`: inlined or specialised where the map is known, else called through the machine. */
   | { readonly kind: "map_lookup" }
   /** A helper without arguments whose result stands in memory: a clock, the current task's ids. */
@@ -40,6 +41,15 @@ export interface TypedHelper {
   /** A pointer is 0 for NULL. Of a u64 the low word is returned, and the high word left at `Jit.resultHigh`. */
   readonly result: "u32" | "s32" | "pointer" | "u64" | "none";
   readonly call: (...args: number[]) => number | void;
+}
+
+/** An exported function of a WebAssembly instance, with i64 parameters: called at a third of what JavaScript costs. */
+export interface WasmHelper {
+  readonly kind: "wasm";
+  /** How many of r1 to r5 it takes. */
+  readonly params: number;
+  /** Its result is an i64, r0. */
+  readonly function: unknown;
 }
 
 export type MapShape = ArrayShape | HashShape;

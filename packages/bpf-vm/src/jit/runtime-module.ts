@@ -4,13 +4,10 @@
  * JavaScript calls only these exports, so that its call sites see one target each: a second target at a site takes a call from
  * 2.5 ns to 17 by measurement, the dispatcher's `call_indirect` to 5.
  */
-import { BLOCK_VOID, ByteWriter, ModuleBuilder, OP } from "@alien-ts/wasm-encoder";
+import { ModuleBuilder, OP } from "@alien-ts/wasm-encoder";
 import { CALLBACK_TYPE, MAIN_TYPE } from "./module-context.ts";
 
-/**
- * Exports `run(slot, context, stackTop) -> r0's low word`, `repeat(slot, context, stackTop, count)` and
- * `callback(slot, framePointer)`; imports `vm.table`.
- */
+/** Exports `run(slot, context, stackTop) -> r0's low word` and `callback(slot, framePointer)`; imports `vm.table`. */
 export function runtimeModule(): Uint8Array {
   const builder = new ModuleBuilder();
   builder.importTable("vm", "table", { min: 1 });
@@ -30,18 +27,6 @@ export function runtimeModule(): Uint8Array {
       0,
     ],
   });
-  const [slot, context, stackTop, count, result] = [0, 1, 2, 3, 4];
-  const repeat = builder.addFunction({
-    params: ["i32", "i32", "i32", "i32"],
-    results: ["i32"],
-    locals: ["i32"],
-    code: new ByteWriter()
-      .append([OP.loop, BLOCK_VOID, OP.local_get, context, OP.local_get, stackTop, OP.local_get, slot])
-      .append([OP.call_indirect, builder.typeIndex(MAIN_TYPE), 0, OP.local_set, result])
-      .append([OP.local_get, count, OP.i32_const, 1, OP.i32_sub, OP.local_tee, count, OP.br_if, 0, OP.end])
-      .append([OP.local_get, result])
-      .bytes(),
-  });
   const callback = builder.addFunction({
     params: ["i32", "i32"],
     results: [],
@@ -49,7 +34,6 @@ export function runtimeModule(): Uint8Array {
     code: [OP.local_get, 1, OP.local_get, 0, OP.call_indirect, builder.typeIndex(CALLBACK_TYPE), 0],
   });
   builder.export("run", "function", run);
-  builder.export("repeat", "function", repeat);
   builder.export("callback", "function", callback);
   return builder.build();
 }
