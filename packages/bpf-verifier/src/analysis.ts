@@ -47,6 +47,8 @@ export class Analysis {
   /** Maps by the instruction that loads them. */
   readonly maps: ReadonlyMap<number, MapInfo>;
   readonly notes: InsnNotes[];
+  /** Registers that are read later, by instruction. */
+  live: Uint16Array = new Uint16Array(0);
   /** Bytes of stack that each function uses. */
   readonly stackDepth: number[];
   readonly calledGlobals = new Set<number>();

@@ -98,6 +98,7 @@ class Run {
     if (log.isVerbose) log.write(liveText(env, this.#verification.insns, live));
     const points = findPoints(env.insns);
     const visited = new Visited(analysis, points, live);
+    analysis.live = live;
     this.#analysis = analysis;
     this.#visited = visited;
     const main = this.#walkFrom(analysis, 0, () => walk(analysis, points, visited));
@@ -171,7 +172,7 @@ class Run {
       const total = bytes + sizes[number]!;
       if (total > FRAME_BYTES)
         return reject(EACCES, `combined stack size of ${frames} calls is ${total}. Too large`);
-      if (frames > MAX_FRAMES) return reject(E2BIG, `the call stack of ${frames} frames is too deep !`);
+      if (frames > MAX_FRAMES) return reject(E2BIG, `the call stack of ${frames - 1} frames is too deep !`);
       for (const callee of callees[number]!) {
         const bad = deepest(callee, frames + 1, total);
         if (bad !== undefined) return bad;

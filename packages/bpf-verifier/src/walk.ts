@@ -71,15 +71,11 @@ function logSafe(analysis: Analysis, isFirst: boolean): void {
 
 function print(analysis: Analysis, showsState: boolean): void {
   const { log, index } = analysis;
-  if (!log.isEnabled) {
-    if (showsState) analysis.touchAll();
-    return;
-  }
+  if (!log.isEnabled) return;
   if (showsState) {
     log.line(
       `\nfrom ${analysis.previous} to ${index}:${stateText(analysis.state, analysis.frame, undefined)}`,
     );
-    analysis.touchAll();
   }
   if (analysis.isTouched) analysis.printState();
   sourceLine(analysis, index);

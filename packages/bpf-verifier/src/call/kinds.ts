@@ -69,7 +69,6 @@ const MEMORY = [
   type("mem", FLAG.RINGBUF),
   type("buf"),
   type("ptr_", FLAG.TRUSTED),
-  type("ctx"),
 ];
 const FIXED_MEMORY = [type("fp"), type("pkt"), type("pkt_meta"), type("map_key"), type("map_value")];
 const BTF_SOCKET = [

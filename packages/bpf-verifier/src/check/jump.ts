@@ -15,7 +15,7 @@ import { scalarConst } from "../scalar/scalar.ts";
 import { constRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { isTrusted, markNull, notNull } from "../state/nullness.ts";
-import type { LinkedRegister, State } from "../state/state.ts";
+import type { Frame, LinkedRegister, State } from "../state/state.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
@@ -83,11 +83,11 @@ function branch(analysis: Analysis, comparison: Comparison, next: (index: number
     if (isRegister) {
       setScalar(other, src, takenRight);
       setScalar(here, src, restRight);
-      syncLinked(here, src);
-      syncLinked(other, src);
+      syncLinked(analysis, here, src);
+      syncLinked(analysis, other, src);
     }
-    syncLinked(here, dst);
-    syncLinked(other, dst);
+    syncLinked(analysis, here, dst);
+    syncLinked(analysis, other, dst);
   }
   if (bits === 64 && isRegister && left.isPointer && right.isPointer) liftNull(comparison, here, other);
   const isNullTest = bits === 64 && !isRegister && imm === 0 && (op === "jeq" || op === "jne");
@@ -214,19 +214,28 @@ function markEnd(state: State, number: number, range: number): void {
   if (register.kind === "pkt") state.registers[number] = register.with({ range });
 }
 
-/** Scalars of the same id, for precision tracking. Linux: collect_linked_regs() */
+/** Most registers and slots that are joined at one jump. */
+const MAX_LINKED = 6;
+
+/** Scalars of the same id that are read later. Those beyond the sixth lose their tie. Linux: collect_linked_regs() */
 function noteLinked(analysis: Analysis, registers: readonly Register[]): void {
   const ids = registers.filter(({ isScalar, id }) => isScalar && id !== 0).map(({ id }) => id);
   if (ids.length === 0) return;
   const linked: LinkedRegister[] = [];
-  for (const frame of analysis.state.frames) {
+  const isMember = (register: Register): boolean => register.isScalar && ids.includes(register.id);
+  const { frames } = analysis.state;
+  for (let index = frames.length - 1; index >= 0; index--) {
+    const frame = frames[index]!;
+    const live = liveIn(analysis, frame);
     frame.registers.forEach((register, at) => {
-      if (register.isScalar && ids.includes(register.id))
-        linked.push({ frame: frame.index, at, isSlot: false });
+      if ((live & (1 << at)) === 0 || !isMember(register)) return;
+      if (linked.length < MAX_LINKED) linked.push({ frame: index, at, isSlot: false });
+      else frame.registers[at] = register.with({ id: 0, hasDelta: false });
     });
     frame.stack.forEach((slot, at) => {
-      if (slot.types[7] === "r" && slot.spilled.isScalar && ids.includes(slot.spilled.id))
-        linked.push({ frame: frame.index, at, isSlot: true });
+      if (slot.types[7] !== "r" || !isMember(slot.spilled)) return;
+      if (linked.length < MAX_LINKED) linked.push({ frame: index, at, isSlot: true });
+      else frame.stack[at] = { types: slot.types, spilled: slot.spilled.with({ id: 0, hasDelta: false }) };
     });
   }
   if (linked.length < 2) return;
@@ -236,17 +245,33 @@ function noteLinked(analysis: Analysis, registers: readonly Register[]): void {
   else history.push({ index: analysis.index, previous: analysis.previous, stack: undefined, linked });
 }
 
+/** Registers of a frame that are read after the jump at hand, or after the frame's call. */
+function liveIn(analysis: Analysis, frame: Frame): number {
+  const inner = analysis.state.frames[frame.index + 1];
+  const at = inner === undefined ? analysis.index : inner.callSite;
+  return analysis.live[at] ?? 0x3ff;
+}
+
 /** What was learnt of a number holds for its copies. Linux: sync_linked_regs() */
-function syncLinked(state: State, number: number): void {
+function syncLinked(analysis: Analysis, state: State, number: number): void {
   const known = state.registers[number]!;
   if (!known.isScalar || known.id === 0) return;
-  state.replaceAll((register) => {
+  const follow = (register: Register): Register => {
     if (register === known || !register.isScalar || register.id !== known.id) return register;
     const distance = (register.hasDelta ? register.off : 0) - (known.hasDelta ? known.off : 0);
     if (distance === 0) return known.with({ hasDelta: register.hasDelta, off: register.off });
     const scalar = addConstant(known.scalar, scalarConst(BigInt(distance)));
     return known.with({ scalar, hasDelta: register.hasDelta, off: register.off });
-  });
+  };
+  for (const frame of state.frames) {
+    const live = liveIn(analysis, frame);
+    frame.registers.forEach((register, at) => {
+      if ((live & (1 << at)) !== 0) frame.registers[at] = follow(register);
+    });
+    frame.stack.forEach((slot, at) => {
+      if (slot.types[7] === "r") frame.stack[at] = { types: slot.types, spilled: follow(slot.spilled) };
+    });
+  }
 }
 
 /** Goes on with the loop, and remembers to leave it; numbers that were not needed are widened. */

@@ -99,7 +99,7 @@ function callEffect(
   effect: (uses: number, defines: number) => Effect,
 ): Effect {
   if (src !== CALL.HELPER) return effect(ARGUMENTS, ALL_CALLER_SAVED);
-  const count = env.helper(imm)?.args.length;
+  const count = env.programType.allowsHelper(imm) ? env.helper(imm)?.args.length : undefined;
   if (count === undefined) return effect(ARGUMENTS, ALL_CALLER_SAVED);
   return effect((1 << (count + 1)) - 2, ALL_CALLER_SAVED);
 }

@@ -2,6 +2,7 @@
 import type { MapInfo, ValueField } from "@alien-ts/bpf-verifier";
 import { valueFields } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
+import { structures } from "./btf.ts";
 
 /** Every map has an address of its own; nothing is ever read there. */
 const FIRST_ADDRESS = 0x10_0000;
@@ -62,6 +63,22 @@ const NO_PREALLOC = 1;
 const lock: ValueField = { kind: "spin_lock", offset: 4, size: 4 };
 const timer: ValueField = { kind: "timer", offset: 0, size: 16 };
 
+/** A structure without members, for the pointers of `map_kptr`. */
+const kptrFields: readonly ValueField[] = ((): ValueField[] => {
+  const { btf, types } = structures(["prog_test_ref_kfunc", "prog_test_member"]);
+  const field = (offset: number, tag: "untrusted" | "referenced", type: number): ValueField => ({
+    kind: "kptr",
+    offset,
+    size: 8,
+    pointer: { tag, btf, type },
+  });
+  return [
+    field(0, "untrusted", types[0]!),
+    field(8, "referenced", types[0]!),
+    field(16, "referenced", types[1]!),
+  ];
+})();
+
 /** Kinds of the old-style cases: type, sizes, entries. */
 export const FIXTURE_MAPS: Record<string, MapShape> = {
   map_hash_8b: { type: 1, key: 8, value: 8, entries: 1, flags: NO_PREALLOC },
@@ -81,10 +98,18 @@ export const FIXTURE_MAPS: Record<string, MapShape> = {
   map_in_map: { type: 12, key: 4, value: 4, entries: 1, inner: { type: 2, key: 4, value: 4, entries: 1 } },
   cgroup_storage: { type: 19, key: 16, value: 64, entries: 0 },
   percpu_cgroup_storage: { type: 21, key: 16, value: 64, entries: 0 },
-  sk_storage_map: { type: 24, key: 4, value: 8, entries: 0, flags: NO_PREALLOC, fields: [lock] },
-  map_spin_lock: { type: 2, key: 4, value: 8, entries: 1, fields: [lock] },
-  map_timer: { type: 2, key: 4, value: 16, entries: 1, fields: [timer] },
-  map_kptr: { type: 2, key: 4, value: 24, entries: 1 },
+  sk_storage_map: {
+    type: 24,
+    key: 4,
+    value: 8,
+    entries: 0,
+    flags: NO_PREALLOC,
+    fields: [lock],
+    name: "test_map",
+  },
+  map_spin_lock: { type: 2, key: 4, value: 8, entries: 1, fields: [lock], name: "test_map" },
+  map_timer: { type: 2, key: 4, value: 16, entries: 1, fields: [timer], name: "test_map" },
+  map_kptr: { type: 2, key: 4, value: 24, entries: 1, name: "test_map", fields: kptrFields },
   prog1: { type: 3, key: 4, value: 4, entries: 4 },
   prog2: { type: 3, key: 4, value: 4, entries: 8 },
 };

@@ -9,8 +9,8 @@ import { decode } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { linuxHelper, linuxProgramType, verifyProgram } from "@alien-ts/bpf-verifier";
 import type { AttachTarget, MapInfo, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
-import { BtfError, parseBtf } from "@alien-ts/btf";
 import type { Btf } from "@alien-ts/btf";
+import { assembleBtf } from "./btf.ts";
 import { FIXTURE_MAPS, loadedShape, mapInfo } from "./maps.ts";
 import type { LoadedMap } from "./maps.ts";
 
@@ -141,7 +141,7 @@ function caseEnv(given: Case, options: RawOptions): ProgramEnv {
   for (const [kind, places] of Object.entries(given.fixups ?? {})) {
     const shape = FIXTURE_MAPS[kind];
     if (shape === undefined) throw new Error(`'${kind}' is not a kind of map`);
-    const btf = shape.fields === undefined ? {} : { btf: options.kernelBtf ?? emptyBtf() };
+    const btf = shape.fields === undefined ? {} : { btf: assembleBtf(new Uint8Array(0), new Uint8Array(1)) };
     maps.set(fd, mapInfo({ ...shape, ...btf }, fd));
     for (const place of places) insns[place] = { ...insns[place]!, imm: fd };
     fd += 1;
@@ -166,34 +166,10 @@ function caseEnv(given: Case, options: RawOptions): ProgramEnv {
   );
 }
 
-let empty: Btf | undefined;
-function emptyBtf(): Btf {
-  if (empty !== undefined) return empty;
-  const parsed = assemble(new Uint8Array(0), new Uint8Array(1));
-  return (empty = parsed);
-}
-
-const HEADER_BYTES = 24;
-function assemble(types: Uint8Array, strings: Uint8Array): Btf {
-  const blob = new Uint8Array(HEADER_BYTES + types.length + strings.length);
-  const view = new DataView(blob.buffer);
-  view.setUint16(0, 0xeb9f, true);
-  view.setUint8(2, 1);
-  view.setUint32(4, HEADER_BYTES, true);
-  view.setUint32(12, types.length, true);
-  view.setUint32(16, types.length, true);
-  view.setUint32(20, strings.length, true);
-  blob.set(types, HEADER_BYTES);
-  blob.set(strings, HEADER_BYTES + types.length);
-  const parsed = parseBtf(blob);
-  if (parsed instanceof BtfError) throw parsed;
-  return parsed;
-}
-
 function caseBtf({ btf_types: types, btf_strings: strings, func_info: info }: Case): ProgramBtf | undefined {
   if (types === undefined || types === null || types === "") return undefined;
   const functions = (info ?? []).map(([insn, type]) => ({ insn, type }));
-  return { btf: assemble(bytes(types), bytes(strings ?? "00")), functions, lines: [] };
+  return { btf: assembleBtf(bytes(types), bytes(strings ?? "00")), functions, lines: [] };
 }
 
 function loadEnv(load: Load, options: RawOptions): ProgramEnv {
