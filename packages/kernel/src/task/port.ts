@@ -163,21 +163,19 @@ export class Port implements TrapPort {
     kernel.clock.charge(TRAP_NS);
     task.t.stime += TRAP_NS;
     const made = do_trap_ecall_u(cx, task.userRegs);
+    const work = isBlocking(made) ? (made as Blocking<undefined>) : undefined;
+    // Most calls that may sleep do not: they end here, without the scheduler.
+    const sleeps = work !== undefined && work.next().done !== true;
     kernel.onCpuTime?.(cx);
     // A return from a handler may have to make the interrupted call again.
-    if (!isBlocking(made) && nr !== NR.rt_sigreturn && !task.hasPendingSignal && this.#isQuiet(cx)) {
+    if (!sleeps && nr !== NR.rt_sigreturn && !this.#isClosed && !task.hasPendingSignal && this.#isQuiet(cx)) {
       const result = this.#result();
       if (kernel.observer !== NO_OBSERVER) kernel.observer.trap(cx, nr, [a0, a1, a2, a3, a4, a5], result);
       return result;
     }
     this.#isOutstanding = true;
-    task.work = this.#rest(
-      cx,
-      nr,
-      [a0, a1, a2, a3, a4, a5],
-      isBlocking(made) ? (made as Blocking<undefined>) : undefined,
-    );
-    return this.#drive();
+    task.work = this.#rest(cx, nr, [a0, a1, a2, a3, a4, a5], sleeps ? work : undefined);
+    return this.#drive(sleeps);
   }
 
   /** A port for a clone of this one's task, which shares its memory. */
@@ -217,11 +215,13 @@ export class Port implements TrapPort {
     return !cx.task.hasPendingSignal && !sched.needsResched(cx.task) && cx.task.savedBlocked === undefined;
   }
 
-  #drive(): TrapOutcome | typeof PENDING {
+  /** Goes on with the task's work, after its sleep when it `sleeps`, and with whatever else can run. */
+  #drive(sleeps: boolean): TrapOutcome | typeof PENDING {
     const { sched } = this.#task.kernel;
     this.#isInside = true;
     this.#outcome = undefined;
-    sched.stepHosted(this.#task);
+    if (sleeps) sched.deschedule(this.#task);
+    else sched.stepHosted(this.#task);
     sched.run();
     this.#isInside = false;
     return this.#isClosed ? PENDING : (this.#outcome ?? PENDING);
