@@ -32,11 +32,21 @@ export function multiply(regs: Int32Array, d: number, s: number): void {
 
 /** d = d / s, unsigned; 0 where s is 0. */
 export function divide(regs: Int32Array, d: number, s: number): void {
+  const by = regs[s]!;
+  if (regs[s + 1] === 0 && by > 0 && by < SMALL_DIVISOR) {
+    divideBySmall(regs, d, by, false);
+    return;
+  }
   divideUnsigned(regs, d, regs[d]!, regs[d + 1]!, regs[s]!, regs[s + 1]!, false);
 }
 
 /** d = d % s, unsigned; unchanged where s is 0. */
 export function modulo(regs: Int32Array, d: number, s: number): void {
+  const by = regs[s]!;
+  if (regs[s + 1] === 0 && by > 0 && by < SMALL_DIVISOR) {
+    divideBySmall(regs, d, by, true);
+    return;
+  }
   divideUnsigned(regs, d, regs[d]!, regs[d + 1]!, regs[s]!, regs[s + 1]!, true);
 }
 
@@ -98,33 +108,32 @@ function divideUnsigned(
       const a = aLow >>> 0;
       return put(regs, d, isModulo ? a % b : (a / b) >>> 0, 0);
     }
-    if (b < SMALL_DIVISOR) return divideBySmall(regs, d, aLow, aHigh, b, isModulo);
+    if (b < SMALL_DIVISOR) {
+      put(regs, d, aLow, aHigh);
+      return divideBySmall(regs, d, b, isModulo);
+    }
   }
   divideByLarge(regs, d, aLow, aHigh, bLow, bHigh, isModulo);
 }
 
-/** Schoolbook, one word at a time, in doubles. */
-function divideBySmall(
-  regs: Int32Array,
-  d: number,
-  aLow: number,
-  aHigh: number,
-  b: number,
-  isModulo: boolean,
-): void {
-  const top = aHigh >>> 0;
-  const topQuotient = (top / b) >>> 0;
-  const rest = (top - topQuotient * b) * TWO_32 + (aLow >>> 0);
-  // Below 2^32, because the remainder carried down is below b; at most one too large, because the division rounds. A
-  // remainder of doubles (`%`) would be a call of fmod, which takes ten times as long.
+/**
+ * d = d / b or d % b for a divisor in [1, 2^21): schoolbook, one word at a time, in doubles. A remainder of doubles (`%`) would
+ * be a call of fmod, which takes ten times as long.
+ */
+function divideBySmall(regs: Int32Array, d: number, b: number, isModulo: boolean): void {
+  const low = regs[d]! >>> 0;
+  const high = regs[d + 1]! >>> 0;
+  const highQuotient = high === 0 ? 0 : (high / b) >>> 0;
+  const rest = (high - highQuotient * b) * TWO_32 + low;
+  // Below 2^32, because the remainder carried down is below b; one too large where the division rounds up.
   let quotient = Math.floor(rest / b);
   let remainder = rest - quotient * b;
   if (remainder < 0) {
     quotient -= 1;
     remainder += b;
   }
-  if (isModulo) put(regs, d, remainder, 0);
-  else put(regs, d, quotient, topQuotient);
+  regs[d] = isModulo ? remainder : quotient;
+  regs[d + 1] = isModulo ? 0 : highQuotient;
 }
 
 /**

@@ -17,6 +17,8 @@ import type { RunStatus } from "./run.ts";
 // oxlint-disable-next-line max-lines-per-function -- one switch, see above
 export function interpret(machine: BpfMachine, index: number, depth: number): RunStatus {
   const { dv, u8 } = machine.memory;
+  // Below it an unchecked access needs no further test; V8 inlines only the first nine calls of `mayAccess`.
+  const limit = machine.trustedLimit;
   let { code, calls } = machine.program!;
   let { regs } = machine;
   let { fuel } = machine;
@@ -283,7 +285,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // load u8
         const offset = code[pc + 3]!;
         const at = (regs[s]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[s + 1]!, 1, false)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[s + 1]!, 1, false)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, s, offset, 1, false);
         }
@@ -296,7 +298,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // load u16
         const offset = code[pc + 3]!;
         const at = (regs[s]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[s + 1]!, 2, false)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[s + 1]!, 2, false)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, s, offset, 2, false);
         }
@@ -309,7 +311,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // load u32
         const offset = code[pc + 3]!;
         const at = (regs[s]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[s + 1]!, 4, false)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[s + 1]!, 4, false)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, s, offset, 4, false);
         }
@@ -322,7 +324,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // load u64
         const offset = code[pc + 3]!;
         const at = (regs[s]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[s + 1]!, 8, false)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[s + 1]!, 8, false)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, s, offset, 8, false);
         }
@@ -335,7 +337,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // load s8
         const offset = code[pc + 3]!;
         const at = (regs[s]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[s + 1]!, 1, false)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[s + 1]!, 1, false)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, s, offset, 1, false);
         }
@@ -349,7 +351,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // load s16
         const offset = code[pc + 3]!;
         const at = (regs[s]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[s + 1]!, 2, false)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[s + 1]!, 2, false)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, s, offset, 2, false);
         }
@@ -363,7 +365,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // load s32
         const offset = code[pc + 3]!;
         const at = (regs[s]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[s + 1]!, 4, false)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[s + 1]!, 4, false)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, s, offset, 4, false);
         }
@@ -377,7 +379,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // store u8
         const offset = code[pc + 3]!;
         const at = (regs[d]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[d + 1]!, 1, true)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[d + 1]!, 1, true)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, d, offset, 1, true);
         }
@@ -389,7 +391,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // store u16
         const offset = code[pc + 3]!;
         const at = (regs[d]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[d + 1]!, 2, true)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[d + 1]!, 2, true)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, d, offset, 2, true);
         }
@@ -401,7 +403,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // store u32
         const offset = code[pc + 3]!;
         const at = (regs[d]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[d + 1]!, 4, true)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[d + 1]!, 4, true)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, d, offset, 4, true);
         }
@@ -413,7 +415,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         // store u64
         const offset = code[pc + 3]!;
         const at = (regs[d]! + offset) | 0;
-        if (!machine.mayAccess(at, regs[d + 1]!, 8, true)) {
+        if (at >>> 0 > limit && !machine.mayAccess(at, regs[d + 1]!, 8, true)) {
           machine.fuel = fuel;
           return machine.stopAccess(pc, d, offset, 8, true);
         }

@@ -23,6 +23,12 @@ const SAVED_WORDS = 10;
 const NO_REGISTERS = new Int32Array(22);
 const NO_OPTIONS = runOptions({ stackTop: 0 });
 
+interface Replaced {
+  readonly depth: number;
+  readonly program: BpfProgram;
+  readonly regs: Int32Array;
+}
+
 /** The slot of a fault whose place is not known. */
 const UNKNOWN_SLOT = -1;
 
@@ -84,8 +90,8 @@ export class BpfMachine {
   /** How a function that a helper called ended the run; `done` where none did. */
   private stopStatus: RunStatus = RUN.done;
   private readonly saved = new Int32Array(SAVED_WORDS * MAX_FRAMES);
-  private readonly framePrograms: BpfProgram[] = [];
-  private readonly frameRegs: Int32Array[] = [];
+  /** Frames whose program was replaced by a tail call, with what runs again when they end. */
+  private readonly replaced: Replaced[] = [];
   /** Runs what is run while this machine is running. */
   private inner: BpfMachine | null = null;
 
@@ -215,19 +221,29 @@ export class BpfMachine {
     return this.regions.allows(low >>> 0, size, isWrite);
   }
 
+  /** Addresses up to which an access of any size is allowed without `mayAccess`: -1 in a checked run. */
+  get trustedLimit(): number {
+    return this.isChecked ? -1 : this.memoryBytes - 8;
+  }
+
   // --- What the interpreter uses ------------------------------------------------------------------------------------
 
   /** Starts a frame: saves r6 to r9, moves r10. False where 8 are in use. */
   enter(returnTo: number): boolean {
     if (this.depth === MAX_FRAMES - 1) return false;
     const { regs, saved } = this;
-    let at = this.depth * SAVED_WORDS;
-    for (let word = 12; word < 20; word++) saved[at++] = regs[word]!;
-    saved[at] = this.loopsLeft;
-    saved[at + 1] = returnTo;
+    const at = this.depth * SAVED_WORDS;
+    saved[at] = regs[12]!;
+    saved[at + 1] = regs[13]!;
+    saved[at + 2] = regs[14]!;
+    saved[at + 3] = regs[15]!;
+    saved[at + 4] = regs[16]!;
+    saved[at + 5] = regs[17]!;
+    saved[at + 6] = regs[18]!;
+    saved[at + 7] = regs[19]!;
+    saved[at + 8] = this.loopsLeft;
+    saved[at + 9] = returnTo;
     this.depth += 1;
-    this.framePrograms[this.depth] = this.program!;
-    this.frameRegs[this.depth] = regs;
     this.loopsLeft = MAX_MAY_GOTO;
     regs[20]! -= FRAME_BYTES;
     this.stackLow -= FRAME_BYTES;
@@ -237,24 +253,24 @@ export class BpfMachine {
 
   /** Ends a frame; returns the code index saved by `enter`. After a tail call in it, program and registers are its caller's. */
   leave(): number {
-    const inner = this.regs;
+    if (this.replaced.length > 0) this.putBack();
     this.depth -= 1;
-    const regs = this.frameRegs[this.depth]!;
-    if (regs !== inner) {
-      this.program!.release();
-      this.program = this.framePrograms[this.depth]!;
-      this.regs = regs;
-      regs[0] = inner[0]!;
-      regs[1] = inner[1]!;
-    }
-    let at = this.depth * SAVED_WORDS;
-    const { saved } = this;
-    for (let word = 12; word < 20; word++) regs[word] = saved[at++]!;
-    this.loopsLeft = saved[at]!;
+    const { regs, saved } = this;
+    const at = this.depth * SAVED_WORDS;
+    regs[12] = saved[at]!;
+    regs[13] = saved[at + 1]!;
+    regs[14] = saved[at + 2]!;
+    regs[15] = saved[at + 3]!;
+    regs[16] = saved[at + 4]!;
+    regs[17] = saved[at + 5]!;
+    regs[18] = saved[at + 6]!;
+    regs[19] = saved[at + 7]!;
+    this.loopsLeft = saved[at + 8]!;
     this.stackLow += FRAME_BYTES;
     this.stackBytes -= FRAME_BYTES;
-    this.setFramePointer(regs);
-    return saved[at + 1]!;
+    regs[20] = this.stackTop - this.depth * FRAME_BYTES;
+    regs[21] = this.high;
+    return saved[at + 9]!;
   }
 
   /** After a helper that interrupted: makes the pending tail call and returns `done`, or says how the run ends. */
@@ -369,6 +385,7 @@ export class BpfMachine {
     this.program = null;
     this.running = null;
     this.depth = 0;
+    this.replaced.length = 0;
   }
 
   // --- Runs ---------------------------------------------------------------------------------------------------------
@@ -377,8 +394,6 @@ export class BpfMachine {
     const regs = program.acquire();
     this.program = program;
     this.regs = regs;
-    this.framePrograms[0] = program;
-    this.frameRegs[0] = regs;
     this.isChecked = options.isChecked;
     this.fuel = options.fuel;
     this.loopsLeft = MAX_MAY_GOTO;
@@ -437,13 +452,18 @@ export class BpfMachine {
     return status;
   }
 
-  /** Keeps r0 and gives back the register files of all frames that are left. */
+  /** Keeps r0 and gives back the register files of all programs that are left. */
   private finish(fuel: number): void {
     this.r0Low = this.regs[0]!;
     this.r0High = this.regs[1]!;
     this.executed = fuel - this.fuel;
-    for (; this.depth > 0; this.depth--) if (this.ownsRegisters()) this.framePrograms[this.depth]!.release();
-    this.framePrograms[0]!.release();
+    this.depth = 0;
+    let last = this.program!;
+    for (let outer = this.replaced.pop(); outer !== undefined; outer = this.replaced.pop()) {
+      last.release();
+      last = outer.program;
+    }
+    last.release();
     this.program = null;
   }
 
@@ -461,22 +481,29 @@ export class BpfMachine {
 
   /** Replaces program and registers of the current frame; r1 is kept. */
   private replaceProgram(next: BpfProgram): void {
-    const old = this.regs;
-    if (this.ownsRegisters()) this.program!.release();
+    const { program, regs: old, depth } = this;
+    if (depth === 0 || this.replaced.at(-1)?.depth === depth) program!.release();
+    else this.replaced.push({ depth, program: program!, regs: old });
     const regs = next.acquire();
     if (this.isChecked) regs.fill(0, 0, 20);
     regs[2] = old[2]!;
     regs[3] = old[3]!;
     this.program = next;
     this.regs = regs;
-    this.framePrograms[this.depth] = next;
-    this.frameRegs[this.depth] = regs;
     this.setFramePointer(regs);
   }
 
-  /** Whether the current frame came to its register file by a tail call, or is the first. */
-  private ownsRegisters(): boolean {
-    return this.depth === 0 || this.frameRegs[this.depth - 1] !== this.frameRegs[this.depth];
+  /** At the end of a frame whose program was replaced: its caller's goes on, with r0 as it is. */
+  private putBack(): void {
+    const outer = this.replaced.at(-1)!;
+    if (outer.depth !== this.depth) return;
+    this.replaced.pop();
+    const inner = this.regs;
+    this.program!.release();
+    this.program = outer.program;
+    this.regs = outer.regs;
+    this.regs[0] = inner[0]!;
+    this.regs[1] = inner[1]!;
   }
 
   private setFramePointer(regs: Int32Array): void {
