@@ -16,6 +16,7 @@ import { kernelExec } from "./fs/exec.ts";
 import { waitEvent, WaitQueue } from "./sched/wait.ts";
 import { panic } from "./task/exit.ts";
 import { startKernelThread, startUserThread } from "./task/fork.ts";
+import { ignore_signals } from "./task/signal.ts";
 import { ERROR_MINOR, HVC_MAJOR } from "./ipc/tty/console.ts";
 import { settle } from "./vfs/blocking.ts";
 import { MKDEV, new_encode_dev } from "./vfs/char-dev.ts";
@@ -63,6 +64,7 @@ export function startInit(kernel: Kernel, options: InitOptions): void {
     yield* waitEvent(own, new WaitQueue(), () => false);
   });
   if (isErr(init) || isErr(kthreadd)) throw new KernelBug("no memory for the first tasks");
+  ignore_signals(kthreadd);
   if (init.pid !== 1) throw new KernelBug(`init is task ${init.pid}: a subsystem started a task before it`);
 }
 

@@ -284,10 +284,15 @@ export function resetSignalActions(task: Task): void {
 }
 
 /**
- * A kernel thread: a task without user memory whose work is `body`. It ends when the body returns. Linux: kthread_run().
+ * A kernel thread: a task without user memory whose work is `body`, with kthreadd's answers to signals. It ends when the body
+ * returns. Linux: kthread_run().
  */
 export function startKernelThread(cx: Cx, name: string, body: (cx: Cx) => Blocking<void>): Result<Task> {
-  return makeThread(cx, name, CLONE.FS | CLONE.FILES, (own) => threadWork(own, body));
+  const kthreadd = cx.kernel.pids.find(2);
+  const made = makeThread(cx, name, CLONE.FS | CLONE.FILES, (own) => threadWork(own, body));
+  if (kthreadd !== undefined && !isErr(made))
+    made.sighand.actions.splice(0, Infinity, ...kthreadd.sighand.actions);
+  return made;
 }
 
 /**

@@ -475,6 +475,21 @@ describe("init", () => {
     await expect(runMachine(kernel, setImmediate)).rejects.toThrow("No working init found.");
   });
 
+  test("kernel threads are deaf to every signal, SIGKILL too", async () => {
+    const answers: number[] = [];
+    await run({
+      init: async (task) => {
+        for (const signo of [SIG.INT, SIG.TERM, SIG.STOP, SIG.KILL]) {
+          await task.call(NR.kill, 2, signo);
+          await task.call(NR.kill, -1, signo);
+          await task.call(NR.nanosleep, task.words(0, 1_000_000), 0);
+          answers.push(await task.call(NR.kill, 2, 0));
+        }
+      },
+    });
+    expect(answers).toEqual([0, 0, 0, 0]);
+  });
+
   test("reboot stops the machine with the status in its last argument", async () => {
     const halt =
       (status: number, magic = 0x28121969): TestProgram =>

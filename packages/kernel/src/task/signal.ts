@@ -75,6 +75,16 @@ function isIgnored(task: Task, signo: number): boolean {
   return handler === SIG_IGN || (handler === SIG_DFL && isIgnoredByDefault(signo));
 }
 
+/** SIGKILL goes to all but kernel threads, which ignore it too. */
+const isDropped = (task: Task, signo: number): boolean =>
+  signo === SIG.KILL ? task.sighand.actions[signo]!.handler === SIG_IGN : isIgnored(task, signo);
+
+/** Makes a kernel thread deaf, to SIGKILL too. Linux: ignore_signals(), which kthreadd calls and its children inherit. */
+export function ignore_signals(task: Task): void {
+  const { actions } = task.sighand;
+  for (let signo = 1; signo <= NSIG; signo++) actions[signo] = { ...actions[signo]!, handler: SIG_IGN };
+}
+
 /** The signals of `task` that are pending and not blocked. */
 export const deliverable = (task: Task): bigint =>
   (task.pending.mask | task.process.pending.mask) & ~task.blocked;
@@ -148,7 +158,7 @@ export function sendToTask(cx: Cx, task: Task, info: SigInfo): Result<0> {
   if (task.t.exit_state !== 0) return 0;
   prepare(cx, task.process, info.signo);
   if (info.signo === SIG.KILL && task.tgid === 1 && info.code <= 0) return 0;
-  if (info.signo !== SIG.KILL && isIgnored(task, info.signo)) return 0;
+  if (isDropped(task, info.signo)) return 0;
   const queued = enqueue(task.pending, info, task.process.limit(RLIMIT.SIGPENDING));
   if (queued !== 0) return queued;
   signal_wake_up(cx, task, info.signo === SIG.KILL);
@@ -161,7 +171,7 @@ export function sendToProcess(cx: Cx, process: Process, info: SigInfo): Result<0
   prepare(cx, process, info.signo);
   const target = chooseThread(process, info.signo);
   if (target === undefined) return 0;
-  if (info.signo !== SIG.KILL && isIgnored(target, info.signo)) return 0;
+  if (isDropped(target, info.signo)) return 0;
   if (info.signo === SIG.KILL && target.tgid === 1) return 0;
   const queued = enqueue(process.pending, info, process.limit(RLIMIT.SIGPENDING));
   if (queued !== 0) return queued;
