@@ -16,7 +16,7 @@ import { type CType, Errno, errnoFromNumber, fromWords, type KAddr } from "@alie
 import type { Cx } from "./cx.ts";
 import { KernelBug } from "./kernel.ts";
 import type { Owned, OwnerType } from "./owner.ts";
-import { type Blocking, type FunctionRow, isBlocking, type ParamType } from "./function-row.ts";
+import { type Blocking, type FunctionRow, isBlocking, type ParamType, startWork } from "./function-row.ts";
 
 interface ArmedFrame {
   readonly row: FunctionRow;
@@ -58,7 +58,8 @@ function execute(cx: Cx, frame: ArmedFrame): unknown {
     if (target === undefined) return leave(cx, frame);
     const { ksp } = cx;
     cx.ksp = stackPointer(cx, frame);
-    const result = target.body(cx, ...(argumentsAt(cx, frame, target) as never[]));
+    const made = target.body(cx, ...(argumentsAt(cx, frame, target) as never[]));
+    const result = isBlocking(made) ? startWork(made) : made;
     if (isBlocking(result)) return sleepIn(cx, frame, target, { work: result, ksp });
     cx.ksp = ksp;
     giveResult(cx, frame, target, result);

@@ -42,3 +42,18 @@ export interface FunctionRow {
 
 export const isBlocking = (value: unknown): value is Blocking<unknown> =>
   typeof value === "object" && value !== null && typeof (value as { next?: unknown }).next === "function";
+
+/**
+ * Goes on with `work` until it ends or sleeps: its result, or the rest of it. Most calls that may sleep do not: those above them
+ * then cost no generator.
+ */
+export function startWork(work: Blocking<unknown>): unknown {
+  const step = work.next();
+  return step.done === true ? step.value : asleep(work);
+}
+
+/** Work that has come to a sleep, which its caller is yet to see. */
+function* asleep(work: Blocking<unknown>): Blocking<unknown> {
+  yield;
+  return yield* work;
+}

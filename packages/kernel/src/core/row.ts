@@ -25,6 +25,7 @@ import {
   type ParamValue,
   type RowKind,
   type RowOptions,
+  startWork,
 } from "./function-row.ts";
 
 export {
@@ -214,7 +215,8 @@ function blockingGate(row: FunctionRow): Body {
     const { depth } = cx;
     cx.stack[depth] = slot;
     cx.depth = depth + 1;
-    const result = body(cx, a, b, c, d, e, f, g, h);
+    const made = body(cx, a, b, c, d, e, f, g, h);
+    const result = isBlocking(made) ? startWork(made) : made;
     if (isBlocking(result)) return finish(cx, depth, result);
     cx.depth = depth;
     return result;
