@@ -3,6 +3,7 @@ import {
   ECHILD,
   EFAULT,
   EINTR,
+  EINVAL,
   ENOSYS,
   Layout,
   NR,
@@ -473,6 +474,30 @@ describe("init", () => {
     const { kernel } = bootPrograms({});
     kernel.programHost = { has: () => false, start() {}, startThread() {}, exited() {} };
     await expect(runMachine(kernel, setImmediate)).rejects.toThrow("No working init found.");
+  });
+
+  test("clone3 starts a child on the stack that its structure names, and refuses what it does not know", async () => {
+    const results: number[] = [];
+    await run({
+      init: async (task) => {
+        const size = 128 * 1024 - 16;
+        const stack = task.alloc(size + 16);
+        task.port.memory.writeU64(
+          stack + size,
+          task.addressOf(async () => 7),
+        );
+        const flags = CLONE.VM | CLONE.VFORK;
+        const args = task.words(flags, 0, 0, 0, SIG.CHLD, stack, size, 0, 0, 0, 0);
+        const pid = await task.call(NR.clone3, args, 88);
+        const [child, status] = await wait(task);
+        results.push(child - pid, status >> 8);
+        results.push(await task.call(NR.clone3, args, 8), await task.call(NR.clone3, 0, 88));
+        results.push(
+          await task.call(NR.clone3, task.words(flags | SIG.CHLD, 0, 0, 0, 0, stack, size, 0), 64),
+        );
+      },
+    });
+    expect(results).toEqual([0, 7, -EINVAL.number, -EFAULT.number, -EINVAL.number]);
   });
 
   test("kernel threads are deaf to every signal, SIGKILL too", async () => {
