@@ -9,27 +9,6 @@ const TWO_32 = 0x1_0000_0000;
 /** Below this a remainder times 2^32 plus a low word is exact in a double. */
 const SMALL_DIVISOR = 0x20_0000;
 
-/** High word of the unsigned product of two words. */
-export function multiplyHigh(a: number, b: number): number {
-  const aLow = a & 0xffff;
-  const aHigh = a >>> 16;
-  const bLow = b & 0xffff;
-  const bHigh = b >>> 16;
-  const carry = Math.imul(aLow, bLow) >>> 16;
-  const first = (Math.imul(aHigh, bLow) + carry) >>> 0;
-  const second = (Math.imul(aLow, bHigh) + (first & 0xffff)) >>> 0;
-  return (Math.imul(aHigh, bHigh) + (first >>> 16) + (second >>> 16)) | 0;
-}
-
-/** d = d * s */
-export function multiply(regs: Int32Array, d: number, s: number): void {
-  const low = regs[d]!;
-  const by = regs[s]!;
-  const high = multiplyHigh(low, by) + Math.imul(low, regs[s + 1]!) + Math.imul(regs[d + 1]!, by);
-  regs[d] = Math.imul(low, by);
-  regs[d + 1] = high;
-}
-
 /** d = d / s, unsigned; 0 where s is 0. */
 export function divide(regs: Int32Array, d: number, s: number): void {
   const by = regs[s]!;
@@ -174,6 +153,18 @@ function divideByLarge(
   }
   if (isModulo) put(regs, d, low, high);
   else put(regs, d, quotient, Math.floor(quotient / TWO_32));
+}
+
+/** High word of the unsigned product of two words. */
+function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const carry = Math.imul(aLow, bLow) >>> 16;
+  const first = (Math.imul(aHigh, bLow) + carry) >>> 0;
+  const second = (Math.imul(aLow, bHigh) + (first & 0xffff)) >>> 0;
+  return (Math.imul(aHigh, bHigh) + (first >>> 16) + (second >>> 16)) | 0;
 }
 
 function isAtLeast(aLow: number, aHigh: number, bLow: number, bHigh: number): boolean {

@@ -7,7 +7,7 @@
  * The loop is one function on purpose: with a closure per instruction it runs at 0.6 of the speed (137 against 219 million
  * instructions per second, measured on a prototype). The indices of `code` and `regs` are bounded by `prepare`, hence the `!`.
  */
-import { multiply, divide, divideSigned, modulo, negate, swap16, swap32, swap64 } from "./arithmetic.ts";
+import { divide, divideSigned, modulo, negate, swap16, swap32, swap64 } from "./arithmetic.ts";
 import { accessSize, executeAtomic, isLoadAcquire } from "./atomics.ts";
 import type { BpfMachine } from "./machine.ts";
 import { TRAP } from "./program.ts";
@@ -50,10 +50,22 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
         pc += 4;
         break;
       }
-      case 0x2f: // mul64
-        multiply(regs, d, s);
+      case 0x2f: {
+        // mul64, in halves of 16 bits; a call of a function for it would cost as much as the multiplication
+        const a = regs[d]!;
+        const b = regs[s]!;
+        const aLow = a & 0xffff;
+        const aHigh = a >>> 16;
+        const bLow = b & 0xffff;
+        const bHigh = b >>> 16;
+        const first = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) >>> 0;
+        const second = (Math.imul(aLow, bHigh) + (first & 0xffff)) >>> 0;
+        const carry = Math.imul(aHigh, bHigh) + (first >>> 16) + (second >>> 16);
+        regs[d + 1] = carry + Math.imul(a, regs[s + 1]!) + Math.imul(regs[d + 1]!, b);
+        regs[d] = Math.imul(a, b);
         pc += 4;
         break;
+      }
       case 0x3f: // div64
         divide(regs, d, s);
         pc += 4;

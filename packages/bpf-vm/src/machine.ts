@@ -458,13 +458,18 @@ export class BpfMachine {
     this.r0High = this.regs[1]!;
     this.executed = fuel - this.fuel;
     this.depth = 0;
+    if (this.replaced.length === 0) this.program!.release();
+    else this.releaseReplaced();
+    this.program = null;
+  }
+
+  private releaseReplaced(): void {
     let last = this.program!;
     for (let outer = this.replaced.pop(); outer !== undefined; outer = this.replaced.pop()) {
       last.release();
       last = outer.program;
     }
     last.release();
-    this.program = null;
   }
 
   /** A run within a helper of a run: it has a machine of its own, so that nothing need be saved. */
