@@ -4,6 +4,7 @@
 import { LinearMemory } from "@alien-ts/abi";
 import { CASE_LAYOUT, callCaseHelper } from "./engine-suite.ts";
 import type { Engine, EngineCase, EngineResult } from "./engine-suite.ts";
+import type { RunHook } from "./hooks.ts";
 import { Jit } from "./jit/jit.ts";
 import type { WasmApi, WasmMemory } from "./jit/wasm-api.ts";
 import { BpfMachine } from "./machine.ts";
@@ -19,6 +20,31 @@ export function interpreterEngine(isChecked = true): Engine {
     name: isChecked ? "checked interpreter" : "interpreter",
     isExact: true,
     runAll: (tests) => tests.map((test) => runCase(machine, prepareCase(test), test, isChecked)),
+  };
+}
+
+/** The interpreter stepped by a hook that counts: it must count what the run says was executed. */
+export function steppedEngine(): Engine {
+  const engine = interpreterEngine();
+  const memory = new LinearMemory(new ArrayBuffer(CASE_LAYOUT.memoryBytes), CASE_LAYOUT.baseHigh);
+  const machine = new BpfMachine(memory);
+  return {
+    name: "stepped interpreter",
+    isExact: engine.isExact,
+    runAll: (tests) =>
+      tests.map((test) => {
+        let steps = 0;
+        const hook: RunHook = {
+          before: () => {
+            steps += 1;
+            return true;
+          },
+        };
+        const result = runCase(machine, prepareCase(test), test, true, hook);
+        // The hook also saw the instruction that faulted.
+        const seen = steps - (result.kind === "fault" ? 1 : 0);
+        return seen === result.executed ? result : { ...result, executed: -1 };
+      }),
   };
 }
 
@@ -60,6 +86,7 @@ function runCase(
   program: BpfProgram,
   test: EngineCase,
   isChecked: boolean,
+  hook: RunHook | null = null,
 ): EngineResult {
   const { u8 } = machine.memory;
   const { contextAddr, stackTop, stackBytes } = CASE_LAYOUT;
@@ -71,6 +98,7 @@ function runCase(
     contextBytes: test.context.length,
     contextIsWritable: true,
     fuel: test.fuel,
+    hook,
     isChecked,
     r2: test.context.length,
     packet: packet === undefined ? null : { read: (_, offset, size) => readBigEndian(packet, offset, size) },

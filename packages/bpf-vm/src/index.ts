@@ -4,6 +4,8 @@ export { RUN, describeFault, runOptions } from "./run.ts";
 export type { BpfFault, FaultKind, PacketSource, RunOptions, RunStatus } from "./run.ts";
 export { BpfProgram, prepare } from "./program.ts";
 export type { CompiledProgram, Helper, PrepareOptions } from "./program.ts";
+export { breakpoints, Coverage } from "./hooks.ts";
+export type { RunHook } from "./hooks.ts";
 export { MemoryRegions } from "./regions.ts";
 export { Jit } from "./jit/jit.ts";
 export type { JitOptions } from "./jit/jit.ts";

@@ -26,6 +26,7 @@ export function interpret(machine: BpfMachine, index: number, depth: number): Ru
   for (;;) {
     if (fuel === 0) {
       machine.fuel = 0;
+      machine.pausedAt = pc;
       return RUN.outOfFuel;
     }
     fuel -= 1;

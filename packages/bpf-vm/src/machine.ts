@@ -10,6 +10,7 @@
  */
 import type { KAddr, LinearMemory } from "@alien-ts/abi";
 import { FRAME_BYTES, MAX_FRAMES, MAX_MAY_GOTO, MAX_TAIL_CALLS } from "@alien-ts/bpf-isa";
+import type { RunHook } from "./hooks.ts";
 import { interpret } from "./interpreter.ts";
 import { STRIDE } from "./program.ts";
 import type { BpfProgram, CompiledProgram } from "./program.ts";
@@ -66,6 +67,8 @@ export class BpfMachine {
   depth = 0;
   /** Turns that may_goto has left in this frame. */
   loopsLeft = 0;
+  /** Code index of the instruction that the fuel did not suffice for. */
+  pausedAt = 0;
   /** Code index of the helper call being made. */
   callIndex = 0;
   /** After a helper: the run was stopped, or a tail call is to be made. */
@@ -75,6 +78,9 @@ export class BpfMachine {
   options: RunOptions = NO_OPTIONS;
   /** The compiled program that runs, null where the interpreter does. */
   private running: CompiledProgram | null = null;
+  private hook: RunHook | null = null;
+  /** What is left of the budget of a run with a hook, whose `fuel` is a single instruction's. */
+  private budget = 0;
   private readonly high: number;
   private readonly memoryBytes: number;
   private isChecked = true;
@@ -105,9 +111,11 @@ export class BpfMachine {
   /** Runs `program` with r1 = `context` (NULL where 0) and r10 = the top of the stack. */
   run(program: BpfProgram, context: KAddr, options: RunOptions): RunStatus {
     if (this.program !== null) return this.runNested(program, context, options);
-    if (program.compiled !== null) return this.runCompiled(program, context, options, 1);
+    if (program.compiled !== null && options.hook === null) {
+      return this.runCompiled(program, context, options, 1);
+    }
     this.start(program, context, options);
-    const status = interpret(this, 0, 0);
+    const status = this.execute(0, 0);
     this.finish(options.fuel);
     return status;
   }
@@ -117,7 +125,7 @@ export class BpfMachine {
    * a compiled program's fuel and tail calls are those of all runs together.
    */
   runRepeatedly(program: BpfProgram, context: KAddr, options: RunOptions, count: number): RunStatus {
-    if (program.compiled !== null && this.program === null) {
+    if (program.compiled !== null && this.program === null && options.hook === null) {
       return this.runCompiled(program, context, options, count);
     }
     let status: RunStatus = RUN.done;
@@ -191,7 +199,7 @@ export class BpfMachine {
     if (!this.enter(callIndex)) {
       return this.interrupt(this.stop("call depth", callIndex));
     }
-    const status = interpret(this, target * STRIDE, this.depth);
+    const status = this.execute(target * STRIDE, this.depth);
     if (status !== RUN.done) return this.interrupt(status);
     this.leave();
     this.callIndex = callIndex;
@@ -408,12 +416,35 @@ export class BpfMachine {
     this.contextBytes = options.contextBytes;
     this.contextIsWritable = options.contextIsWritable;
     this.packet = options.packet;
+    this.hook = options.hook;
+    this.budget = options.fuel;
     if (options.isChecked) regs.fill(0, 0, 20);
     regs[2] = context;
     regs[3] = context === 0 ? 0 : this.high;
     regs[4] = options.r2;
     regs[5] = 0;
     this.setFramePointer(regs);
+  }
+
+  private execute(index: number, depth: number): RunStatus {
+    return this.hook === null ? interpret(this, index, depth) : this.executeHooked(this.hook, index, depth);
+  }
+
+  /** One instruction at a time; what a helper calls within one is stepped too. */
+  private executeHooked(hook: RunHook, index: number, depth: number): RunStatus {
+    for (let at = index; ; at = this.pausedAt) {
+      this.fuel = 0;
+      if (this.budget === 0) return RUN.outOfFuel;
+      if (!hook.before(this, at / STRIDE)) return RUN.stopped;
+      this.budget -= 1;
+      this.fuel = 1;
+      const status = interpret(this, at, depth);
+      if (status === RUN.outOfFuel && this.budget > 0) continue;
+      // A fault has given its unit back.
+      this.budget += this.fuel;
+      this.fuel = 0;
+      return status;
+    }
   }
 
   private runCompiled(program: BpfProgram, context: KAddr, options: RunOptions, repeats: number): RunStatus {
@@ -447,7 +478,7 @@ export class BpfMachine {
   ): RunStatus {
     this.start(program, context, options);
     this.tailCallsLeft = tailCallsLeft;
-    const status = interpret(this, 0, 0);
+    const status = this.execute(0, 0);
     this.finish(options.fuel);
     return status;
   }
@@ -456,7 +487,7 @@ export class BpfMachine {
   private finish(fuel: number): void {
     this.r0Low = this.regs[0]!;
     this.r0High = this.regs[1]!;
-    this.executed = fuel - this.fuel;
+    this.executed = fuel - (this.hook === null ? this.fuel : this.budget);
     this.depth = 0;
     if (this.replaced.length === 0) this.program!.release();
     else this.releaseReplaced();

@@ -2,6 +2,7 @@
  * What a run is given and what it answers with: `RunOptions`, `RunStatus`, `BpfFault`.
  */
 import type { KAddr } from "@alien-ts/abi";
+import type { RunHook } from "./hooks.ts";
 
 export const RUN = {
   /** The program exited. */
@@ -10,6 +11,8 @@ export const RUN = {
   fault: 1,
   /** Its instruction budget is spent. */
   outOfFuel: 2,
+  /** Its hook stopped it. */
+  stopped: 3,
 } as const;
 export type RunStatus = (typeof RUN)[keyof typeof RUN];
 
@@ -50,6 +53,8 @@ export interface RunOptions {
   /** r2 at entry, a 32-bit number: only test programs have one. */
   r2: number;
   packet: PacketSource | null;
+  /** Called before every instruction. */
+  hook: RunHook | null;
 }
 
 /** Options with the defaults of unverified code: checked, ten million instructions, no context access. */
@@ -62,6 +67,7 @@ export function runOptions(options: Partial<RunOptions> & Pick<RunOptions, "stac
     isChecked: options.isChecked ?? true,
     r2: options.r2 ?? 0,
     packet: options.packet ?? null,
+    hook: options.hook ?? null,
   };
 }
 
