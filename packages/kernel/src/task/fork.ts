@@ -120,19 +120,14 @@ function copyState(cx: Cx, parent: Task, child: Task, request: CloneRequest): Re
   }
   // Hooks that are undone see a process without threads, never the parent's own.
   child.process = new Process(child, parent.process.pgid, parent.process.sid, parent.process.limits);
-  const done: number[] = [];
-  for (const [i, hook] of kernel.taskHooks.entries()) {
-    const result = hook.fork?.(cx, parent, child, flags) ?? 0;
-    if (isErr(result)) {
-      undoHooks(cx, child, done);
-      mm?.put();
-      return result;
-    }
-    done.push(i);
+  const hooked = runForkHooks(cx, parent, child, flags);
+  if (isErr(hooked)) {
+    mm?.put();
+    return hooked;
   }
   const joined = joinFamily(cx, parent, child, request);
   if (isErr(joined)) {
-    undoHooks(cx, child, done);
+    undoHooks(cx, child, [...kernel.taskHooks.keys()]);
     mm?.put();
   }
   return joined;
@@ -305,12 +300,26 @@ export function startUserThread(cx: Cx, name: string, body: (cx: Cx) => Blocking
   return made;
 }
 
+/** Runs the hooks of a new task; when one refuses, those before it are undone. */
+function runForkHooks(cx: Cx, parent: Task | undefined, child: Task, flags: number): Result<0> {
+  const done: number[] = [];
+  for (const [i, hook] of cx.kernel.taskHooks.entries()) {
+    const result = hook.fork?.(cx, parent, child, flags) ?? 0;
+    if (isErr(result)) {
+      undoHooks(cx, child, done);
+      return result;
+    }
+    done.push(i);
+  }
+  return 0;
+}
+
 function makeThread(cx: Cx, name: string, flags: number, work: (cx: Cx) => Blocking<void>): Result<Task> {
   const { kernel } = cx;
-  const made = createTask(kernel, cx.cpu, name);
-  if (isErr(made)) return made;
   const pid = kernel.pids.allocate();
   if (pid === undefined) return EAGAIN;
+  const made = createTask(kernel, cx.cpu, name);
+  if (isErr(made)) return made;
   shareCred(made, cx.task.cred);
   made.t.pid = pid;
   made.t.tgid = pid;
@@ -321,9 +330,13 @@ function makeThread(cx: Cx, name: string, flags: number, work: (cx: Cx) => Block
   made.t.parent = made.t.real_parent;
   made.t.exit_signal = -1;
   made.process = new Process(made, 0, 0, cx.task.process.limits);
+  const hooked = runForkHooks(cx, undefined, made, flags);
+  if (isErr(hooked)) {
+    freeTask(made);
+    return hooked;
+  }
   made.process.threads.add(made);
   kernel.pids.add(made);
-  for (const hook of kernel.taskHooks) hook.fork?.(cx, undefined, made, flags);
   made.work = work(made.cx);
   wake_up_new_task(cx, made);
   return made;
