@@ -68,11 +68,12 @@ export function jitEngine(host: JitHost, withoutTailCalls = false): Engine {
     name: "checked JIT",
     isExact: false,
     runAll: (tests) => {
-      const programs = tests.map(prepareCase);
-      if (!jit.compileAll(programs, { checks: "all", hasFuel: true }))
-        throw new Error("cases were not compiled");
-      const results = tests.map((test, i) => runCase(machine, programs[i]!, test, true));
-      for (const program of programs) jit.release(program);
+      const programs = new Map<EngineCase["insns"], BpfProgram>();
+      for (const test of tests) if (!programs.has(test.insns)) programs.set(test.insns, prepareCase(test));
+      const all = [...programs.values()];
+      if (!jit.compileAll(all, { checks: "all", hasFuel: true })) throw new Error("cases were not compiled");
+      const results = tests.map((test) => runCase(machine, programs.get(test.insns)!, test, true));
+      for (const program of all) jit.release(program);
       return results;
     },
   };

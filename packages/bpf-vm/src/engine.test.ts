@@ -14,6 +14,6 @@ test.each(engineSuite(jitEngine(testHost())))("the JIT agrees with the reference
   expect(check()).toEqual([]);
 });
 
-test.each(engineSuite(steppedEngine()))("stepping changes nothing: $name", ({ check }) => {
+test.each(engineSuite(steppedEngine(), 20))("stepping changes nothing: $name", ({ check }) => {
   expect(check()).toEqual([]);
 });
