@@ -18,6 +18,8 @@ import type { Subprogram, Verification } from "./state.ts";
 import { reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
 
+/** BPF_MAP_TYPE_ARENA */
+export const ARENA_MAP = 33;
 /** BPF_MAX_VAR_OFF */
 export const MAX_VARIABLE_OFFSET = 1n << 29n;
 

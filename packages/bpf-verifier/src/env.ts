@@ -48,10 +48,8 @@ export interface ContextRow {
   /** Sizes that may be read, and written. */
   readonly reads: readonly number[];
   readonly writes: readonly number[];
-  /** Parts of a field may be read. */
-  readonly isNarrow: boolean;
-  /** Only a byte may be read of the field's second half. */
-  readonly lastHalf?: boolean;
+  /** Bytes of the field whose parts may be accessed; a part at its beginning always may, where its size is in the list. */
+  readonly narrowBytes: number;
   /** The pointer that a load gives; undefined for numbers. */
   readonly gives?: {
     readonly kind: RegisterKind;

@@ -13,17 +13,23 @@ export const LOG = { LEVEL1: 1, LEVEL2: 2, STATS: 4, FIXED: 8, MASK: 15 } as con
 export interface LogOptions {
   /** `log_level`; 0 for none. */
   readonly level: number;
+  /** Characters that are kept of the end; the whole log where undefined. */
+  readonly keeps?: number;
 }
 
 export class VerifierLog {
   readonly level: number;
   /** Pieces in order; a log of a million lines is joined once. */
-  private readonly pieces: string[] = [];
+  private pieces: string[] = [];
+  private readonly keeps: number;
+  /** Characters that were dropped from the front. */
+  private dropped = 0;
   /** Characters so far. */
   length = 0;
 
   constructor(options: LogOptions) {
     this.level = options.level;
+    this.keeps = options.keeps ?? Number.POSITIVE_INFINITY;
   }
 
   /** Whether instructions and messages are printed. */
@@ -40,6 +46,14 @@ export class VerifierLog {
     if (this.level === 0 || text === "") return;
     this.pieces.push(text);
     this.length += text.length;
+    if (this.length - this.dropped > 2 * this.keeps) this.drop();
+  }
+
+  /** Forgets the front, down to what is kept. */
+  private drop(): void {
+    let from = 0;
+    while (this.length - this.dropped > this.keeps) this.dropped += this.pieces[from++]!.length;
+    this.pieces = this.pieces.slice(from);
   }
 
   line(text: string): void {
@@ -49,7 +63,12 @@ export class VerifierLog {
   /** Forgets what was printed after `length` characters: at level 1 the instructions of a good path are not shown. */
   reset(length = 0): void {
     while (this.length > length) {
-      const piece = this.pieces.pop()!;
+      const piece = this.pieces.pop();
+      if (piece === undefined) {
+        this.length = length;
+        this.dropped = Math.min(this.dropped, length);
+        return;
+      }
       const excess = this.length - length;
       this.length -= Math.min(piece.length, excess);
       if (piece.length > excess) this.pieces.push(piece.slice(0, piece.length - excess));

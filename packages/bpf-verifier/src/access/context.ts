@@ -31,12 +31,12 @@ export function accessContext(analysis: Analysis, access: ContextAccess): Regist
   return isNullable ? pointer(kind, { flags: FLAG.MAYBE_NULL, id: analysis.newId() }) : pointer(kind);
 }
 
-function allows(row: ContextRow, { off, size, isWrite }: ContextAccess): boolean {
+export function allows(row: ContextRow, { off, size, isWrite }: ContextAccess): boolean {
   if (off < row.from || off + size > row.to || off % size !== 0) return false;
   if (!(isWrite ? row.writes : row.reads).includes(size)) return false;
   const inField = (off - row.from) % row.stride;
   if (inField + size > row.stride) return false;
-  if (row.lastHalf === true && inField >= 2 && size > 1) return false;
-  if (isWrite) return row.isNarrow ? row.writes.includes(1) || inField % row.writes[0]! === 0 : inField === 0;
-  return row.isNarrow || inField === 0;
+  if (isWrite && inField !== 0 && !row.writes.includes(1))
+    return row.stride === 8 && inField === 4 && size === 4;
+  return inField === 0 || inField + size <= row.narrowBytes;
 }

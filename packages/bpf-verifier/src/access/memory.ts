@@ -12,7 +12,8 @@ import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { accessBtf } from "./btf-pointer.ts";
 import { accessMapObject } from "./map-object.ts";
-import { accessContext } from "./context.ts";
+import type { ContextRow } from "../env.ts";
+import { accessContext, allows } from "./context.ts";
 import {
   checkMapPermission,
   checkMapValue,
@@ -162,7 +163,7 @@ function stack(analysis: Analysis, access: MemoryAccess, off: number): Check {
     : writeStack(analysis, number, off, size, access.stored);
 }
 
-/** Fields of `struct bpf_sock` that are read in parts; the others whole. */
+/** Linux: check_sock_access() */
 function socket(register: Register, { number, off, size }: Access): Register | Check {
   const { scalar, kind } = register;
   const refuse = reject(EACCES, `R${number} invalid ${kind} access off=${off} size=${size}`);
@@ -173,30 +174,42 @@ function socket(register: Register, { number, off, size }: Access): Register | C
     );
   }
   if (!scalar.isConst) return refuse;
-  const at = off;
-  if (at < 0 || at % size !== 0) return refuse;
-  if (kind === "tcp_sock") {
-    const isWide = at === 0x48 || at === 0x50;
-    if (at + size > 112) return refuse;
-    return (isWide || (at >= 72 && at < 88) ? size === 8 : size === 4) ? UNKNOWN : refuse;
-  }
-  if (kind === "xdp_sock") return at + size <= 4 && size === 4 ? UNKNOWN : refuse;
-  if (at + size > 80) return refuse;
-  if (kind === "sock_common" && !COMMON_FIELDS.some(([from, to]) => at >= from && at + size <= to))
-    return refuse;
-  const isNarrow = (at >= 4 && at < 16) || (at >= 24 && at < 72) || (at >= 72 && at < 76);
-  if (at >= 48 && at < 50) return size <= 4 ? UNKNOWN : refuse;
-  if (at >= 50 && at < 52) return refuse;
-  return (isNarrow ? size <= 4 : size === 4) ? UNKNOWN : refuse;
+  const isAllowed = SOCKET_FIELDS[kind]?.some((row) => allows(row, { off, size, isWrite: false })) ?? false;
+  return isAllowed ? UNKNOWN : refuse;
 }
 
-/** type, family, addresses, ports, state */
-const COMMON_FIELDS: readonly (readonly [number, number])[] = [
-  [4, 8],
-  [8, 12],
-  [12, 16],
-  [24, 76],
+const field = (
+  from: number,
+  to: number,
+  narrowBytes: number,
+  reads: readonly number[],
+  stride = 4,
+): ContextRow => ({
+  from,
+  to,
+  stride,
+  reads,
+  writes: [],
+  narrowBytes,
+});
+const ANY = [1, 2, 4];
+const COMMON_FIELDS: readonly ContextRow[] = [
+  field(0, 4, 0, [4]),
+  field(4, 8, 0, ANY),
+  field(24, 44, 4, ANY),
+  field(44, 48, 0, ANY),
+  field(48, 52, 2, ANY),
+  field(52, 72, 4, ANY),
+  field(72, 80, 0, ANY),
 ];
+
+/** struct bpf_sock, bpf_tcp_sock, bpf_xdp_sock of the UAPI. */
+const SOCKET_FIELDS: Partial<Record<Register["kind"], readonly ContextRow[]>> = {
+  sock_common: COMMON_FIELDS,
+  sock: [...COMMON_FIELDS, field(8, 16, 0, ANY), field(16, 24, 0, [4])],
+  tcp_sock: [field(0, 80, 0, [4]), field(80, 96, 0, [8], 8), field(96, 112, 0, [4])],
+  xdp_sock: [field(0, 4, 0, [4])],
+};
 
 function traceBuffer(register: Register, { number, off, size }: Access): Register | Check {
   const word = register.kind === "buf" ? "buffer" : "tracepoint buffer";

@@ -68,18 +68,12 @@ export function checkArgument(analysis: Analysis, facts: CallFacts, index: numbe
   return noteReferences(analysis, facts, number, argument) ?? checkRole(analysis, facts, number, argument);
 }
 
-/** Programs that know packets, and helpers that read them. */
-function mayReadPacket(analysis: Analysis, facts: CallFacts): boolean {
-  const { packet, type } = analysis.env.programType;
-  if (packet === "none") return false;
-  const READING = [
-    1, 2, 3, 28, 25, 69, 87, 88, 89, 9, 26, 84, 85, 99, 100, 110, 29, 30, 20, 21, 204, 205, 206, 207, 201,
-    202, 121, 111, 182, 165, 130, 73,
-  ];
-  // Types that only look at packets pass them to few helpers.
-  void type;
-  return READING.includes(facts.id) || packet === "write";
-}
+/** Helpers that may be given pointers into packets (`pkt_access`). */
+const TAKES_PACKETS = new Set([1, 2, 3, 28, 84, 85, 87, 99, 100, 110, 195, 204, 205, 206, 207]);
+
+/** Linux: may_access_direct_pkt_data() */
+const mayReadPacket = (analysis: Analysis, facts: CallFacts): boolean =>
+  analysis.env.programType.packet !== "none" && TAKES_PACKETS.has(facts.id);
 
 function checkType(analysis: Analysis, number: number, argument: ArgumentKind, facts: CallFacts): Check {
   const register = analysis.register(number);

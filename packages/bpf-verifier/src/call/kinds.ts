@@ -58,7 +58,6 @@ export interface ArgumentKind {
 const type = (kind: RegisterKind, flags = 0): AcceptedType => ({ kind, flags });
 
 const CTX = [type("ctx")];
-const KEY_AND_VALUE = [type("fp"), type("pkt"), type("pkt_meta"), type("map_key"), type("map_value")];
 const MEMORY = [
   type("fp"),
   type("pkt"),
@@ -70,7 +69,6 @@ const MEMORY = [
   type("buf"),
   type("ptr_", FLAG.TRUSTED),
 ];
-const FIXED_MEMORY = [type("fp"), type("pkt"), type("pkt_meta"), type("map_key"), type("map_value")];
 const BTF_SOCKET = [
   type("sock_common"),
   type("sock"),
@@ -99,10 +97,10 @@ const WORDS: Record<string, Partial<ArgumentKind>> = {
   any: {},
   ctx: { role: "ctx", accepts: CTX },
   map: { role: "map", accepts: [type("map_ptr")] },
-  key: { role: "key", accepts: KEY_AND_VALUE },
-  val: { role: "value", accepts: KEY_AND_VALUE },
-  wval: { role: "value", accepts: KEY_AND_VALUE },
-  uval: { role: "value", accepts: KEY_AND_VALUE, isUninitialised: true, isWritten: true },
+  key: { role: "key", accepts: MEMORY },
+  val: { role: "value", accepts: MEMORY },
+  wval: { role: "value", accepts: MEMORY },
+  uval: { role: "value", accepts: MEMORY, isUninitialised: true, isWritten: true },
   mem: { role: "memory", accepts: MEMORY },
   wmem: { role: "memory", accepts: MEMORY, isWritten: true },
   umem: { role: "memory", accepts: MEMORY, isUninitialised: true, isWritten: true },
@@ -142,7 +140,7 @@ const WORDS: Record<string, Partial<ArgumentKind>> = {
   dynptrrel: { role: "dynptr", accepts: [type("fp"), type("dynptr_ptr")], releases: true },
   long: {
     role: "fixed memory",
-    accepts: FIXED_MEMORY,
+    accepts: MEMORY,
     isUninitialised: true,
     isWritten: true,
     bytes: 8,
@@ -150,14 +148,14 @@ const WORDS: Record<string, Partial<ArgumentKind>> = {
   },
   wlong: {
     role: "fixed memory",
-    accepts: FIXED_MEMORY,
+    accepts: MEMORY,
     isUninitialised: true,
     isWritten: true,
     bytes: 8,
     mustBeAligned: true,
   },
-  wu32: { role: "fixed memory", accepts: FIXED_MEMORY, isWritten: true, bytes: 4, mustBeAligned: true },
-  fmem: { role: "fixed memory", accepts: FIXED_MEMORY },
+  wu32: { role: "fixed memory", accepts: MEMORY, isWritten: true, bytes: 4, mustBeAligned: true },
+  fmem: { role: "fixed memory", accepts: MEMORY },
 };
 
 /** `word`, with `?` where NULL may be passed, and `:detail`: a type, a number of bytes, a kind of dynptr. */

@@ -25,7 +25,8 @@ export function accessHelperMemory(analysis: Analysis, access: HelperAccess): Ch
   const register = analysis.register(number);
   const region = { number, off: register.off, size, isZeroAllowed };
   const readOnly = (): Check => reject(EACCES, `R${number} cannot write into ${kindName(register)}`);
-  switch (register.isMaybeNull ? "?" : register.kind) {
+  // NULL itself was passed by where the prototype allows it.
+  switch (register.kind) {
     case "pkt":
     case "pkt_meta":
       return checkPacket(register, region);

@@ -3,6 +3,7 @@ import { EACCES, EINVAL } from "@alien-ts/abi";
 import { ALU, CLASS, identify } from "@alien-ts/bpf-isa";
 import type { AluOp, Bits, Insn } from "@alien-ts/bpf-isa";
 import { tied, widthOf } from "../access/stack.ts";
+import { ARENA_MAP } from "../analysis.ts";
 import type { Analysis } from "../analysis.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { SCALAR_UNKNOWN, ScalarDraft, signExtend32, signExtend64 } from "../scalar/scalar.ts";
@@ -63,11 +64,29 @@ function checkMove(analysis: Analysis, insn: Insn): Check {
     analysis.set(dst, constRegister(bits === 64 ? BigInt(imm) : BigInt(imm >>> 0)));
     return undefined;
   }
+  if (bits === 64 && off === ADDRESS_SPACE_CAST) return checkCast(analysis, insn);
   const isExtension = off === 8 || off === 16 || (off === 32 && bits === 64);
   if (imm !== 0 || (off !== 0 && !isExtension)) return reserved("BPF_MOV");
   const bad = analysis.read(src) ?? analysis.writable(dst);
   if (bad !== undefined) return bad;
   return bits === 64 ? moveWhole(analysis, insn) : moveLow(analysis, insn);
+}
+
+/** BPF_ADDR_SPACE_CAST */
+const ADDRESS_SPACE_CAST = 1;
+
+/** Between addresses of the arena as its user sees them and as the kernel does. */
+function checkCast(analysis: Analysis, { dst, src, imm }: Insn): Check {
+  if (imm !== 1 && imm !== 1 << 16)
+    return reject(EINVAL, "addr_space_cast insn can only convert between address space 1 and 0");
+  const arena = [...analysis.maps.values()].find(({ type }) => type === ARENA_MAP);
+  if (arena === undefined) {
+    return reject(EINVAL, "addr_space_cast insn can only be used in a program that has an associated arena");
+  }
+  const bad = analysis.read(src) ?? analysis.writable(dst);
+  if (bad !== undefined) return bad;
+  analysis.set(dst, imm === 1 ? UNKNOWN.with({ kind: "arena" }) : UNKNOWN);
+  return undefined;
 }
 
 function moveWhole(analysis: Analysis, { dst, src, off }: Insn): Check {

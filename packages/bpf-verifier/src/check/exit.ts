@@ -12,7 +12,7 @@ import { checkReturned } from "./returned.ts";
 
 /** @param next where the caller goes on; not called where the program ends. */
 export function checkExit(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
-  if (insn.src !== 0 || insn.dst !== 0 || insn.imm !== 0 || insn.off !== 0 || (insn.opcode & 7) === 6)
+  if (insn.src !== 0 || insn.dst !== 0 || insn.imm !== 0 || (insn.opcode & 7) === 6)
     return reject(EINVAL, "BPF_EXIT uses reserved fields");
   const isMain = analysis.state.frames.length === 1;
   const held = checkLeaks(analysis, "BPF_EXIT instruction in main prog", isMain);

@@ -2,6 +2,7 @@
 import { EINVAL } from "@alien-ts/abi";
 import { MODE, PSEUDO, REG, wideConstant } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
+import { ARENA_MAP } from "../analysis.ts";
 import type { Analysis } from "../analysis.ts";
 import { subprogramAt } from "../cfg.ts";
 import { checkContextPointer } from "../access/memory.ts";
@@ -11,8 +12,6 @@ import { UNKNOWN, constRegister, pointer } from "../state/register.ts";
 import { isGlobal } from "../state.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
-
-export const ARENA_MAP = 33;
 
 export function checkWide(analysis: Analysis, insn: Insn): Check {
   const { dst, imm, off } = insn;

@@ -13,8 +13,10 @@ const narrow = (from: number, to: number, writes: readonly number[] = []): Conte
   stride: 4,
   reads: [1, 2, 4],
   writes,
-  isNarrow: true,
+  narrowBytes: 4,
 });
+/** Fields of 4 bytes of which the beginning may be read. */
+const head = (from: number, to: number): ContextRow => ({ ...narrow(from, to), narrowBytes: 0 });
 /** Fields of 8 bytes of which any aligned part may be read. */
 const narrow8 = (from: number, to: number): ContextRow => ({
   from,
@@ -22,7 +24,7 @@ const narrow8 = (from: number, to: number): ContextRow => ({
   stride: 8,
   reads: [1, 2, 4, 8],
   writes: [],
-  isNarrow: true,
+  narrowBytes: 8,
 });
 /** Fields that are read and written whole. */
 const whole = (from: number, to: number, size: number, writes: readonly number[] = []): ContextRow => ({
@@ -31,7 +33,7 @@ const whole = (from: number, to: number, size: number, writes: readonly number[]
   stride: size,
   reads: [size],
   writes,
-  isNarrow: false,
+  narrowBytes: 0,
 });
 /** A field that reads as a pointer. */
 const points = (at: number, size: number, gives: NonNullable<ContextRow["gives"]>): ContextRow => ({
@@ -51,7 +53,7 @@ const controlBlock = (isWritten: boolean): ContextRow => ({
   stride: 20,
   reads: [1, 2, 4, 8],
   writes: isWritten ? [1, 2, 4, 8] : [],
-  isNarrow: true,
+  narrowBytes: 20,
 });
 const SOCKET_OF_PACKET = socket(168, "sock_common", true);
 const DATA = [packet(76, "pkt"), packet(80, "pkt_end")];
@@ -72,12 +74,7 @@ const SOCK_ADDR_COMMON = [whole(0, 4, 4), whole(28, 40, 4), socket(64, "sock", f
 const PORT = narrow(24, 28, [4]);
 const INET4 = narrow(4, 8, [4]);
 const INET6: ContextRow = { ...narrow8(8, 24), writes: [4, 8] };
-const SOCK_FIELDS = [
-  narrow(4, 16),
-  { ...narrow(48, 52), reads: [1, 2, 4], lastHalf: true },
-  narrow(52, 72),
-  whole(72, 80, 4),
-];
+const SOCK_FIELDS = [head(4, 16), { ...narrow(48, 52), narrowBytes: 2 }, narrow(52, 72), head(72, 80)];
 
 export const CONTEXTS = {
   socket_filter: context("__sk_buff", [
@@ -163,16 +160,8 @@ export const CONTEXTS = {
   perf_event: context("bpf_perf_event_data", [whole(0, 168, 8), narrow8(168, 184)]),
   xdp: context("xdp_md", [packet(0, "pkt"), packet(4, "pkt_end"), packet(8, "pkt_meta"), whole(12, 20, 4)]),
   cgroup_sock: context("bpf_sock", [whole(0, 4, 4, [4]), ...SOCK_FIELDS, whole(16, 24, 4, [4])]),
-  cgroup_post_bind4: context("bpf_sock", [
-    ...SOCK_FIELDS,
-    narrow(24, 28),
-    { ...narrow(44, 48), lastHalf: true },
-  ]),
-  cgroup_post_bind6: context("bpf_sock", [
-    ...SOCK_FIELDS,
-    narrow(28, 44),
-    { ...narrow(44, 48), lastHalf: true },
-  ]),
+  cgroup_post_bind4: context("bpf_sock", [...SOCK_FIELDS, narrow(24, 28), head(44, 48)]),
+  cgroup_post_bind6: context("bpf_sock", [...SOCK_FIELDS, narrow(28, 44), head(44, 48)]),
   sock_ops: context("bpf_sock_ops", [
     whole(0, 4, 4),
     whole(4, 8, 4, [4]),
@@ -183,7 +172,7 @@ export const CONTEXTS = {
     packet(192, "pkt", 8),
     packet(200, "pkt_end", 8),
     whole(208, 212, 4),
-    narrow(212, 216),
+    head(212, 216),
     whole(216, 224, 8),
   ]),
   cgroup_device: context("bpf_cgroup_dev_ctx", [narrow(0, 4), whole(4, 12, 4)]),
@@ -196,7 +185,9 @@ export const CONTEXTS = {
   raw_tracepoint: context("bpf_raw_tracepoint_args", [narrow8(0, 96)]),
   raw_tracepoint_writable: context("bpf_raw_tracepoint_args", [
     points(0, 8, { kind: "tp_buffer", isNullable: false }),
-    narrow(0, 8),
+    // Parts of the first word, but not from its beginning, which is a pointer.
+    { ...narrow(1, 4), stride: 3, reads: [1, 2], narrowBytes: 3 },
+    narrow(4, 8),
     narrow8(8, 96),
   ]),
   sock_addr_inet4: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, INET4, PORT]),
@@ -237,9 +228,13 @@ export const CONTEXTS = {
   ]),
   sk_lookup: context("bpf_sk_lookup", [socket(0, "sock", true), narrow(8, 68)]),
   /** Any offset: the caller's buffer, whose size is known when it runs. */
-  syscall: context("__u8", [{ ...narrow8(0, 65_535), stride: 65_536, writes: [1, 2, 4, 8] }], {
-    isFlat: true,
-  }),
+  syscall: context(
+    "__u8",
+    [{ ...narrow8(0, 65_535), stride: 65_536, narrowBytes: 65_536, writes: [1, 2, 4, 8] }],
+    {
+      isFlat: true,
+    },
+  ),
   netfilter: context("bpf_nf_ctx", [
     points(0, 8, { kind: "ptr_", isNullable: false, type: "nf_hook_state" }),
     points(8, 8, { kind: "ptr_", isNullable: false, type: "sk_buff" }),

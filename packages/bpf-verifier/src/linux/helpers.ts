@@ -9,6 +9,7 @@ import type { HelperPrototype } from "../env.ts";
 import { parseArgument, parseReturn } from "../call/kinds.ts";
 
 const ROWS = `
+0 unspec int
 1 map_lookup_elem mapval? map key
 2 map_update_elem int map key val any
 3 map_delete_elem int map key

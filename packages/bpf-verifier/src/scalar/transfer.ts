@@ -116,7 +116,8 @@ function finish(draft: ScalarDraft, bits: Bits): Scalar {
 
 function isComputable(op: AluOp, bits: Bits, source: Scalar): boolean {
   if (op !== "lsh" && op !== "rsh" && op !== "arsh") return true;
-  return bits === 64 ? source.isConst && source.umax < 64n : source.isConst32 && source.u32max < 32;
+  // The whole source counts, also for an operation on low halves.
+  return (bits === 64 ? source.isConst : source.isConst32) && source.umax < BigInt(bits);
 }
 
 const fitsS32 = (x: number): boolean => x >= S32_MIN && x <= S32_MAX;

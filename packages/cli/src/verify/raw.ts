@@ -16,6 +16,9 @@ import type { LoadedMap } from "./maps.ts";
 
 const FLAG = { STRICT: 1, ANY: 2, STATE_FREQUENT: 8, SLEEPABLE: 16, FRAGMENTS: 32 } as const;
 
+/** Characters of a log that are printed: its end. */
+const KEPT_LOG = 4 << 20;
+
 export interface RawOptions {
   readonly kernelBtf: Btf | undefined;
   /** Programs' BTF by name. */
@@ -102,7 +105,7 @@ function environment(parts: Parts, options: RawOptions): ProgramEnv {
     license: parts.license,
     isCapable: true,
     toleratesUnresolved: true,
-    log: { level: options.logLevel },
+    log: { level: options.logLevel, keeps: KEPT_LOG },
     kernelBtf,
     program: parts.program,
     attach: parts.attach === undefined ? undefined : attachTarget(kernelBtf, parts.attach, parts.attachType),

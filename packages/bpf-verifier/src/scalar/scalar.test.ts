@@ -1,0 +1,56 @@
+/** What is known of numbers is true: random ranges against the reference semantics, and single cases by hand. */
+import { describe, expect, test } from "vitest";
+import { fits, fuzzSuite } from "./fuzz.ts";
+import { decide, refine } from "./refine.ts";
+import { SCALAR_UNKNOWN, scalarConst, signExtend64, zeroExtend } from "./scalar.ts";
+import { tnumAdd, tnumContains, tnumMul, tnumRange } from "./tnum.ts";
+import { applyAlu } from "./transfer.ts";
+
+const SEED = 20_251_121;
+
+describe(`random operations, seed ${SEED}`, () => {
+  test("every result fits what was computed of its range", () => {
+    expect(fuzzSuite.run({ runs: 30_000, seed: SEED }).failures).toEqual([]);
+  });
+
+  test.each([...fuzzSuite.mutations])("the suite finds it when %s", (_, run) => {
+    expect(run({ runs: 20_000, seed: SEED }).failures.length).toBeGreaterThan(0);
+  });
+});
+
+test("a mask bounds an unknown number", () => {
+  const masked = applyAlu("and", 64, SCALAR_UNKNOWN, scalarConst(0xffn));
+  expect([masked.umin, masked.umax, masked.smin, masked.smax]).toEqual([0n, 255n, 0n, 255n]);
+});
+
+test("a signed lower bound makes an unsigned upper bound signed too", () => {
+  const [below] = refine("jle", 64, SCALAR_UNKNOWN, scalarConst(7n));
+  expect([below.smin, below.smax]).toEqual([0n, 7n]);
+  const [above] = refine("jsge", 64, SCALAR_UNKNOWN, scalarConst(0n));
+  expect(above.umax).toBe(0x7fff_ffff_ffff_ffffn);
+});
+
+test("comparisons of disjoint ranges are decided", () => {
+  const small = applyAlu("and", 64, SCALAR_UNKNOWN, scalarConst(7n));
+  expect(decide("jlt", 64, small, scalarConst(8n))).toBe(true);
+  expect(decide("jeq", 64, small, scalarConst(8n))).toBe(false);
+  expect(decide("jgt", 64, small, scalarConst(3n))).toBeUndefined();
+});
+
+test("divisions tell nothing", () => {
+  expect(applyAlu("div", 64, scalarConst(8n), scalarConst(2n))).toBe(SCALAR_UNKNOWN);
+});
+
+test("extensions keep what fits", () => {
+  const byte = zeroExtend(SCALAR_UNKNOWN, 1);
+  expect([byte.umax, byte.s32max]).toEqual([255n, 255]);
+  expect(signExtend64(scalarConst(0x80n), 1).constant).toBe(-128n);
+  expect(fits(signExtend64(SCALAR_UNKNOWN, 2), 0xffff_ffff_ffff_8000n)).toBe(true);
+});
+
+test("tnums of ranges contain the range, sums and products contain theirs", () => {
+  const range = tnumRange(16n, 23n);
+  expect(range).toEqual({ value: 16n, mask: 7n });
+  expect(tnumContains(tnumAdd(range, range), { value: 41n, mask: 0n })).toBe(true);
+  expect(tnumContains(tnumMul(range, range), { value: 17n * 23n, mask: 0n })).toBe(true);
+});
