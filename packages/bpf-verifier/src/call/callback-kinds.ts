@@ -7,6 +7,8 @@ export const HELPER = {
   map_lookup_elem: 1,
   map_update_elem: 2,
   map_delete_elem: 3,
+  map_push_elem: 87,
+  map_pop_elem: 88,
   get_stackid: 27,
   get_stack: 67,
   get_task_stack: 141,

@@ -3,6 +3,7 @@ import { EACCES, EINVAL } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { checkMemory } from "../access/memory.ts";
+import { isReadOnlyMap } from "../access/region.ts";
 import type { Analysis } from "../analysis.ts";
 import { checkLeaks } from "../check/exit.ts";
 import { isGplCompatible } from "../env.ts";
@@ -39,11 +40,25 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
     if (bad !== undefined) return bad;
   }
   return (
+    checkMapIsWritable(facts) ??
     writeRaw(analysis, facts) ??
     release(analysis, facts) ??
     checkSpecial(analysis, facts) ??
     conclude(analysis, facts)
   );
+}
+
+const CHANGES_MAP: readonly number[] = [
+  HELPER.map_update_elem,
+  HELPER.map_delete_elem,
+  HELPER.map_push_elem,
+  HELPER.map_pop_elem,
+];
+
+/** Linux: record_func_map() */
+function checkMapIsWritable({ id, map }: CallFacts): Check {
+  if (map === undefined || !CHANGES_MAP.includes(id) || !isReadOnlyMap(map)) return undefined;
+  return reject(EACCES, "write into map forbidden");
 }
 
 /** Memory that the call fills holds data afterwards. */

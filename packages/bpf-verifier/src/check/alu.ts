@@ -46,11 +46,21 @@ function checkUnary(analysis: Analysis, insn: Insn): Check {
   const unwritable = analysis.writable(dst);
   if (unwritable !== undefined) return unwritable;
   const before = analysis.register(dst);
-  analysis.set(
-    dst,
-    isNegation && before.isScalar ? scalarRegister(applyNegate(bitsOf(insn), before.scalar)) : UNKNOWN,
-  );
+  if (!before.isScalar) analysis.set(dst, UNKNOWN);
+  else if (isNegation) analysis.set(dst, scalarRegister(applyNegate(bitsOf(insn), before.scalar)));
+  else analysis.set(dst, swapBytes(before, insn));
   return undefined;
+}
+
+/** BPF_END on a little-endian machine: `le` shortens, `be` and `bswap` also turn the bytes. */
+function swapBytes(before: Register, { opcode, imm }: Insn): Register {
+  const bytes = imm / 8;
+  const isTurned = opcode !== TO_LITTLE_ENDIAN;
+  if (!isTurned && bytes === 8) return before;
+  const scalar = isTurned
+    ? scalarOfTnum(tnumSwapBytes(before.scalar.tnum, bytes))
+    : zeroExtend(before.scalar, bytes);
+  return scalarRegister(scalar).with({ isPrecise: before.isPrecise });
 }
 
 function checkMove(analysis: Analysis, insn: Insn): Check {

@@ -112,6 +112,16 @@ export function tnumContains(a: Tnum, b: Tnum): boolean {
   return a.value === (b.value & ~a.mask);
 }
 
+/** The low `bytes` bytes in the opposite order, zero extended. */
+export function tnumSwapBytes(a: Tnum, bytes: number): Tnum {
+  const swap = (x: bigint): bigint => {
+    let swapped = 0n;
+    for (let i = 0; i < bytes; i++) swapped = (swapped << 8n) | ((x >> BigInt(8 * i)) & 0xffn);
+    return swapped;
+  };
+  return tnum(swap(a.value), swap(a.mask));
+}
+
 /** The low `bytes` bytes, zero extended. */
 export function tnumCast(a: Tnum, bytes: number): Tnum {
   const keep = (1n << BigInt(bytes * 8)) - 1n;
