@@ -9,10 +9,10 @@ import { BULK, BLOCK_VOID, OP } from "@alien-ts/wasm-encoder";
 import { STRIDE } from "../program.ts";
 import { FRAME_BYTES } from "./constants.ts";
 import { emitMapLookup } from "./maps.ts";
-import { emitStop } from "./memory.ts";
+import { emitAsk, emitStop } from "./memory.ts";
 import { MAIN_TYPE } from "./module-context.ts";
 import type { TypedHelper } from "./options.ts";
-import { SCRATCH, STOP, TAIL } from "./scratch.ts";
+import { ASK, SCRATCH, STOP, TAIL } from "./scratch.ts";
 import type { Site } from "./site.ts";
 
 /** Emits the call of a helper or kernel function at the site. */
@@ -111,9 +111,10 @@ export function emitRegisterCall(site: Site): void {
   const { e, module, slot } = site;
   const status = e.temporary("i32", "status");
   storeArguments(site, 5);
-  e.get32(module.program.code[slot * STRIDE + 1]! >> 1)
-    .i32(slot)
-    .call(module.import("callRegister"));
+  e.i32(ASK.callRegister)
+    .get32(module.program.code[slot * STRIDE + 1]! >> 1)
+    .i32(slot);
+  emitAsk(e, module, 2);
   e.localTee(status).i32(2).op(OP.i32_eq).open(OP.if);
   emitStop(e, module, STOP.unknownHelper, slot);
   e.close().localGet(status);
@@ -160,8 +161,10 @@ function emitInterrupted(site: Site): void {
     .op(OP.i32_lt_s)
     .open(OP.if);
   e.localGet(tail).i32(TAIL.stop).op(OP.i32_eq).open(OP.if).op(OP.unreachable).close();
+  e.i32(ASK.tail);
   pushTarget();
-  e.call(module.import("tail")).op(OP.i32_eqz).open(OP.if).op(OP.unreachable).close();
+  emitAsk(e, module, 2);
+  e.op(OP.i32_eqz).open(OP.if).op(OP.unreachable).close();
   site.reloadFuel();
   e.i32(0)
     .memory(OP.i64_load, scratch + SCRATCH.registers)

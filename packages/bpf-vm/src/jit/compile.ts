@@ -2,7 +2,7 @@
  * `compileModule`: prepared BPF programs as the bytes of a WebAssembly module.
  *
  * The module imports memory, table, `vm` functions and helpers (module-context.ts), and puts the entry of each program
- * into the table at `slots[0]`, the functions that helpers may call at the slots after it. Functions are emitted when the first call of them has
+ * into the table at `slots[0]`, one that repeats it at `slots[1]`, the functions that helpers may call at those after. Functions are emitted when the first call of them has
  * been; what is inlined everywhere is never emitted.
  */
 import { BLOCK_VOID, ByteWriter, OP } from "@alien-ts/wasm-encoder";
@@ -11,7 +11,7 @@ import { FunctionCompiler } from "./function.ts";
 import type { Shape } from "./function.ts";
 import type { BpfFunction, FunctionTable } from "./functions.ts";
 import { addCheckFunction } from "./memory.ts";
-import { ModuleContext, SharedModule } from "./module-context.ts";
+import { ModuleContext, REPEAT_TYPE, SharedModule } from "./module-context.ts";
 import type { ProgramRequest } from "./module-context.ts";
 import type { TypedHelper, WasmHelper } from "./options.ts";
 
@@ -36,12 +36,12 @@ export function callbacksOf(functions: FunctionTable): number[] {
 }
 
 export interface ModuleRequest extends ProgramRequest {
-  /** Table slots of the entry and of `callbacksOf(functions)`. */
+  /** Table slots of the entry, of the function that repeats it, and of `callbacksOf(functions)`. */
   readonly slots: readonly number[];
 }
 
 export function compileModule(requests: readonly ModuleRequest[]): CompiledModule {
-  const shared = new SharedModule(requests[0]!.target.memoryPages);
+  const shared = new SharedModule(requests);
   const modules = requests.map((request) => new ModuleContext(shared, request));
   modules.forEach((module, i) => defineProgram(module, requests[i]!));
   const programs = modules.map((module) => ({
@@ -55,11 +55,11 @@ export function compileModule(requests: readonly ModuleRequest[]): CompiledModul
 function defineProgram(module: ModuleContext, { functions, slots }: ModuleRequest): void {
   if (module.isChecked) defineCheck(module);
   const main = define(module, functions.byEntry.get(0)!, "main");
-  module.builder.export(`${module.prefix}repeat`, "function", addRepeat(module, main));
   module.builder.addElements(slots[0]!, [main]);
+  module.builder.addElements(slots[1]!, [addRepeat(module, main)]);
   callbacksOf(functions).forEach((entry, i) => {
     const index = define(module, functions.byEntry.get(entry)!, "callback");
-    module.builder.addElements(slots[i + 1]!, [index]);
+    module.builder.addElements(slots[i + 2]!, [index]);
   });
   for (let next = module.pending.pop(); next !== undefined; next = module.pending.pop()) {
     define(module, next.function, "function", next.index);
@@ -68,7 +68,8 @@ function defineProgram(module: ModuleContext, { functions, slots }: ModuleReques
 
 /**
  * Adds `(context, stackTop, count) -> r0's low word`, which runs the program `count` times. It stands in the program's module,
- * because a call within a module is half as dear as one through the table.
+ * because a call within a module is half as dear as one through the table. It is no export: for each of a module's exports the
+ * host compiles a wrapper, a tenth of a millisecond's work.
  */
 function addRepeat({ builder }: ModuleContext, main: number): number {
   const [context, stackTop, count, result] = [0, 1, 2, 3];
@@ -78,7 +79,7 @@ function addRepeat({ builder }: ModuleContext, main: number): number {
     .append([OP.local_set, result, OP.local_get, count, OP.i32_const, 1, OP.i32_sub, OP.local_tee, count])
     .append([OP.br_if, 0, OP.end, OP.local_get, result])
     .bytes();
-  return builder.addFunction({ params: ["i32", "i32", "i32"], results: ["i32"], locals: ["i32"], code });
+  return builder.addFunction({ ...REPEAT_TYPE, locals: ["i32"], code });
 }
 
 function define(module: ModuleContext, compiled: BpfFunction, shape: Shape, index?: number): number {

@@ -10,7 +10,7 @@ import type { KAddr, LinearMemory } from "@alien-ts/abi";
 import type { BpfMachine } from "../machine.ts";
 import type { BpfProgram, CompiledProgram, Helper } from "../program.ts";
 import { RUN } from "../run.ts";
-import type { RunOptions, RunStatus } from "../run.ts";
+import type { FaultKind, RunOptions, RunStatus } from "../run.ts";
 import { callbacksOf, compileModule } from "./compile.ts";
 import type { CompiledModule, ModuleRequest } from "./compile.ts";
 import { FRAME_BYTES, MAX_FRAMES } from "./constants.ts";
@@ -18,7 +18,7 @@ import { findFunctions } from "./functions.ts";
 import type { Target } from "./module-context.ts";
 import type { CompileOptions } from "./options.ts";
 import { runtimeModule, tailCallProbe } from "./runtime-module.ts";
-import { ACCESS, SCRATCH, SCRATCH_BYTES, STOP, TAIL } from "./scratch.ts";
+import { ACCESS, ASK, ASK_SHIFT, SCRATCH, SCRATCH_BYTES, STOP, TAIL } from "./scratch.ts";
 import type { WasmApi, WasmInstance, WasmMemory, WasmTable } from "./wasm-api.ts";
 
 const PAGE_BYTES = 0x1_0000;
@@ -56,6 +56,7 @@ export class Jit {
   private readonly imports: Record<string, unknown>;
   /** Calls a compiled program, by its `entryOf`; for callers that have prepared the run themselves. */
   readonly dispatch: (slot: number, context: KAddr, stackTop: KAddr) => number;
+  private readonly dispatchRepeat: (slot: number, context: KAddr, stackTop: KAddr, count: number) => number;
   private readonly dispatchCallback: (slot: number, framePointer: KAddr) => void;
 
   constructor({ wasm, memory, linear, scratch, withoutTailCalls = false }: JitOptions) {
@@ -76,6 +77,7 @@ export class Jit {
     };
     const runtime = this.instantiate(runtimeModule(), { vm: { table: this.table } });
     this.dispatch = runtime.exports["run"] as (slot: number, context: KAddr, stackTop: KAddr) => number;
+    this.dispatchRepeat = runtime.exports["repeat"] as typeof this.dispatchRepeat;
     this.dispatchCallback = runtime.exports["callback"] as (slot: number, framePointer: KAddr) => void;
     this.imports = this.makeImports();
   }
@@ -94,26 +96,22 @@ export class Jit {
   compileAll(programs: readonly BpfProgram[], options: CompileOptions): boolean {
     const requests = programs.map((program) => {
       const functions = findFunctions(program);
-      const slots = this.takeSlots(1 + callbacksOf(functions).length);
+      const slots = this.takeSlots(2 + callbacksOf(functions).length);
       return { program, functions, target: this.target, options, slots };
     });
     const compiled = compileModule(requests);
-    let instance: WasmInstance;
     try {
-      instance = this.instantiate(compiled.bytes, this.importsOf(programs, compiled));
+      this.instantiate(compiled.bytes, this.importsOf(programs, compiled));
     } catch (error) {
       for (const { slots } of requests) this.freeSlots.push(...slots);
       if (error instanceof this.wasm.CompileError || error instanceof RangeError) return false;
       throw error;
     }
-    requests.forEach((request, i) => {
-      const repeat = instance.exports[`${compiled.programs[i]!.prefix}repeat`] as Repeat;
-      request.program.compiled = this.makeProgram(request, repeat);
-    });
+    for (const request of requests) request.program.compiled = this.makeProgram(request);
     return true;
   }
 
-  private makeProgram({ functions, slots, options }: ModuleRequest, repeat: Repeat): JitProgram {
+  private makeProgram({ functions, slots, options }: ModuleRequest): JitProgram {
     const callbacks = callbacksOf(functions);
     const isChecked = options.checks === "all";
     const readsR2 = (functions.byEntry.get(0)!.liveIn & 4) !== 0;
@@ -124,7 +122,6 @@ export class Jit {
       isChecked,
       needsState,
       hasFuel: options.hasFuel,
-      repeat,
     });
   }
 
@@ -155,7 +152,7 @@ export class Jit {
       machine.r0Low =
         repeats === 1
           ? this.dispatch(program.slots[0]!, context, options.stackTop)
-          : program.repeat(context, options.stackTop, repeats);
+          : this.dispatchRepeat(program.slots[1]!, context, options.stackTop, repeats);
       machine.r0High = this.words[1]!;
     } catch (error) {
       status = this.statusOf(machine, error);
@@ -219,16 +216,27 @@ export class Jit {
     return {
       memory: this.memory,
       table: this.table,
-      access: (low: number, high: number, info: number, slot: number, frame: number): number =>
-        this.access(low, high, info, slot, frame),
-      stop: (reason: number, slot: number): void => this.stop(reason, slot),
-      packet: (offset: number, size: number): number => this.readPacket(offset, size),
-      tail: (context: KAddr, framePointer: KAddr): number => this.runTail(context >>> 0, framePointer >>> 0),
-      callRegister: (id: number, slot: number): number => {
-        const helper = this.machine!.program!.helpers[id];
-        return helper === undefined ? 2 : this.callHelper(helper, slot);
-      },
+      ask: (question: number, a: number, b: number, c: number, d: number): number =>
+        this.answer(question, a, b, c, d),
     };
+  }
+
+  private answer(question: number, a: number, b: number, c: number, d: number): number {
+    const more = question >> ASK_SHIFT;
+    switch (question & 0xff) {
+      case ASK.access:
+        return this.access({ low: a, high: b, info: more, slot: c, frame: d });
+      case ASK.stop:
+        return this.stop(more, a);
+      case ASK.packet:
+        return this.readPacket(a, more);
+      case ASK.tail:
+        return this.runTail(a >>> 0, b >>> 0);
+      default: {
+        const helper = this.machine!.program!.helpers[a];
+        return helper === undefined ? 2 : this.callHelper(helper, b);
+      }
+    }
   }
 
   private importsOf(
@@ -290,7 +298,7 @@ export class Jit {
     return 1;
   }
 
-  private access(low: number, high: number, info: number, slot: number, frame: number): number {
+  private access({ low, high, info, slot, frame }: AccessQuestion): number {
     const machine = this.machine!;
     const size = info & ACCESS.sizeMask;
     const isWrite = (info & ACCESS.write) !== 0;
@@ -303,25 +311,12 @@ export class Jit {
     return 0;
   }
 
-  private stop(reason: number, slot: number): void {
+  private stop(reason: number, slot: number): number {
     const machine = this.machine!;
-    switch (reason) {
-      case STOP.outOfFuel:
-        this.words[FUEL] = 0;
-        machine.interrupt(RUN.outOfFuel);
-        return;
-      case STOP.callDepth:
-        machine.interrupt(machine.faultAt(slot, "call depth"));
-        return;
-      case STOP.unknownHelper:
-        machine.interrupt(machine.faultAt(slot, "unknown helper"));
-        return;
-      case STOP.noPacket:
-        machine.interrupt(machine.faultAt(slot, "no packet"));
-        return;
-      default:
-        machine.interrupt(machine.faultAt(slot, "bad instruction"));
-    }
+    const kind = STOP_FAULTS[reason];
+    if (kind === undefined) this.words[FUEL] = 0;
+    machine.interrupt(kind === undefined ? RUN.outOfFuel : machine.faultAt(slot, kind));
+    return 0;
   }
 
   private readPacket(offset: number, size: number): number {
@@ -346,18 +341,14 @@ export class Jit {
   }
 }
 
-/** Runs a program several times, and gives the low word of the last r0. */
-type Repeat = (context: KAddr, stackTop: KAddr, count: number) => number;
-
 interface JitProgramParts {
-  /** The entry's, then those of the callbacks. */
+  /** Of the entry, of the function that repeats it, and of the callbacks. */
   readonly slots: readonly number[];
   readonly callbacks: readonly number[];
   readonly isChecked: boolean;
   readonly hasFuel: boolean;
   /** Whether it reads more of the run's state than context and stack. */
   readonly needsState: boolean;
-  readonly repeat: Repeat;
 }
 
 /** A program in the table of a `Jit`. */
@@ -367,7 +358,6 @@ class JitProgram implements CompiledProgram {
   readonly isChecked: boolean;
   readonly hasFuel: boolean;
   readonly needsState: boolean;
-  readonly repeat: Repeat;
   private readonly callbacks: readonly number[];
 
   constructor(jit: Jit, parts: JitProgramParts) {
@@ -377,7 +367,6 @@ class JitProgram implements CompiledProgram {
     this.isChecked = parts.isChecked;
     this.hasFuel = parts.hasFuel;
     this.needsState = parts.needsState;
-    this.repeat = parts.repeat;
   }
 
   get registers(): Int32Array {
@@ -391,9 +380,25 @@ class JitProgram implements CompiledProgram {
   callFunction(machine: BpfMachine, slot: number): boolean {
     const index = this.callbacks.indexOf(slot);
     if (index < 0) return machine.interruptWith("bad instruction");
-    return this.jit.callback(machine, this.slots[index + 1]!);
+    return this.jit.callback(machine, this.slots[index + 2]!);
   }
 }
+
+interface AccessQuestion {
+  readonly low: number;
+  readonly high: number;
+  readonly info: number;
+  readonly slot: number;
+  readonly frame: number;
+}
+
+/** Faults by `STOP` reason; the end of the fuel is none. */
+const STOP_FAULTS: Readonly<Record<number, FaultKind>> = {
+  [STOP.callDepth]: "call depth",
+  [STOP.unknownHelper]: "unknown helper",
+  [STOP.badInstruction]: "bad instruction",
+  [STOP.noPacket]: "no packet",
+};
 
 const word = (offset: number): number => offset >> 2;
 const R2 = word(SCRATCH.registers) + 4;

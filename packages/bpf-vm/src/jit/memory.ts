@@ -10,7 +10,7 @@ import { OP } from "@alien-ts/wasm-encoder";
 import { STRIDE, VARIANT } from "../program.ts";
 import type { Emitter } from "./emitter.ts";
 import type { ModuleContext } from "./module-context.ts";
-import { ACCESS, SCRATCH, STOP } from "./scratch.ts";
+import { ACCESS, ASK, ASK_SHIFT, SCRATCH, STOP } from "./scratch.ts";
 import type { Site } from "./site.ts";
 
 interface Access {
@@ -167,13 +167,12 @@ function emitAtomic(site: Site, opcode: number, d: number, source: number, offse
 function emitPacket(site: Site, size: number, s: number, offset: number): void {
   const { e, module, slot } = site;
   const status = e.temporary("i32", "status");
-  e.source32(s)
+  e.i32(ASK.packet | (size << ASK_SHIFT))
+    .source32(s)
     .i32(offset)
-    .op(OP.i32_add)
-    .i32(size)
-    .call(module.import("packet"))
-    .localTee(status)
-    .open(OP.if);
+    .op(OP.i32_add);
+  emitAsk(e, module, 1);
+  e.localTee(status).open(OP.if);
   e.localGet(status).i32(1).op(OP.i32_ne).open(OP.if);
   emitStop(e, module, STOP.noPacket, slot);
   e.close();
@@ -185,9 +184,17 @@ function emitPacket(site: Site, size: number, s: number, offset: number): void {
     .set(0);
 }
 
+/** Calls `ask` with the question and `count` words that are on the stack. */
+export function emitAsk(e: Emitter, module: ModuleContext, count: number): void {
+  for (let word = count; word < 4; word++) e.i32(0);
+  e.call(module.askIndex);
+}
+
 /** Ends the run: tells the machine why, and traps. */
 export function emitStop(e: Emitter, module: ModuleContext, reason: number, slot: number): void {
-  e.i32(reason).i32(slot).call(module.import("stop")).op(OP.unreachable);
+  e.i32(ASK.stop | (reason << ASK_SHIFT)).i32(slot);
+  emitAsk(e, module, 1);
+  e.op(OP.drop).op(OP.unreachable);
 }
 
 /**
@@ -229,8 +236,11 @@ export function addCheckFunction(module: ModuleContext, e: Emitter): void {
   e.op(OP.i64_le_u).op(OP.i32_and).open(OP.if);
   giveBack();
   e.close().close();
+  e.localGet(info).i32(ASK_SHIFT).op(OP.i32_shl).i32(ASK.access).op(OP.i32_or);
   e.localGet(address).op(OP.i32_wrap_i64).localGet(address).i64(32, 0).op(OP.i64_shr_u).op(OP.i32_wrap_i64);
-  e.localGet(info).localGet(slot).localGet(frame).call(module.import("access")).open(OP.if);
+  e.localGet(slot).localGet(frame);
+  emitAsk(e, module, 4);
+  e.open(OP.if);
   giveBack();
   e.close().op(OP.unreachable);
 }

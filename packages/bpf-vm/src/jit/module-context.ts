@@ -8,9 +8,10 @@
 import { ModuleBuilder } from "@alien-ts/wasm-encoder";
 import type { FunctionType, ValueType } from "@alien-ts/wasm-encoder";
 import type { KAddr } from "@alien-ts/abi";
-import { STRIDE } from "../program.ts";
+import { STRIDE, VARIANT } from "../program.ts";
 import type { BpfProgram } from "../program.ts";
 import type { BpfFunction, FunctionTable } from "./functions.ts";
+import { ENDS } from "./graph.ts";
 import type { CompileOptions, TypedHelper, WasmHelper } from "./options.ts";
 
 /** Where modules run: the memory, its mailbox, what the engine can do. */
@@ -30,39 +31,40 @@ export interface ProgramRequest {
   readonly options: CompileOptions;
 }
 
-/** Imported functions besides helpers, by name. */
-const IMPORTS = {
-  /** (low, high, access word, slot, frame): 0 where the access is refused. */
-  access: { params: ["i32", "i32", "i32", "i32", "i32"], results: ["i32"] },
-  /** (reason, slot): the program stops itself. */
-  stop: { params: ["i32", "i32"], results: [] },
-  /** (offset, size): 0 read, 1 outside the packet, 2 there is none. */
-  packet: { params: ["i32", "i32"], results: ["i32"] },
-  /** (context, frame): runs the program that a helper asked for; 0 where the run must end. */
-  tail: { params: ["i32", "i32"], results: ["i32"] },
-  /** (helper id, slot): 1 where the helper interrupted, 2 where there is none. */
-  callRegister: { params: ["i32", "i32"], results: ["i32"] },
-} as const satisfies Record<string, FunctionType>;
-
-export type ImportName = keyof typeof IMPORTS;
+/** `ask`: a question (scratch.ts) and up to four words. */
+const ASK_TYPE: FunctionType = { params: ["i32", "i32", "i32", "i32", "i32"], results: ["i32"] };
 
 export const MAIN_TYPE: FunctionType = { params: ["i32", "i32"], results: ["i32"] };
+/** (context, stack top, count): runs a program several times. */
+export const REPEAT_TYPE: FunctionType = { params: ["i32", "i32", "i32"], results: ["i32"] };
 export const CALLBACK_TYPE: FunctionType = { params: ["i32"], results: [] };
 
 /** A module in the making, with the imports that all programs in it share. */
 export class SharedModule {
   readonly builder = new ModuleBuilder();
-  readonly imports = new Map<ImportName, number>();
+  /** Number of the imported `ask`; -1 where no program asks. */
+  readonly askIndex: number;
   /** Programs in the module. */
   programs = 0;
 
-  constructor(memoryPages: number) {
-    this.builder.importMemory("vm", "memory", { min: memoryPages });
+  constructor(requests: readonly ProgramRequest[]) {
+    this.builder.importMemory("vm", "memory", { min: requests[0]!.target.memoryPages });
     this.builder.importTable("vm", "table", { min: 1 });
-    for (const name of Object.keys(IMPORTS) as ImportName[]) {
-      this.imports.set(name, this.builder.importFunction("vm", name, IMPORTS[name]));
-    }
+    this.askIndex = requests.some(asks) ? this.builder.importFunction("vm", "ask", ASK_TYPE) : -1;
   }
+}
+
+const OP_CALL = 0x85;
+const OP_CALL_REGISTER = 0x86;
+
+/** Whether a program may ask something: it is checked, can stop, or has an instruction that needs JavaScript. */
+function asks({ program: { code, insns }, functions, options }: ProgramRequest): boolean {
+  if (options.checks === "all" || options.hasFuel) return true;
+  for (let slot = 0; slot < insns.length; slot++) {
+    const operation = code[slot * STRIDE]!;
+    if (operation === OP_CALL || operation === OP_CALL_REGISTER || operation === VARIANT.PACKET) return true;
+  }
+  return [...functions.byEntry.values()].some(({ graph }) => graph.ends.includes(ENDS.trap));
 }
 
 export class ModuleContext {
@@ -86,7 +88,7 @@ export class ModuleContext {
   readonly lookups = new Map<KAddr, number>();
   /** Typed and WebAssembly helpers that are called, by id. */
   readonly typed = new Map<number, TypedHelper | WasmHelper>();
-  private readonly imports: ReadonlyMap<ImportName, number>;
+  readonly askIndex: number;
   private readonly callIndices = new Map<number, number>();
   private readonly typedIndices = new Map<number, number>();
   private readonly indices = new Map<number, number>();
@@ -95,7 +97,7 @@ export class ModuleContext {
 
   constructor(shared: SharedModule, { program, functions, target, options }: ProgramRequest) {
     this.builder = shared.builder;
-    this.imports = shared.imports;
+    this.askIndex = shared.askIndex;
     this.prefix = `${shared.programs++}:`;
     this.program = program;
     this.functions = functions;
@@ -108,10 +110,6 @@ export class ModuleContext {
       for (const { callee } of calls) this.callCounts.set(callee, (this.callCounts.get(callee) ?? 0) + 1);
     }
     this.declareImports();
-  }
-
-  import(name: ImportName): number {
-    return this.imports.get(name)!;
   }
 
   /** Number of the function that calls `program.calls[call]` through the machine. */
@@ -180,8 +178,6 @@ export class ModuleContext {
     return [...this.callIndices.keys()];
   }
 }
-
-const OP_CALL = 0x85;
 
 function typeOfHelper(helper: TypedHelper | WasmHelper): FunctionType {
   if (helper.kind === "wasm")

@@ -5,9 +5,12 @@
  * 2.5 ns to 17 by measurement, the dispatcher's `call_indirect` to 5.
  */
 import { ModuleBuilder, OP } from "@alien-ts/wasm-encoder";
-import { CALLBACK_TYPE, MAIN_TYPE } from "./module-context.ts";
+import { CALLBACK_TYPE, MAIN_TYPE, REPEAT_TYPE } from "./module-context.ts";
 
-/** Exports `run(slot, context, stackTop) -> r0's low word` and `callback(slot, framePointer)`; imports `vm.table`. */
+/**
+ * Exports `run(slot, context, stackTop) -> r0's low word`, `repeat(slot, context, stackTop, count)` for the slots of repeating
+ * functions, and `callback(slot, framePointer)`; imports `vm.table`.
+ */
 export function runtimeModule(): Uint8Array {
   const builder = new ModuleBuilder();
   builder.importTable("vm", "table", { min: 1 });
@@ -33,6 +36,25 @@ export function runtimeModule(): Uint8Array {
     locals: [],
     code: [OP.local_get, 1, OP.local_get, 0, OP.call_indirect, builder.typeIndex(CALLBACK_TYPE), 0],
   });
+  const repeat = builder.addFunction({
+    params: ["i32", "i32", "i32", "i32"],
+    results: ["i32"],
+    locals: [],
+    code: [
+      OP.local_get,
+      1,
+      OP.local_get,
+      2,
+      OP.local_get,
+      3,
+      OP.local_get,
+      0,
+      OP.call_indirect,
+      builder.typeIndex(REPEAT_TYPE),
+      0,
+    ],
+  });
+  builder.export("repeat", "function", repeat);
   builder.export("run", "function", run);
   builder.export("callback", "function", callback);
   return builder.build();

@@ -37,3 +37,23 @@ export const ACCESS = { sizeMask: 0x0f, write: 0x10, aligned: 0x20 } as const;
 
 /** Why a program stops itself; numbers that pass through WebAssembly. */
 export const STOP = { outOfFuel: 0, callDepth: 1, unknownHelper: 2, badInstruction: 3, noPacket: 4 } as const;
+
+/**
+ * What programs ask of JavaScript, through one imported function: for each signature among a module's imports the host compiles
+ * a wrapper, a thirtieth of a millisecond's work. The word's low byte is one of these; above it are access bits, a size, or a
+ * reason.
+ */
+export const ASK = {
+  /** (low, high, slot, frame): 0 where the access described above the low byte is refused. */
+  access: 0,
+  /** (slot): the program stops itself, for the reason above the low byte. */
+  stop: 1,
+  /** (offset): reads a packet; 0 read, 1 outside the packet, 2 there is none. */
+  packet: 2,
+  /** (context, frame pointer): runs the program that a helper asked for; 0 where the run must end. */
+  tail: 3,
+  /** (helper id, slot): 1 where the helper interrupted, 2 where there is none. */
+  callRegister: 4,
+} as const;
+
+export const ASK_SHIFT = 8;

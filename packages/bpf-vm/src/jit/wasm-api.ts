@@ -3,8 +3,6 @@
  * package names no global and runs the same in Node and in a worker.
  */
 
-export type WasmFunction = (...args: number[]) => number | void;
-
 export interface WasmInstance {
   readonly exports: Readonly<Record<string, unknown>>;
 }
