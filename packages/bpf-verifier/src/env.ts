@@ -191,6 +191,8 @@ export interface ProgramEnv extends VerifierEnv {
   readonly isStateFrequent: boolean;
   /** BPF_F_XDP_HAS_FRAGS */
   readonly hasFragments: boolean;
+  /** Processors that the machine may have (`nr_cpu_ids`), which bounds what bpf_get_smp_processor_id() gives. */
+  readonly cpus?: number;
   /** CAP_PERFMON: pointers may be compared and leaked. */
   readonly mayLeakPointers: boolean;
 }

@@ -5,12 +5,24 @@
  * then of each global one → depth of calls. Messages and errnos are those of Linux 6.18.
  */
 import { E2BIG, EACCES, EINVAL } from "@alien-ts/abi";
-import { FRAME_BYTES, MAX_FRAMES, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, PSEUDO } from "@alien-ts/bpf-isa";
+import {
+  CALL,
+  CLASS,
+  FRAME_BYTES,
+  MAX_FRAMES,
+  MAX_INSNS,
+  MAX_INSNS_UNPRIVILEGED,
+  MODE,
+  PSEUDO,
+} from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import { HELPER } from "./call/callback-kinds.ts";
 import { Analysis, startRegisters } from "./analysis.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
 import { checkReachable, checkSubprograms, findSubprograms, isLocalCall, subprogramAt } from "./cfg.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
+import { allowsAttachType } from "./linux/program-types.ts";
 import { liveRegisters, liveText } from "./prune/live.ts";
 import { Visited, findPoints } from "./prune/visited.ts";
 import { resolveWideLoads } from "./resolve.ts";
@@ -27,6 +39,8 @@ export function verifyProgram(env: ProgramEnv): Verdict {
   if (count === 0 || count > (env.isCapable ? MAX_INSNS : MAX_INSNS_UNPRIVILEGED)) {
     return { ok: false, log: "", errno: E2BIG, processed: 0 };
   }
+  const { type, attachType } = env.programType;
+  if (!allowsAttachType(type, attachType)) return { ok: false, log: "", errno: EINVAL, processed: 0 };
   const verification = new Verification(env);
   const run = new Run(verification, env);
   const refusal = run.check();
@@ -61,11 +75,29 @@ class Run {
     return (
       findSubprograms(verification) ??
       checkSubprograms(verification) ??
+      this.#checkFunctionInfo() ??
       resolveWideLoads(verification) ??
       this.#collectMaps(maps) ??
       checkReachable(verification) ??
       this.#interpret(maps)
     );
+  }
+
+  /** Functions are as their types say; those without types are plain. Linux: check_btf_func(), check_abnormal_return(). */
+  #checkFunctionInfo(): Check {
+    const { insns, program } = this.#env;
+    const { subprograms } = this.#verification;
+    if (program !== undefined && program.functions.length > 0) {
+      const isSame = subprograms.every(({ start }, i) => program.functions[i]?.insn === start);
+      if (isSame) return undefined;
+      return reject(EINVAL, "func_info BTF section doesn't match subprog layout in BPF program");
+    }
+    for (const { start, end } of subprograms.slice(1)) {
+      const body = insns.slice(start, end);
+      if (body.some(isPacketLoad)) return reject(EINVAL, "LD_ABS is not allowed in subprogs without BTF");
+      if (body.some(isTailCall)) return reject(EINVAL, "tail_call is not allowed in subprogs without BTF");
+    }
+    return undefined;
   }
 
   /** The maps that wide loads name, by instruction. They were resolved before, so that each is there. */
@@ -192,6 +224,11 @@ class Run {
     );
   }
 }
+
+const isPacketLoad = ({ opcode }: Insn): boolean =>
+  (opcode & 7) === CLASS.LD && ((opcode & 0xe0) === MODE.ABS || (opcode & 0xe0) === MODE.IND);
+const isTailCall = ({ opcode, src, imm }: Insn): boolean =>
+  opcode === 0x85 && src === CALL.HELPER && imm === HELPER.tail_call;
 
 const TRACING_LOCK_TYPES: readonly number[] = [2, 5, 7, 17, 24];
 

@@ -1,5 +1,6 @@
 /** Pointers to kernel objects in map values. Linux: check_map_kptr_access(). */
 import { EACCES, EINVAL } from "@alien-ts/abi";
+import { MODE } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import type { ValueField } from "../env.ts";
 import { FLAG, pointer } from "../state/register.ts";
@@ -10,7 +11,8 @@ import type { MemoryAccess } from "./memory.ts";
 
 export function accessKptr(analysis: Analysis, field: ValueField, access: MemoryAccess): Register | Check {
   const target = field.pointer;
-  if (target === undefined)
+  const { opcode } = analysis.insns[analysis.index]!;
+  if (target === undefined || (opcode & 0xe0) !== MODE.MEM)
     return reject(EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode");
   if (access.kind === "read") {
     const rcu = target.tag === "percpu" ? FLAG.PERCPU : 0;

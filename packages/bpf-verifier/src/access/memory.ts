@@ -258,7 +258,7 @@ export function checkAlignment(
   size: number,
   isStrict: boolean,
 ): Check {
-  const strict = isStrict || analysis.env.isStrictAlignment;
+  const strict = isStrict || (analysis.env.isStrictAlignment && !analysis.env.isAnyAlignment);
   const { kind, scalar } = register;
   const at = (base: number): boolean =>
     tnumIsAligned(tnumAdd(scalar.tnum, { value: BigInt.asUintN(64, BigInt(base)), mask: 0n }), size);

@@ -34,7 +34,7 @@ export function giveResult(analysis: Analysis, facts: CallFacts): Check {
     analysis.state.references.push({ kind: "object", id, insn: analysis.index, object: undefined });
     result = result.with({ id, refId: id });
   }
-  analysis.set(REG.R0, refineResult(facts, result));
+  analysis.set(REG.R0, refineResult(analysis, facts, result));
   return undefined;
 }
 
@@ -107,7 +107,16 @@ const BOUNDED: readonly number[] = [
   HELPER.probe_read_user_str,
 ];
 
-function refineResult(facts: CallFacts, result: Register): Register {
+function refineResult(analysis: Analysis, facts: CallFacts, result: Register): Register {
+  const { cpus } = analysis.env;
+  if (facts.id === HELPER.get_smp_processor_id && cpus !== undefined) {
+    const draft = new ScalarDraft(SCALAR_UNKNOWN);
+    draft.umax = draft.smax = BigInt(cpus - 1);
+    draft.u32max = draft.s32max = cpus - 1;
+    draft.smin = 0n;
+    draft.s32min = 0;
+    return scalarRegister(draft.sync().freeze());
+  }
   if (!result.isScalar || !BOUNDED.includes(facts.id)) return result;
   const draft = new ScalarDraft(SCALAR_UNKNOWN);
   draft.smax = facts.mostBytes;

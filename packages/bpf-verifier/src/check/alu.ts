@@ -6,8 +6,9 @@ import { tied, widthOf } from "../access/stack.ts";
 import { ARENA_MAP } from "../analysis.ts";
 import type { Analysis } from "../analysis.ts";
 import { markPrecise } from "../prune/precision.ts";
-import { SCALAR_UNKNOWN, ScalarDraft, signExtend32, signExtend64 } from "../scalar/scalar.ts";
+import { SCALAR_UNKNOWN, ScalarDraft, signExtend32, signExtend64, zeroExtend } from "../scalar/scalar.ts";
 import type { Scalar } from "../scalar/scalar.ts";
+import { tnumSwapBytes } from "../scalar/tnum.ts";
 import { applyAlu, applyNegate, unknownOf } from "../scalar/transfer.ts";
 import { UNKNOWN, constRegister, scalarRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
@@ -52,14 +53,16 @@ function checkUnary(analysis: Analysis, insn: Insn): Check {
   return undefined;
 }
 
+const TO_LITTLE_ENDIAN = 0xd4;
+
 /** BPF_END on a little-endian machine: `le` shortens, `be` and `bswap` also turn the bytes. */
 function swapBytes(before: Register, { opcode, imm }: Insn): Register {
   const bytes = imm / 8;
   const isTurned = opcode !== TO_LITTLE_ENDIAN;
   if (!isTurned && bytes === 8) return before;
-  const scalar = isTurned
-    ? scalarOfTnum(tnumSwapBytes(before.scalar.tnum, bytes))
-    : zeroExtend(before.scalar, bytes);
+  const draft = new ScalarDraft(isTurned ? SCALAR_UNKNOWN : before.scalar);
+  if (isTurned) draft.tnum = tnumSwapBytes(before.scalar.tnum, bytes);
+  const scalar = zeroExtend(draft.sync().freeze(), bytes);
   return scalarRegister(scalar).with({ isPrecise: before.isPrecise });
 }
 

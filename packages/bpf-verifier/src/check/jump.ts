@@ -9,7 +9,7 @@ import type { Analysis } from "../analysis.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { widen } from "../prune/widen.ts";
 import { findPreviousEntry } from "../prune/visited.ts";
-import { decide, negated, refine, swapped } from "../scalar/refine.ts";
+import { decide, negated, refine, refineSame, swapped } from "../scalar/refine.ts";
 import { addConstant } from "../scalar/transfer.ts";
 import { scalarConst } from "../scalar/scalar.ts";
 import { constRegister } from "../state/register.ts";
@@ -75,7 +75,12 @@ function branch(analysis: Analysis, comparison: Comparison, next: (index: number
   const other = here.copy();
   const full = analysis.push(analysis.index + 1 + off, other);
   if (full !== undefined) return full;
-  if (left.isScalar && right.isScalar) {
+  if (isRegister && dst === src && left.isScalar) {
+    setScalar(other, dst, refineSame(op, bits, left.scalar));
+    setScalar(here, dst, refineSame(negated(op), bits, left.scalar));
+    syncLinked(analysis, here, dst);
+    syncLinked(analysis, other, dst);
+  } else if (left.isScalar && right.isScalar) {
     const [takenLeft, takenRight] = refine(op, bits, left.scalar, right.scalar);
     const [restLeft, restRight] = refine(negated(op), bits, left.scalar, right.scalar);
     setScalar(other, dst, takenLeft);

@@ -146,6 +146,25 @@ const VARIANTS: Record<string, Variant> = {
   "26/28": { helpers: `4 25 27 45-46 67 107-108 111 121 126-127 ${SKC} 147 150 162 173 188`, returns: BOOL },
 };
 
+/** Attach types that a load may expect, of the types that ask for one. Zero stands for a default of some. */
+const ATTACH_TYPES: Record<number, string> = {
+  8: "0-1",
+  9: "0 2 12-13 34",
+  18: "8-11 14-15 19-20 29-32 49-53",
+  21: "0 39-40",
+  25: "21-22",
+  28: "0",
+  30: "36",
+  31: "0",
+  32: "45",
+};
+
+/** Linux: bpf_prog_load_check_attach() */
+export function allowsAttachType(type: number, attachType: number): boolean {
+  const allowed = ATTACH_TYPES[type];
+  return allowed === undefined || ids(allowed).has(attachType);
+}
+
 /** The rules of a program type with an attach type; undefined for a number that is no type. */
 export function linuxProgramType(type: number, attachType: number): ProgramRules | undefined {
   const base = ROWS[type];

@@ -113,6 +113,13 @@ function decideSet({ value, mask }: Tnum, bits: bigint): boolean | undefined {
   return ((value | mask) & bits) === 0n ? false : undefined;
 }
 
+/** A number that is compared with itself, where the comparison holds. */
+export function refineSame(op: Comparison, bits: Bits, a: Scalar): Scalar {
+  const x = new ScalarDraft(a);
+  learn(op, bits, x, x);
+  return settle(x);
+}
+
 /** `a` and `b` where the comparison holds. */
 export function refine(op: Comparison, bits: Bits, a: Scalar, b: Scalar): readonly [Scalar, Scalar] {
   const x = new ScalarDraft(a);
