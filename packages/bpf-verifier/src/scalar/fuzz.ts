@@ -9,7 +9,8 @@ import { ALU, JUMP } from "@alien-ts/bpf-isa";
 import type { AluOp, Bits, JumpOp } from "@alien-ts/bpf-isa";
 import { type FuzzOptions, type FuzzReport, type FuzzSuite, Prng } from "@alien-ts/testkit";
 import { decide, negated, refine } from "./refine.ts";
-import { SCALAR_UNKNOWN, Scalar, ScalarDraft, scalarConst, signExtend64, zeroExtend } from "./scalar.ts";
+import { SCALAR_UNKNOWN, ScalarDraft, scalarConst, signExtend64, zeroExtend } from "./scalar.ts";
+import type { Scalar } from "./scalar.ts";
 import { applyAlu, applyNegate } from "./transfer.ts";
 
 interface Subject {
