@@ -178,12 +178,6 @@ function emitInterrupted(site: Site): void {
     return;
   }
   e.op(OP.call_indirect).out.u32(module.builder.typeIndex(MAIN_TYPE)).u32(0);
-  e.op(OP.i64_extend_i32_u);
-  e.i32(0)
-    .memory(OP.i64_load32_u, scratch + SCRATCH.registers + 4)
-    .i64(32, 0)
-    .op(OP.i64_shl)
-    .op(OP.i64_or);
   e.localSet(e.localOf(0));
   site.reloadFuel();
   site.exit();

@@ -67,7 +67,7 @@ function defineProgram(module: ModuleContext, { functions, slots }: ModuleReques
 }
 
 /**
- * Adds `(context, stackTop, count) -> r0's low word`, which runs the program `count` times. It stands in the program's module,
+ * Adds `(context, stackTop, count) -> r0`, which runs the program `count` times. It stands in the program's module,
  * because a call within a module is half as dear as one through the table. It is no export: for each of a module's exports the
  * host compiles a wrapper, a tenth of a millisecond's work.
  */
@@ -79,7 +79,7 @@ function addRepeat({ builder }: ModuleContext, main: number): number {
     .append([OP.local_set, result, OP.local_get, count, OP.i32_const, 1, OP.i32_sub, OP.local_tee, count])
     .append([OP.br_if, 0, OP.end, OP.local_get, result])
     .bytes();
-  return builder.addFunction({ ...REPEAT_TYPE, locals: ["i32"], code });
+  return builder.addFunction({ ...REPEAT_TYPE, locals: ["i64"], code });
 }
 
 function define(module: ModuleContext, compiled: BpfFunction, shape: Shape, index?: number): number {

@@ -122,18 +122,11 @@ export class FunctionCompiler {
       return;
     }
     this.flushFuel();
-    if (shape === "main") {
-      e.i32(0)
-        .get(0)
-        .i64(32, 0)
-        .op(OP.i64_shr_u)
-        .memory(OP.i64_store32, this.mailbox(0) + 4)
-        .get32(0);
-    } else if (shape === "callback") {
+    if (shape === "callback") {
       e.i32(0).get(0).memory(OP.i64_store, this.mailbox(0));
     } else {
       e.get(0);
-      for (const register of registersOf(this.function.outs)) e.get(register);
+      if (shape === "function") for (const register of registersOf(this.function.outs)) e.get(register);
     }
     e.op(OP.return);
   }

@@ -75,7 +75,7 @@ export class Jit {
       scratch,
       hasTailCalls: !withoutTailCalls && wasm.validate(tailCallProbe()),
     };
-    const runtime = this.instantiate(runtimeModule(), { vm: { table: this.table } });
+    const runtime = this.instantiate(runtimeModule(this.target), { vm: { memory, table: this.table } });
     this.dispatch = runtime.exports["run"] as (slot: number, context: KAddr, stackTop: KAddr) => number;
     this.dispatchRepeat = runtime.exports["repeat"] as typeof this.dispatchRepeat;
     this.dispatchCallback = runtime.exports["callback"] as (slot: number, framePointer: KAddr) => void;

@@ -34,9 +34,10 @@ export interface ProgramRequest {
 /** `ask`: a question (scratch.ts) and up to four words. */
 const ASK_TYPE: FunctionType = { params: ["i32", "i32", "i32", "i32", "i32"], results: ["i32"] };
 
-export const MAIN_TYPE: FunctionType = { params: ["i32", "i32"], results: ["i32"] };
+/** (context, stack top): runs a program, and gives r0. */
+export const MAIN_TYPE: FunctionType = { params: ["i32", "i32"], results: ["i64"] };
 /** (context, stack top, count): runs a program several times. */
-export const REPEAT_TYPE: FunctionType = { params: ["i32", "i32", "i32"], results: ["i32"] };
+export const REPEAT_TYPE: FunctionType = { params: ["i32", "i32", "i32"], results: ["i64"] };
 export const CALLBACK_TYPE: FunctionType = { params: ["i32"], results: [] };
 
 /** A module in the making, with the imports that all programs in it share. */

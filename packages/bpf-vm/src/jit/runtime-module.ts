@@ -4,60 +4,45 @@
  * JavaScript calls only these exports, so that its call sites see one target each: a second target at a site takes a call from
  * 2.5 ns to 17 by measurement, the dispatcher's `call_indirect` to 5.
  */
-import { ModuleBuilder, OP } from "@alien-ts/wasm-encoder";
+import type { KAddr } from "@alien-ts/abi";
+import { ByteWriter, ModuleBuilder, OP } from "@alien-ts/wasm-encoder";
+import type { FunctionType } from "@alien-ts/wasm-encoder";
 import { CALLBACK_TYPE, MAIN_TYPE, REPEAT_TYPE } from "./module-context.ts";
+import type { Target } from "./module-context.ts";
+import { SCRATCH } from "./scratch.ts";
 
 /**
  * Exports `run(slot, context, stackTop) -> r0's low word`, `repeat(slot, context, stackTop, count)` for the slots of repeating
- * functions, and `callback(slot, framePointer)`; imports `vm.table`.
+ * functions, and `callback(slot, framePointer)`; imports memory and table. r0's high word is left in the mailbox.
  */
-export function runtimeModule(): Uint8Array {
+export function runtimeModule({ memoryPages, scratch }: Target): Uint8Array {
   const builder = new ModuleBuilder();
+  builder.importMemory("vm", "memory", { min: memoryPages });
   builder.importTable("vm", "table", { min: 1 });
-  const run = builder.addFunction({
-    params: ["i32", "i32", "i32"],
-    results: ["i32"],
-    locals: [],
-    code: [
-      OP.local_get,
-      1,
-      OP.local_get,
-      2,
-      OP.local_get,
-      0,
-      OP.call_indirect,
-      builder.typeIndex(MAIN_TYPE),
-      0,
-    ],
-  });
+  addDispatcher(builder, "run", MAIN_TYPE, scratch);
+  addDispatcher(builder, "repeat", REPEAT_TYPE, scratch);
   const callback = builder.addFunction({
     params: ["i32", "i32"],
     results: [],
     locals: [],
     code: [OP.local_get, 1, OP.local_get, 0, OP.call_indirect, builder.typeIndex(CALLBACK_TYPE), 0],
   });
-  const repeat = builder.addFunction({
-    params: ["i32", "i32", "i32", "i32"],
-    results: ["i32"],
-    locals: [],
-    code: [
-      OP.local_get,
-      1,
-      OP.local_get,
-      2,
-      OP.local_get,
-      3,
-      OP.local_get,
-      0,
-      OP.call_indirect,
-      builder.typeIndex(REPEAT_TYPE),
-      0,
-    ],
-  });
-  builder.export("repeat", "function", repeat);
-  builder.export("run", "function", run);
   builder.export("callback", "function", callback);
   return builder.build();
+}
+
+/** Exports a function that calls the one at the slot in its first parameter with the others, and splits r0. */
+function addDispatcher(builder: ModuleBuilder, name: string, type: FunctionType, scratch: KAddr): void {
+  const params = ["i32", ...type.params] as const;
+  const result = params.length;
+  const code = new ByteWriter();
+  for (let parameter = 1; parameter < params.length; parameter++) code.u8(OP.local_get).u8(parameter);
+  code.append([OP.local_get, 0, OP.call_indirect]).u32(builder.typeIndex(type)).u8(0);
+  code.append([OP.local_set, result, OP.i32_const, 0, OP.local_get, result, OP.i64_const, 32, OP.i64_shr_u]);
+  code.append([OP.i64_store32, 0]).u32(scratch + SCRATCH.registers + 4);
+  code.append([OP.local_get, result, OP.i32_wrap_i64]);
+  const index = builder.addFunction({ params, results: ["i32"], locals: ["i64"], code: code.bytes() });
+  builder.export(name, "function", index);
 }
 
 /** A module that an engine without tail calls does not accept. */
