@@ -63,9 +63,13 @@ const NO_PREALLOC = 1;
 const lock: ValueField = { kind: "spin_lock", offset: 4, size: 4 };
 const timer: ValueField = { kind: "timer", offset: 0, size: 16 };
 
-/** A structure without members, for the pointers of `map_kptr`. */
-const kptrFields: readonly ValueField[] = ((): ValueField[] => {
-  const { btf, types } = structures(["prog_test_ref_kfunc", "prog_test_member"]);
+/** The pointers of `map_kptr`: to structures of the kernel, or where it has none to such without members. */
+export function kptrFields(kernelBtf: Btf | undefined): readonly ValueField[] {
+  const names = ["prog_test_ref_kfunc", "prog_test_member"];
+  const found = names.map((name) => kernelBtf?.find(name, "struct") ?? 0);
+  const own = structures(names);
+  const isKnown = kernelBtf !== undefined && !found.includes(0);
+  const { btf, types } = isKnown ? { btf: kernelBtf, types: found } : own;
   const field = (offset: number, tag: "untrusted" | "referenced", type: number): ValueField => ({
     kind: "kptr",
     offset,
@@ -77,7 +81,7 @@ const kptrFields: readonly ValueField[] = ((): ValueField[] => {
     field(8, "referenced", types[0]!),
     field(16, "referenced", types[1]!),
   ];
-})();
+}
 
 /** Kinds of the old-style cases: type, sizes, entries. */
 export const FIXTURE_MAPS: Record<string, MapShape> = {
@@ -109,7 +113,7 @@ export const FIXTURE_MAPS: Record<string, MapShape> = {
   },
   map_spin_lock: { type: 2, key: 4, value: 8, entries: 1, fields: [lock], name: "test_map" },
   map_timer: { type: 2, key: 4, value: 16, entries: 1, fields: [timer], name: "test_map" },
-  map_kptr: { type: 2, key: 4, value: 24, entries: 1, name: "test_map", fields: kptrFields },
+  map_kptr: { type: 2, key: 4, value: 24, entries: 1, name: "test_map" },
   prog1: { type: 3, key: 4, value: 4, entries: 4 },
   prog2: { type: 3, key: 4, value: 4, entries: 8 },
 };

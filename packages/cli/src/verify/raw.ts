@@ -11,13 +11,16 @@ import { linuxHelper, linuxProgramType, verifyProgram } from "@alien-ts/bpf-veri
 import type { AttachTarget, MapInfo, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 import { assembleBtf } from "./btf.ts";
-import { FIXTURE_MAPS, loadedShape, mapInfo } from "./maps.ts";
+import { FIXTURE_MAPS, kptrFields, loadedShape, mapInfo } from "./maps.ts";
 import type { LoadedMap } from "./maps.ts";
 
 const FLAG = { STRICT: 1, ANY: 2, STATE_FREQUENT: 8, SLEEPABLE: 16, FRAGMENTS: 32 } as const;
 
 /** Characters of a log that are printed: its end. */
 const KEPT_LOG = 4 << 20;
+
+/** Processors of the machine that programs are judged for. */
+const CPUS = 2;
 
 export interface RawOptions {
   readonly kernelBtf: Btf | undefined;
@@ -109,6 +112,7 @@ function environment(parts: Parts, options: RawOptions): ProgramEnv {
     kernelBtf,
     program: parts.program,
     attach: parts.attach === undefined ? undefined : attachTarget(kernelBtf, parts.attach, parts.attachType),
+    cpus: CPUS,
     isSleepable: (parts.flags & FLAG.SLEEPABLE) !== 0,
     isStrictAlignment: (parts.flags & FLAG.STRICT) !== 0,
     isAnyAlignment: (parts.flags & FLAG.ANY) !== 0,
@@ -144,8 +148,10 @@ function caseEnv(given: Case, options: RawOptions): ProgramEnv {
   for (const [kind, places] of Object.entries(given.fixups ?? {})) {
     const shape = FIXTURE_MAPS[kind];
     if (shape === undefined) throw new Error(`'${kind}' is not a kind of map`);
-    const btf = shape.fields === undefined ? {} : { btf: assembleBtf(new Uint8Array(0), new Uint8Array(1)) };
-    maps.set(fd, mapInfo({ ...shape, ...btf }, fd));
+    const fields = kind === "map_kptr" ? kptrFields(options.kernelBtf) : shape.fields;
+    const typed =
+      fields === undefined ? {} : { fields, btf: assembleBtf(new Uint8Array(0), new Uint8Array(1)) };
+    maps.set(fd, mapInfo({ ...shape, ...typed }, fd));
     for (const place of places) insns[place] = { ...insns[place]!, imm: fd };
     fd += 1;
   }
