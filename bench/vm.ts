@@ -134,7 +134,7 @@ function report(programs: readonly BenchProgram[], columns: readonly Column[], r
     ...columns.map((column) => time(results.get(name)!.get(column.name)!)),
   ]);
   printTable(
-    `BPF programs, ns per run, minima of ${ROUNDS} rounds`,
+    `BPF programs, ns per run, minima of ${ROUNDS} rounds; "jit" as verified programs are compiled, without fuel`,
     ["", "", ...columns.map(({ name }) => name)],
     rows,
   );

@@ -19,6 +19,7 @@ export function interpreterEngine(isChecked = true): Engine {
   return {
     name: isChecked ? "checked interpreter" : "interpreter",
     isExact: true,
+    isTrusting: false,
     runAll: (tests) => tests.map((test) => runCase(machine, prepareCase(test), test, isChecked)),
   };
 }
@@ -31,6 +32,7 @@ export function steppedEngine(): Engine {
   return {
     name: "stepped interpreter",
     isExact: engine.isExact,
+    isTrusting: false,
     runAll: (tests) =>
       tests.map((test) => {
         let steps = 0;
@@ -58,20 +60,22 @@ export interface JitHost {
   newMemory(pages: number): WasmMemory & { readonly buffer: ArrayBuffer };
 }
 
-/** A JIT with memory of its own, cleared before each case; it compiles each case with all checks and with fuel. */
-export function jitEngine(host: JitHost, withoutTailCalls = false): Engine {
+/** A JIT with memory of its own, cleared before each case; it compiles with fuel, and with all checks unless it trusts. */
+export function jitEngine(host: JitHost, { isTrusting = false } = {}): Engine {
   const memory = host.newMemory(CASE_LAYOUT.memoryBytes / 0x1_0000);
   const linear = new LinearMemory(memory.buffer, CASE_LAYOUT.baseHigh);
   const machine = new BpfMachine(linear);
-  const jit = new Jit({ wasm: host.wasm, memory, linear, scratch: SCRATCH_ADDR, withoutTailCalls });
+  const jit = new Jit({ wasm: host.wasm, memory, linear, scratch: SCRATCH_ADDR });
   return {
-    name: "checked JIT",
+    name: isTrusting ? "trusting JIT" : "checked JIT",
     isExact: false,
+    isTrusting,
     runAll: (tests) => {
       const programs = new Map<EngineCase["insns"], BpfProgram>();
       for (const test of tests) if (!programs.has(test.insns)) programs.set(test.insns, prepareCase(test));
       const all = [...programs.values()];
-      if (!jit.compileAll(all, { checks: "all", hasFuel: true })) throw new Error("cases were not compiled");
+      if (!jit.compileAll(all, { checks: isTrusting ? "none" : "all", hasFuel: true }))
+        throw new Error("cases were not compiled");
       const results = tests.map((test) => runCase(machine, programs.get(test.insns)!, test, true));
       for (const program of all) jit.release(program);
       return results;

@@ -14,6 +14,13 @@ test.each(engineSuite(jitEngine(testHost())))("the JIT agrees with the reference
   expect(check()).toEqual([]);
 });
 
+test.each(engineSuite(jitEngine(testHost(), { isTrusting: true }), 10))(
+  "the JIT of verified programs agrees with the reference: $name",
+  ({ check }) => {
+    expect(check()).toEqual([]);
+  },
+);
+
 test.each(engineSuite(steppedEngine(), 20))("stepping changes nothing: $name", ({ check }) => {
   expect(check()).toEqual([]);
 });

@@ -24,10 +24,14 @@ export const fuzzSuite: FuzzSuite = {
   ]),
 };
 
-/** The same programs, compiled. */
+/** The same programs, compiled: with all checks, and as verified programs are. */
 export const jitFuzzSuite: FuzzSuite = {
   name: "bpf-jit",
-  run: (options) => compare(jitEngine(testHost()), options),
+  run: (options) => {
+    const checked = compare(jitEngine(testHost()), options);
+    const trusting = compare(jitEngine(testHost(), { isTrusting: true }), options);
+    return { ...checked, failures: [...checked.failures, ...trusting.failures] };
+  },
   mutations: new Map([
     [
       "64-bit arithmetic right shifts are logical",
@@ -66,7 +70,7 @@ function compareBatch(
       const branch = `${identify(slot)?.name}: ${expected.kind}`;
       branches.set(branch, (branches.get(branch) ?? 0) + 1);
     }
-    const text = difference(result, expected, engine.isExact);
+    const text = difference(result, expected, engine);
     if (text !== undefined) failures.push(`run ${firstRun + i}: ${text}`);
     i += 1;
   }
@@ -91,6 +95,7 @@ function plantBug(engine: Engine): Engine {
   return {
     name: `${engine.name} with a planted bug`,
     isExact: engine.isExact,
+    isTrusting: engine.isTrusting,
     runAll: (tests) => engine.runAll(tests.map((test) => ({ ...test, insns: test.insns.map(mutate) }))),
   };
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { ByteWriter } from "./bytes.ts";
 import { ModuleBuilder } from "./module.ts";
+import { OP } from "./op.ts";
 
 type Call = (...args: (number | bigint)[]) => number | bigint | undefined;
 interface WasmApi {
@@ -69,4 +70,19 @@ test("an import after a function is a mistake", () => {
   expect(() => builder.importFunction("env", "late", { params: [], results: [] })).toThrow(
     "comes after a function",
   );
+});
+
+test("functions can call each other before their bodies are known", () => {
+  const builder = new ModuleBuilder();
+  const type = { params: ["i32"], results: ["i32"] } as const;
+  const [isEven, isOdd] = [builder.declareFunction(type), builder.declareFunction(type)];
+  const body = (atZero: number, other: number): number[] => [
+    ...[OP.local_get, 0, OP.i32_eqz, OP.if, 0x7f, OP.i32_const, atZero, OP.else],
+    ...[OP.local_get, 0, OP.i32_const, 1, OP.i32_sub, OP.call, other, OP.end],
+  ];
+  builder.defineFunction(isOdd, { locals: [], code: body(0, isEven) });
+  builder.defineFunction(isEven, { locals: [], code: body(1, isOdd) });
+  builder.export("isEven", "function", isEven);
+  const exports = instantiate(builder);
+  expect([exports["isEven"]!(10), exports["isEven"]!(7)]).toEqual([1, 0]);
 });
