@@ -18,8 +18,10 @@ import {
 import type { Insn } from "@alien-ts/bpf-isa";
 import { HELPER } from "./call/callback-kinds.ts";
 import { Analysis, startRegisters } from "./analysis.ts";
+import { ITERATOR_NEXT } from "./call/kfunc.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
 import { checkReachable, checkSubprograms, findSubprograms, isLocalCall, subprogramAt } from "./cfg.ts";
+import { checkAttach } from "./check/attach.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
 import { allowsAttachType } from "./linux/program-types.ts";
@@ -79,6 +81,7 @@ class Run {
       resolveWideLoads(verification) ??
       this.#collectMaps(maps) ??
       checkReachable(verification) ??
+      checkAttach(this.#env) ??
       this.#interpret(maps)
     );
   }
@@ -128,7 +131,10 @@ class Run {
     const analysis = new Analysis(this.#verification, env, maps);
     const live = liveRegisters(env);
     if (log.isVerbose) log.write(liveText(env, this.#verification.insns, live));
-    const points = findPoints(env.insns);
+    const points = findPoints(
+      env.insns,
+      (insn) => insn.src === 2 && env.kfunc?.(insn.imm, insn.off) === ITERATOR_NEXT,
+    );
     const visited = new Visited(analysis, points, live);
     analysis.live = live;
     this.#analysis = analysis;

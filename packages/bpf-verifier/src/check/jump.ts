@@ -286,7 +286,7 @@ function checkMayGoto(analysis: Analysis, insn: Insn, next: (index: number) => v
   const { state } = analysis;
   const queued = state.copy();
   queued.mayGotoDepth += 1;
-  const before = findPreviousEntry(state, analysis.index);
+  const before = findPreviousEntry(state.parent ?? state, analysis.index);
   if (before !== undefined) widen(before, queued);
   const full = analysis.push(analysis.index + 1, queued);
   if (full !== undefined) return full;

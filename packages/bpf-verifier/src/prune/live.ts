@@ -93,11 +93,19 @@ function atomicEffect({ dst, src, imm }: Insn, effect: (uses: number, defines: n
   return effect(target | source, (imm & 1) === 0 ? 0 : source);
 }
 
+/** Number of arguments of a kernel function; 5 where it is not known. */
+function kfuncArguments({ kernelBtf }: ProgramEnv, id: number): number {
+  const func = kernelBtf?.type(id);
+  const prototype = func?.kind === "func" ? kernelBtf?.type(func.type) : undefined;
+  return prototype?.kind === "func_proto" && id !== 0 ? Math.min(prototype.params.length, 5) : 5;
+}
+
 function callEffect(
   env: ProgramEnv,
   { src, imm }: Insn,
   effect: (uses: number, defines: number) => Effect,
 ): Effect {
+  if (src === CALL.KFUNC) return effect((1 << (kfuncArguments(env, imm) + 1)) - 2, ALL_CALLER_SAVED);
   if (src !== CALL.HELPER) return effect(ARGUMENTS, ALL_CALLER_SAVED);
   const count = env.programType.allowsHelper(imm) ? env.helper(imm)?.args.length : undefined;
   if (count === undefined) return effect(ARGUMENTS, ALL_CALLER_SAVED);

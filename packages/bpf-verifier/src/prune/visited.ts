@@ -5,6 +5,7 @@ import { EINVAL } from "@alien-ts/abi";
 import { CALL } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
+import { isActiveIterator } from "../call/iterator-state.ts";
 import { HELPER, callsCallback } from "../call/callback-kinds.ts";
 import { stateText } from "../print.ts";
 import type { Frame, State } from "../state/state.ts";
@@ -22,13 +23,16 @@ export interface Points {
   readonly jump: Uint8Array;
   /** A state is remembered at every visit. */
   readonly checkpoint: Uint8Array;
+  /** An iterator is advanced here. */
+  readonly next: Uint8Array;
 }
 
 const WIDE = 0x18;
 const CALL_OPCODE = 0x85;
 
 /** Linux: visit_insn() */
-export function findPoints(insns: readonly Insn[]): Points {
+export function findPoints(insns: readonly Insn[], advances: (insn: Insn) => boolean): Points {
+  const next = new Uint8Array(insns.length + 1);
   const prune = new Uint8Array(insns.length + 1);
   const jump = new Uint8Array(insns.length + 1);
   const checkpoint = new Uint8Array(insns.length + 1);
@@ -51,6 +55,11 @@ export function findPoints(insns: readonly Insn[]): Points {
         checkpoint[index] = 1;
         target(index);
       }
+      if (advances(insn)) {
+        next[index] = 1;
+        checkpoint[index] = 1;
+        prune[index] = 1;
+      }
       target(index + 1);
       if (insn.src === CALL.LOCAL) {
         prune[index] = 1;
@@ -66,7 +75,7 @@ export function findPoints(insns: readonly Insn[]): Points {
     if (insn.opcode === 0xe5) checkpoint[index] = 1;
     target(index + 1 + insn.off);
   });
-  return { prune, jump, checkpoint };
+  return { prune, jump, checkpoint, next };
 }
 
 interface Remembered {
@@ -164,10 +173,13 @@ export class Visited {
     if (insn.opcode === MAY_GOTO) {
       return old.mayGotoDepth !== now.mayGotoDepth && this.#equal(old, now, "within") ? "hit" : "miss";
     }
+    if (this.#points.next[index] === 1)
+      return this.#equal(old, now, "within") && isActiveIterator(now) ? "hit" : "miss";
     if (callsCallback(insn)) return this.#equal(old, now, "within") ? "hit" : "miss";
     const isLoop =
       old.mayGotoDepth === now.mayGotoDepth &&
       old.callbackUnrollDepth === now.callbackUnrollDepth &&
+      !depthsDiffer(old, now) &&
       this.#equal(old, now, "exact");
     if (!isLoop) return "miss";
     const frame = now.top;
@@ -213,6 +225,17 @@ export class Visited {
     list.unshift({ state: copy, misses: 0, hits: 0 });
     this.#states.set(index, list);
   }
+}
+
+/** Turns of an iterator differ: not the same state, however equal. Linux: iter_active_depths_differ() */
+function depthsDiffer(old: State, now: State): boolean {
+  return old.frames.some((frame, index) =>
+    frame.stack.some(({ spilled }, slot) => {
+      const { iterator } = spilled;
+      if (iterator?.state !== "active") return false;
+      return now.frames[index]?.stack[slot]?.spilled.iterator?.depth !== iterator.depth;
+    }),
+  );
 }
 
 /** A path ended: states without open paths are done. Linux: update_branch_counts() */
