@@ -124,10 +124,11 @@ function environment(parts: Parts, options: RawOptions): ProgramEnv {
 
 function attachTarget(btf: Btf | undefined, name: string, attachType: number): AttachTarget | undefined {
   if (btf === undefined) return undefined;
-  const typedef = attachType === 23 ? btf.find(`btf_trace_${name}`, "typedef") : undefined;
+  const probe = name.startsWith("btf_trace_") ? name : `btf_trace_${name}`;
+  const typedef = attachType === 23 ? btf.find(probe, "typedef") : undefined;
   if (typedef !== undefined) {
     const pointer = btf.type(btf.resolve(typedef));
-    if (pointer?.kind === "ptr") return { name: `btf_trace_${name}`, prototype: pointer.type };
+    if (pointer?.kind === "ptr") return { name: probe, prototype: pointer.type };
   }
   const names =
     attachType === 28 ? [`bpf_iter_${name}`, name] : attachType === 27 ? [`bpf_lsm_${name}`, name] : [name];
