@@ -46,12 +46,26 @@ function programOf(text: string): Insn[] {
   );
   const insns = assemble(lines);
   if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${lines}`);
-  return insns.map((insn) =>
-    insn.opcode === 0x18 && insn.imm >= MARK && insn.imm < MARK + 16
-      ? { ...insn, src: 1, imm: insn.imm - MARK }
-      : insn,
-  );
+  return insns.map((insn) => kernelCall(insn) ?? mapLoad(insn));
 }
+
+const KFUNCS: Record<number, string> = {
+  5001: "bpf_preempt_disable",
+  5002: "bpf_preempt_enable",
+  5003: "bpf_rcu_read_lock",
+  5004: "bpf_rcu_read_unlock",
+  5005: "bpf_iter_num_new",
+  5006: "bpf_iter_num_next",
+  5007: "bpf_iter_num_destroy",
+};
+
+const kernelCall = (insn: Insn): Insn | undefined =>
+  insn.opcode === 0x85 && KFUNCS[insn.imm] !== undefined ? { ...insn, src: 2 } : undefined;
+
+const mapLoad = (insn: Insn): Insn =>
+  insn.opcode === 0x18 && insn.imm >= MARK && insn.imm < MARK + 16
+    ? { ...insn, src: 1, imm: insn.imm - MARK }
+    : insn;
 
 const TYPE: Record<string, number> = {
   socket_filter: 1,
@@ -67,6 +81,7 @@ function messageOf(type: string, text: string): string {
     insns: programOf(text),
     programType: linuxProgramType(TYPE[type]!, type === "xdp" ? 37 : type === "cgroup_sock" ? 2 : 0)!,
     helper: linuxHelper,
+    kfunc: (id) => KFUNCS[id],
     map: (fd) => MAPS[FDS[fd] ?? ""] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
@@ -95,6 +110,8 @@ r2 += -8
 r1 = map hash
 call bpf_map_lookup_elem#1`;
 const VALUE = `${LOOKUP}\nif r0 != 0x0 goto pc+1\nexit`;
+const ITERATOR = `r1 = r10\nr1 += -8\nr2 = 0\nr3 = 10\ncall a#5005\nr1 = r10\nr1 += -8\ncall a#5006`;
+const DESTROY = `r1 = r10\nr1 += -8\ncall a#5007`;
 const PACKET = `r2 = *(u32 *)(r1 +76)\nr3 = *(u32 *)(r1 +80)\nr4 = r2\nr4 += 14`;
 
 /** Rule, program type, what keeps it, what breaks it, the message. */
@@ -379,6 +396,48 @@ const RULES: readonly (readonly [string, string, string, string, string])[] = [
     `*(u64 *)(r10 -256) = 0\ncall pc+2\n${EXIT}\n*(u64 *)(r10 -256) = 0\n${EXIT}`,
     `*(u64 *)(r10 -304) = 0\ncall pc+2\n${EXIT}\n*(u64 *)(r10 -304) = 0\n${EXIT}`,
     "combined stack size of 2 calls is 608. Too large",
+  ],
+  [
+    "preemption is enabled again",
+    "kprobe",
+    `call a#5001\ncall a#5002\n${EXIT}`,
+    `call a#5001\n${EXIT}`,
+    "BPF_EXIT instruction in main prog cannot be used inside bpf_preempt_disable-ed region",
+  ],
+  [
+    "preemption is enabled where it was disabled",
+    "kprobe",
+    `call a#5001\ncall a#5001\ncall a#5002\ncall a#5002\n${EXIT}`,
+    `call a#5002\n${EXIT}`,
+    "unmatched attempt to enable preemption (kernel function bpf_preempt_enable)",
+  ],
+  [
+    "RCU sections end",
+    "kprobe",
+    `call a#5003\ncall a#5004\n${EXIT}`,
+    `call a#5003\n${EXIT}`,
+    "BPF_EXIT instruction in main prog cannot be used inside bpf_rcu_read_lock-ed region",
+  ],
+  [
+    "iterators are destroyed",
+    "kprobe",
+    `${ITERATOR}\nif r0 != 0x0 goto pc-4\n${DESTROY}\n${EXIT}`,
+    `${ITERATOR}\n${EXIT}`,
+    "BPF_EXIT instruction in main prog would lead to reference leak",
+  ],
+  [
+    "iterators are made before they are advanced",
+    "kprobe",
+    `${ITERATOR}\n${DESTROY}\n${EXIT}`,
+    `r1 = r10\nr1 += -8\ncall a#5006\n${EXIT}`,
+    "expected an initialized iter_num as arg #0",
+  ],
+  [
+    "numbers of iterators may be NULL",
+    "kprobe",
+    `${ITERATOR}\nif r0 == 0x0 goto pc+1\nr1 = *(u32 *)(r0 +0)\n${DESTROY}\n${EXIT}`,
+    `${ITERATOR}\nr1 = *(u32 *)(r0 +0)\n${DESTROY}\n${EXIT}`,
+    "R0 invalid mem access 'scalar'",
   ],
 ];
 

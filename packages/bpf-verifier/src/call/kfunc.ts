@@ -5,8 +5,9 @@
 import { EACCES, EINVAL } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
+import { checkContextPointer } from "../access/memory.ts";
 import type { Analysis } from "../analysis.ts";
-import { NOT_INIT, UNKNOWN } from "../state/register.ts";
+import { FLAG, NOT_INIT, UNKNOWN, kindName, pointer } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { destroyIterator, newIterator, nextNumber } from "./iterator.ts";
@@ -36,6 +37,7 @@ const KFUNCS: Record<string, Row> = {
     state.activeRcuLocks = 0;
     return undefined;
   },
+  bpf_cast_to_kern_ctx: (analysis) => castContext(analysis),
   bpf_iter_num_new: (analysis) => scalarArguments(analysis, 2, 3) ?? newIterator(analysis, "num"),
   bpf_iter_num_next: (analysis) => nextNumber(analysis),
   bpf_iter_num_destroy: (analysis) => destroyIterator(analysis, "num"),
@@ -50,6 +52,7 @@ const VOID = new Set([
   "bpf_iter_num_destroy",
 ]);
 
+const CAST = "bpf_cast_to_kern_ctx";
 export const ITERATOR_NEXT = "bpf_iter_num_next";
 
 export function checkKfuncCall(analysis: Analysis, insn: Insn): Check {
@@ -60,9 +63,41 @@ export function checkKfuncCall(analysis: Analysis, insn: Insn): Check {
   if (row === undefined) return reject(EACCES, `calling kernel function ${name} is not allowed`);
   const bad = row(analysis, name);
   if (bad !== undefined) return bad;
-  if (name === ITERATOR_NEXT) return undefined;
+  if (name === ITERATOR_NEXT || name === CAST) return undefined;
   analysis.clearCallerSaved();
   analysis.set(REG.R0, VOID.has(name) ? NOT_INIT : UNKNOWN);
+  return undefined;
+}
+
+/** The kernel's structure behind a context. Linux: find_kern_ctx_type_id() */
+const KERNEL_CONTEXTS: Record<string, string> = {
+  __sk_buff: "sk_buff",
+  xdp_md: "xdp_buff",
+  bpf_sock: "sock",
+  bpf_sock_addr: "bpf_sock_addr_kern",
+  bpf_sock_ops: "bpf_sock_ops_kern",
+  bpf_sockopt: "bpf_sockopt_kern",
+  bpf_sysctl: "bpf_sysctl_kern",
+  bpf_perf_event_data: "bpf_perf_event_data_kern",
+  sk_msg_md: "sk_msg",
+  sk_reuseport_md: "sk_reuseport_kern",
+  bpf_sk_lookup: "bpf_sk_lookup_kern",
+  bpf_nf_ctx: "bpf_nf_ctx",
+};
+
+function castContext(analysis: Analysis): Check {
+  const bad = analysis.read(REG.R1);
+  if (bad !== undefined) return bad;
+  const register = analysis.register(REG.R1);
+  if (register.kind !== "ctx")
+    return reject(EINVAL, `arg#0 expected pointer to ctx, but got ${kindName(register)}`);
+  const moved = checkContextPointer(register, REG.R1);
+  if (moved !== undefined) return moved;
+  const { kernelBtf: btf, programType } = analysis.env;
+  const id = btf?.find(KERNEL_CONTEXTS[programType.context?.name ?? ""] ?? "", "struct");
+  if (btf === undefined || id === undefined) return reject(EINVAL, "kernel context type not found");
+  analysis.clearCallerSaved();
+  analysis.set(REG.R0, pointer("ptr_", { flags: FLAG.TRUSTED, btf, btfId: id }));
   return undefined;
 }
 
