@@ -12,11 +12,11 @@ import type { AccessBytes, OpcodeRow } from "./opcodes.ts";
 import { ALU, ATOMIC, JUMP, negate, signExtend, swapBytes } from "./operations.ts";
 import type { Bits } from "./operations.ts";
 
-/** The memory that a program sees; addresses and values are unsigned 64-bit. */
+/** The memory that a program sees; addresses and values are unsigned 64-bit. `frames` is how many stack frames are in use. */
 export interface ReferenceMemory {
-  load(address: bigint, size: AccessBytes): bigint | undefined;
+  load(address: bigint, size: AccessBytes, frames: number): bigint | undefined;
   /** False where the access is refused. */
-  store(address: bigint, size: AccessBytes, value: bigint): boolean;
+  store(address: bigint, size: AccessBytes, value: bigint, frames: number): boolean;
 }
 
 export interface ReferenceOptions {
@@ -171,13 +171,14 @@ function leave(state: State): Step {
 function stepMemory(state: State, row: OpcodeRow, insn: Insn): Step {
   const { regs } = state;
   const { memory } = state.options;
+  const frames = state.frames.length + 1;
   const at = (base: number): bigint => BigInt.asUintN(64, regs[base]! + BigInt(insn.off));
   switch (row.kind) {
     case "load":
     case "load_acquire": {
       const address = at(insn.src);
       if (row.kind === "load_acquire" && !isAligned(address, row.size)) return false;
-      const value = memory.load(address, row.size);
+      const value = memory.load(address, row.size, frames);
       if (value === undefined) return false;
       regs[insn.dst] = row.kind === "load" && row.isSigned ? signExtend(64, row.size * 8, value) : value;
       return true;
@@ -187,7 +188,7 @@ function stepMemory(state: State, row: OpcodeRow, insn: Insn): Step {
       const address = at(insn.dst);
       if (row.kind === "store_release" && !isAligned(address, row.size)) return false;
       const value = row.kind === "store" && row.source === "imm" ? BigInt(insn.imm) : regs[insn.src]!;
-      return memory.store(address, row.size, BigInt.asUintN(row.size * 8, value));
+      return memory.store(address, row.size, BigInt.asUintN(row.size * 8, value), frames);
     }
     case "atomic":
       return stepAtomic(state, row, insn, at(insn.dst));
@@ -201,13 +202,14 @@ function stepMemory(state: State, row: OpcodeRow, insn: Insn): Step {
 function stepAtomic(state: State, row: OpcodeRow & { kind: "atomic" }, insn: Insn, address: bigint): Step {
   const { regs } = state;
   const { memory } = state.options;
+  const frames = state.frames.length + 1;
   const bits: Bits = row.size === 8 ? 64 : 32;
   if (!isAligned(address, row.size)) return false;
-  const old = memory.load(address, row.size);
+  const old = memory.load(address, row.size, frames);
   if (old === undefined) return false;
   const narrow = (value: bigint): bigint => BigInt.asUintN(bits, value);
   const stored = ATOMIC[row.op].apply(bits, old, narrow(regs[insn.src]!), narrow(regs[0]!));
-  if (!memory.store(address, row.size, stored)) return false;
+  if (!memory.store(address, row.size, stored, frames)) return false;
   if (ATOMIC[row.op].fetches) regs[row.op === "cmpxchg" ? 0 : insn.src] = old;
   return true;
 }

@@ -6,7 +6,7 @@
  * a script can run it. The yardstick is `runReference` of bpf-isa; the suite has no random numbers and no expectations of its
  * own except for the programs at its end.
  */
-import { OPCODES, asm, insn, program, runReference } from "@alien-ts/bpf-isa";
+import { FRAME_BYTES, OPCODES, asm, insn, program, runReference } from "@alien-ts/bpf-isa";
 import type { AccessBytes, Insn, OpcodeRow, ReferenceMemory } from "@alien-ts/bpf-isa";
 
 /** What an engine is asked to do: fresh memory, a program, its arguments. */
@@ -453,31 +453,30 @@ class CaseMemory implements ReferenceMemory {
     this.context = context.slice();
   }
 
-  load(address: bigint, size: AccessBytes): bigint | undefined {
-    const place = this.find(address, size);
+  load(address: bigint, size: AccessBytes, frames: number): bigint | undefined {
+    const place = this.find(address, size, frames);
     if (place === undefined) return undefined;
     let value = 0n;
     for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(place.bytes[place.at + i]!);
     return value;
   }
 
-  store(address: bigint, size: AccessBytes, value: bigint): boolean {
-    const place = this.find(address, size);
+  store(address: bigint, size: AccessBytes, value: bigint, frames: number): boolean {
+    const place = this.find(address, size, frames);
     if (place === undefined) return false;
     for (let i = 0; i < size; i++) place.bytes[place.at + i] = Number((value >> BigInt(8 * i)) & 0xffn);
     return true;
   }
 
-  private find(address: bigint, size: number): { bytes: Uint8Array; at: number } | undefined {
+  /** In the context, or in the frames in use. */
+  private find(address: bigint, size: number, frames: number): { bytes: Uint8Array; at: number } | undefined {
     if (address >> 32n !== BigInt(CASE_LAYOUT.baseHigh)) return undefined;
     const low = Number(address & 0xffff_ffffn);
     const { contextAddr, stackTop, stackBytes } = CASE_LAYOUT;
-    for (const [start, bytes] of [
-      [contextAddr, this.context],
-      [stackTop - stackBytes, this.stack],
-    ] as const) {
-      if (low >= start && low + size <= start + bytes.length) return { bytes, at: low - start };
+    if (low >= contextAddr && low + size <= contextAddr + this.context.length) {
+      return { bytes: this.context, at: low - contextAddr };
     }
-    return undefined;
+    const isInFrames = low >= stackTop - FRAME_BYTES * frames && low + size <= stackTop;
+    return isInFrames ? { bytes: this.stack, at: low - (stackTop - stackBytes) } : undefined;
   }
 }

@@ -179,8 +179,7 @@ function randomAccess(random: Prng, row: OpcodeRow): Insn {
   const isContext = random.oneIn(2);
   const base = random.oneIn(30) ? random.below(11) : isContext ? 6 : random.pick([9, 10]);
   const slots = isContext ? random.below(64 / size) : -1 - random.below(512 / size);
-  // Below its frame only the engine knows which frames are in use.
-  const off = Math.max(-512, slots * size + (random.oneIn(30) ? random.between(-9, 9) : 0));
+  const off = slots * size + (random.oneIn(30) ? random.between(-9, 9) : 0);
   const value = random.pick([0, 1, 2, 3, 4, 5, 7, 8]);
   const isLoad = row.kind === "load" || row.kind === "load_acquire";
   const isImmediate = row.kind === "store" && row.source === "imm";

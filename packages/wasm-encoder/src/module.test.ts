@@ -77,8 +77,22 @@ test("functions can call each other before their bodies are known", () => {
   const type = { params: ["i32"], results: ["i32"] } as const;
   const [isEven, isOdd] = [builder.declareFunction(type), builder.declareFunction(type)];
   const body = (atZero: number, other: number): number[] => [
-    ...[OP.local_get, 0, OP.i32_eqz, OP.if, 0x7f, OP.i32_const, atZero, OP.else],
-    ...[OP.local_get, 0, OP.i32_const, 1, OP.i32_sub, OP.call, other, OP.end],
+    OP.local_get,
+    0,
+    OP.i32_eqz,
+    OP.if,
+    0x7f,
+    OP.i32_const,
+    atZero,
+    OP.else,
+    OP.local_get,
+    0,
+    OP.i32_const,
+    1,
+    OP.i32_sub,
+    OP.call,
+    other,
+    OP.end,
   ];
   builder.defineFunction(isOdd, { locals: [], code: body(0, isEven) });
   builder.defineFunction(isEven, { locals: [], code: body(1, isOdd) });
