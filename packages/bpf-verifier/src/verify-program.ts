@@ -206,8 +206,13 @@ class Run {
       }
       return [...found];
     });
+    // Reached before with as much stack: nothing new comes of it. Without this, calls that fan out take forever.
+    const most = new Map<number, number>();
     const deepest = (number: number, frames: number, bytes: number): Check => {
       const total = bytes + sizes[number]!;
+      const key = number * (MAX_FRAMES + 2) + frames;
+      if ((most.get(key) ?? -1) >= total) return undefined;
+      most.set(key, total);
       if (total > FRAME_BYTES)
         return reject(EACCES, `combined stack size of ${frames} calls is ${total}. Too large`);
       if (frames > MAX_FRAMES) return reject(E2BIG, `the call stack of ${frames - 1} frames is too deep !`);

@@ -3,7 +3,7 @@ import { EACCES } from "@alien-ts/abi";
 import type { Analysis } from "../analysis.ts";
 import type { ContextRow } from "../env.ts";
 import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
-import type { Register } from "../state/register.ts";
+import type { Register, RegisterKind } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { accessTypedContext } from "./typed-context.ts";
@@ -12,14 +12,18 @@ export interface ContextAccess {
   readonly off: number;
   readonly size: number;
   readonly isWrite: boolean;
+  readonly isSigned?: boolean;
 }
+
+const isPacketKind = (kind: RegisterKind | undefined): boolean =>
+  kind === "pkt" || kind === "pkt_meta" || kind === "pkt_end";
 
 /** What a load gives, or the refusal; undefined for a store that is allowed. */
 export function accessContext(analysis: Analysis, access: ContextAccess): Register | undefined | Check {
   const rules = analysis.env.programType.context;
   if (rules === undefined) return accessTypedContext(analysis, access);
   const row = rules.rows.find((candidate) => allows(candidate, access));
-  if (row === undefined)
+  if (row === undefined || (access.isSigned === true && isPacketKind(row.gives?.kind)))
     return reject(EACCES, `invalid bpf_context access off=${access.off} size=${access.size}`);
   if (access.isWrite) return undefined;
   if (row.gives === undefined) return UNKNOWN;

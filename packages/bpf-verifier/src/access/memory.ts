@@ -93,7 +93,9 @@ function dispatch(analysis: Analysis, register: Register, access: MemoryAccess):
     case "ctx": {
       if (isLeak) return leak("ctx");
       const bad = checkContextPointer(register, number);
-      return bad ?? accessContext(analysis, { off, size, isWrite: kind === "write" });
+      return (
+        bad ?? accessContext(analysis, { off, size, isWrite: kind === "write", isSigned: access.isSigned })
+      );
     }
     case "fp":
       return stack(analysis, access, off);
@@ -273,6 +275,6 @@ export function checkAlignment(
   if ((!strict && kind !== "fp") || size === 1 || at(register.off + off)) return undefined;
   return reject(
     EACCES,
-    `misaligned ${ALIGNMENT_NAMES[kind] ?? ""}access off ${tnumText(scalar.tnum)}+${register.off}+${off} size ${size}`,
+    `misaligned ${register.flags === 0 ? (ALIGNMENT_NAMES[kind] ?? "") : ""}access off ${tnumText(scalar.tnum)}+${register.off}+${off} size ${size}`,
   );
 }

@@ -3,7 +3,7 @@ import { EACCES, EINVAL } from "@alien-ts/abi";
 import { checkAlignment, checkContextPointer } from "../access/memory.ts";
 import type { Analysis } from "../analysis.ts";
 import type { HelperPrototype, MapInfo } from "../env.ts";
-import { markPrecise } from "../prune/precision.ts";
+import { markPrecise, markSlotPrecise } from "../prune/precision.ts";
 import { FLAG, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
@@ -275,6 +275,7 @@ function noteKey(analysis: Analysis, facts: CallFacts, number: number): Check {
   ) {
     facts.constantKey = slot.spilled.scalar.tnum.value;
     analysis.touchSlot((-at - 1) >> 3);
+    markSlotPrecise(analysis, register.frame, (-at - 1) >> 3);
   }
   return undefined;
 }

@@ -4,7 +4,7 @@ import { ATOMIC, CLASS, LOAD_ACQUIRE, MODE, REG, STORE_RELEASE } from "@alien-ts
 import type { Insn } from "@alien-ts/bpf-isa";
 import { checkMemory } from "../access/memory.ts";
 import type { Analysis } from "../analysis.ts";
-import { UNKNOWN, kindName } from "../state/register.ts";
+import { kindName } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
@@ -140,14 +140,12 @@ function checkExchange(analysis: Analysis, { dst, src, off, imm }: Insn, size: n
     const unwritable = analysis.writable(into);
     if (unwritable !== undefined) return unwritable;
   }
-  const access = { number: dst, off, size, isStrict: true, isSigned: false, stored: undefined } as const;
   const base = analysis.register(dst);
-  // The base may be the register that is loaded into: it is put back for the write.
+  // What is loaded into is unknown before the access; a base that is loaded into points nowhere.
+  if (into >= 0) analysis.setUnknown(into);
+  const access = { number: dst, off, size, isStrict: true, isSigned: false, stored: undefined } as const;
   const unreadable = checkMemory(analysis, { ...access, kind: "read", into });
   if (unreadable !== undefined) return unreadable;
-  const loaded = into >= 0 ? analysis.register(into) : undefined;
-  if (into === dst) analysis.set(dst, base);
   const unwritten = checkMemory(analysis, { ...access, kind: "write", into: -1 });
-  if (into >= 0) analysis.set(into, loaded ?? UNKNOWN);
   return unwritten ?? analysis.noteKind(base);
 }

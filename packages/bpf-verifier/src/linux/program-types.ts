@@ -56,7 +56,6 @@ const ROWS: readonly (Row | undefined)[] = [
     name: "cgroup_skb",
     helpers: `25-26 46-47 68 79 81 83-86 95-99 107-108 122 128-129 ${SKC}`,
     context: "cgroup_skb",
-    hasPacketLoads: true,
     packet: "read",
     returns: BOOL,
   },

@@ -171,7 +171,7 @@ export class Visited {
     const analysis = this.#analysis;
     const insn = analysis.insns[index]!;
     if (insn.opcode === MAY_GOTO) {
-      return old.mayGotoDepth !== now.mayGotoDepth && this.#equal(old, now, "within") ? "hit" : "miss";
+      if (old.mayGotoDepth !== now.mayGotoDepth && this.#equal(old, now, "within")) return "hit";
     }
     if (this.#points.next[index] === 1)
       return this.#equal(old, now, "within") && isActiveIterator(now) ? "hit" : "miss";

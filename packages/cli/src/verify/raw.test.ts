@@ -1,0 +1,79 @@
+/** `alien verify --raw`: lines in, verdicts out. */
+import { asm, encode, program } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import { expect, test } from "vitest";
+import { Problem } from "../options.ts";
+import { parseVerifyArguments } from "./command.ts";
+import { verifyLine } from "./raw.ts";
+
+const hex = (...parts: (Insn | readonly Insn[])[]): string =>
+  Buffer.from(encode(program(...parts))).toString("hex");
+const options = { kernelBtf: undefined, programBtf: new Map(), logLevel: 2 };
+const answer = (line: object | string): Record<string, unknown> =>
+  JSON.parse(verifyLine(typeof line === "string" ? line : JSON.stringify(line), options)) as Record<
+    string,
+    unknown
+  >;
+
+const lookup = [
+  asm.storeImm(8, 10, -8, 0),
+  asm.movReg(2, 10),
+  asm.aluImm("add", 2, -8),
+  asm.mapFd(1, 0),
+  asm.call(1),
+  asm.movImm(0, 0),
+  asm.exit(),
+];
+
+test("an old-style case gets its maps and Linux's log", () => {
+  const { verdict, errno, processed, log } = answer({
+    insns: hex(...lookup),
+    prog_type: 1,
+    fixups: { map_hash_8b: [3] },
+  });
+  expect({ verdict, errno, processed }).toEqual({ verdict: "ACCEPT", errno: 0, processed: 7 });
+  expect(log).toContain("5: (85) call bpf_map_lookup_elem#1    ; R0=map_value_or_null(id=1,ks=8,vs=8)\n");
+  expect(log).toMatch(/processed 7 insns \(limit 1000000\) /);
+});
+
+test("a load gets the maps that it describes", () => {
+  const map = { fd: 9, name: "counts", type: 1, key_size: 8, value_size: 8, max_entries: 4, map_flags: 0 };
+  const load = {
+    prog_type: 2,
+    expected_attach_type: 0,
+    prog_flags: 0,
+    license: "GPL",
+    insns: hex(...lookup),
+    maps: [map],
+    map_refs: { "3": 9 },
+  };
+  const { verdict, log } = answer({ load });
+  expect(verdict).toBe("ACCEPT");
+  expect(log).toContain("R1=map_ptr(map=counts,ks=8,vs=8)");
+});
+
+test("a refusal has its errno and message", () => {
+  const { verdict, errno, log } = answer({ insns: hex(asm.exit()), prog_type: 1 });
+  expect({ verdict, errno }).toEqual({ verdict: "REJECT", errno: 13 });
+  expect(log).toContain("0: (95) exit\nR0 !read_ok\n");
+});
+
+test.each([
+  ["no JSON", "{"],
+  ["a program type that is none", { insns: hex(asm.exit()), prog_type: 99 }],
+  ["a kind of map that is none", { insns: hex(...lookup), prog_type: 1, fixups: { map_of_gold: [3] } }],
+])("%s is an error of its line", (_, line) => {
+  expect(typeof answer(line)["error"]).toBe("string");
+});
+
+test.each([[["--raw"]], [[]], [["--raw", "x", "--log-level", "99"]], [["--frob", "x"]]])(
+  "the arguments %j are refused",
+  (args) => {
+    expect(parseVerifyArguments(args)).toBeInstanceOf(Problem);
+  },
+);
+
+test("the level is 2 unless another is asked for", () => {
+  expect(parseVerifyArguments(["--raw", "-"])).toMatchObject({ raw: "-", logLevel: 2 });
+  expect(parseVerifyArguments(["--raw", "-", "--log-level", "0"])).toMatchObject({ logLevel: 0 });
+});
