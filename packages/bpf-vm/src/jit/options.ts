@@ -15,7 +15,10 @@ export interface CompileOptions {
   readonly isUntrusted?: (slot: number) => boolean;
   /** Whether each turn of a loop and each call costs a unit of the run's fuel. Without it, programs must end by themselves. */
   readonly hasFuel: boolean;
-  /** How helper `id` is called without the machine. */
+  /**
+   * How helper `id` is called without the machine. JavaScript and WebAssembly helpers of a program with all checks must not
+   * follow pointers: nothing has checked them.
+   */
   readonly helper?: (id: number) => FastHelper | undefined;
   /** The map whose address a wide load put into r1. */
   readonly mapAt?: (address: KAddr) => MapShape | undefined;
