@@ -274,7 +274,6 @@ function noteKey(analysis: Analysis, facts: CallFacts, number: number): Check {
     slot.types.indexOf("r") === 8 - size
   ) {
     facts.constantKey = slot.spilled.scalar.tnum.value;
-    analysis.touchSlot((-at - 1) >> 3);
     markSlotPrecise(analysis, register.frame, (-at - 1) >> 3);
   }
   return undefined;

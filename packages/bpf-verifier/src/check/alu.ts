@@ -208,9 +208,16 @@ function combineScalars(
   right: Scalar,
 ): Register {
   const scalar = insn.off === 1 ? SCALAR_UNKNOWN : applyAlu(op, bits, left.scalar, right);
-  const isAddition = op === "add" && bits === 64 && left.id !== 0 && right.isConst;
   const isPrecise = left.isPrecise;
-  if (!analysis.env.isCapable || !isAddition || left.hasDelta || right.tnum.value > 0x7fff_ffffn)
-    return scalarRegister(scalar).with({ isPrecise });
-  return left.with({ scalar, hasDelta: true, off: Number(right.tnum.value) });
+  const distance = op === "add" ? right.constant : op === "sub" ? -right.constant : undefined;
+  const isTied =
+    distance !== undefined &&
+    bits === 64 &&
+    left.id !== 0 &&
+    right.isConst &&
+    !((insn.opcode & 8) !== 0 && insn.src === insn.dst) &&
+    right.constant === BigInt.asIntN(32, right.constant) &&
+    distance === BigInt.asIntN(32, distance);
+  if (!analysis.env.isCapable || !isTied || left.hasDelta) return scalarRegister(scalar).with({ isPrecise });
+  return left.with({ scalar, hasDelta: true, off: Number(distance) });
 }
