@@ -97,10 +97,15 @@ async function dieBy(task: Task, error: unknown): Promise<void> {
 }
 
 async function raise(task: Task, signal: number): Promise<void> {
-  const action = belowStack(task, 64);
-  task.memory.write(action, new Uint8Array(32));
-  await task.trap(NR.rt_sigaction, signal, action, 0, 8);
-  await task.trap(NR.rt_sigprocmask, SIG_SETMASK, action, 0, 8);
+  try {
+    const action = belowStack(task, 64);
+    task.memory.write(action, new Uint8Array(32));
+    await task.trap(NR.rt_sigaction, signal, action, 0, 8);
+    await task.trap(NR.rt_sigprocmask, SIG_SETMASK, action, 0, 8);
+  } catch (error) {
+    // Not even a stack is left. The fault has sent a signal of its own, which comes with the next trap.
+    if (!(error instanceof UserFault)) throw error;
+  }
   const pid = await task.trap(NR.getpid);
   const tid = await task.trap(NR.gettid);
   await task.trap(NR.tgkill, pid, tid, signal);

@@ -5,7 +5,7 @@
  * that is cut short by a signal is repeated. What is written to a closed pipe ends the process by SIGPIPE before `write`
  * returns; where SIGPIPE is ignored it throws EPIPE, once.
  */
-import { EINTR, NR, type UAddr } from "@alien-ts/abi";
+import { EINTR, ENOMEM, NR, type UAddr } from "@alien-ts/abi";
 import { SystemError, check, errnoOf, failed } from "./errors.ts";
 import type { Process } from "./process.ts";
 import { isTerminal } from "./terminal.ts";
@@ -15,6 +15,9 @@ export type Buffering = "line" | "full" | "none";
 
 /** Bytes read at a time, and written when a full buffer is flushed. */
 export const BUFFER_BYTES = 16_384;
+
+/** The longest text that one call gives: the host's strings end not far above. Longer ones are ENOMEM. */
+export const MAX_TEXT_BYTES = 2 ** 28;
 
 /** Blocks from this size on are not buffered. */
 const DIRECT_BYTES = 2048;
@@ -102,16 +105,24 @@ export class Stream {
       line += fromBytes(this.#input.subarray(this.#at, stop));
       this.#at = stop;
       if (end >= 0) return line;
+      this.#checkLength(line.length);
     }
   }
 
   /** All that is left. */
   async readAll(): Promise<string> {
     const parts: string[] = [];
+    let length = 0;
     for (let bytes = await this.readBytes(); bytes.length > 0; bytes = await this.readBytes()) {
       parts.push(fromBytes(bytes));
+      length += bytes.length;
+      this.#checkLength(length);
     }
     return parts.join("");
+  }
+
+  #checkLength(length: number): void {
+    if (length > MAX_TEXT_BYTES) throw new SystemError("read", ENOMEM, this.name);
   }
 
   /** Gives the buffer back: the process ends, or the stream is closed. */

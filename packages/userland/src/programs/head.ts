@@ -1,8 +1,9 @@
 /** head(1), tail(1): the first or last lines or bytes; `tail -f` waits for more. */
-import { ToolError } from "../libc/errors.ts";
+import { ENOMEM } from "@alien-ts/abi";
+import { SystemError, ToolError } from "../libc/errors.ts";
 import { closeInput, openInput } from "../libc/files.ts";
 import type { Process } from "../libc/process.ts";
-import type { Stream } from "../libc/stdio.ts";
+import { MAX_TEXT_BYTES, type Stream } from "../libc/stdio.ts";
 import { sleepFor } from "../libc/time.ts";
 import { forEachOperand, tool } from "../libc/tool.ts";
 import { parseSize } from "../libc/units.ts";
@@ -63,7 +64,10 @@ async function showFiles(
         await closeInput(process, input);
       }
     },
-    (error) => `cannot open '${error.path ?? ""}' for reading: ${error.errno.message}`,
+    ({ call, errno }, path) =>
+      call === "open"
+        ? `cannot open '${path}' for reading: ${errno.message}`
+        : `error reading '${path === "-" ? "standard input" : path}': ${errno.message}`,
   );
 }
 
@@ -103,8 +107,9 @@ async function firstPart(process: Process, input: Stream, { value, unit }: Count
 
 async function allButLast(process: Process, input: Stream, { value, unit }: Count): Promise<void> {
   const text = await input.readAll();
-  const parts = unit === "bytes" ? [...text] : splitKeepingNewlines(text);
-  await process.stdout.write(parts.slice(0, Math.max(parts.length - value, 0)).join(""));
+  const parts = unit === "bytes" ? text : splitKeepingNewlines(text);
+  const first = parts.slice(0, Math.max(parts.length - value, 0));
+  await process.stdout.write(typeof first === "string" ? first : first.join(""));
 }
 
 const splitKeepingNewlines = (text: string): string[] => text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
@@ -131,16 +136,78 @@ export const tail = tool({
   },
 });
 
-async function lastPart(process: Process, input: Stream, { value, unit, sign }: Count): Promise<void> {
-  const text = await input.readAll();
-  const parts = unit === "bytes" ? undefined : splitKeepingNewlines(text);
-  if (sign === "+") {
-    const skip = Math.max(value - 1, 0);
-    return process.stdout.write(parts === undefined ? text.slice(skip) : parts.slice(skip).join(""));
+async function lastPart(process: Process, input: Stream, count: Count): Promise<void> {
+  if (count.sign === "+") return fromPart(process, input, count);
+  const kept: Block[] = [];
+  let bytesKept = 0;
+  let countKept = 0;
+  for (let bytes = await input.readBytes(); bytes.length > 0; bytes = await input.readBytes()) {
+    const block = { bytes, count: count.unit === "bytes" ? bytes.length : newlinesIn(bytes) };
+    kept.push(block);
+    bytesKept += bytes.length;
+    countKept += block.count;
+    // The newline before the first line that is shown is kept too: it says where that line begins.
+    for (let first = kept[0]!; countKept - first.count > count.value; first = kept[0]!) {
+      kept.shift();
+      bytesKept -= first.bytes.length;
+      countKept -= first.count;
+    }
+    if (bytesKept > MAX_TEXT_BYTES) throw new SystemError("read", ENOMEM, input.name);
   }
-  if (value === 0) return;
-  return process.stdout.write(parts === undefined ? text.slice(-value) : parts.slice(-value).join(""));
+  const all = joinBlocks(kept, bytesKept);
+  const start = count.unit === "bytes" ? all.length - count.value : startOfLines(all, count.value);
+  await process.stdout.writeBytes(all.subarray(Math.max(start, 0)));
 }
+
+/** Bytes that were read at once, and how many of what is counted they hold. */
+interface Block {
+  readonly bytes: Uint8Array;
+  readonly count: number;
+}
+
+const NEWLINE = 10;
+
+function newlinesIn(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) count += 1;
+  return count;
+}
+
+function joinBlocks(blocks: readonly Block[], length: number): Uint8Array {
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const { bytes } of blocks) {
+    all.set(bytes, at);
+    at += bytes.length;
+  }
+  return all;
+}
+
+/** Where the last `value` lines begin; what follows the last newline is a line. */
+function startOfLines(bytes: Uint8Array, value: number): number {
+  if (value === 0) return bytes.length;
+  let end = bytes.length - 1;
+  for (let left = value; left > 0; left--) {
+    if (end <= 0) return 0;
+    end = bytes.lastIndexOf(NEWLINE, end - 1);
+    if (end < 0) return 0;
+  }
+  return end + 1;
+}
+
+/** `+5`: everything from the fifth on, as it comes. */
+async function fromPart(process: Process, input: Stream, { value, unit }: Count): Promise<void> {
+  for (let left = value - 1; left > 0;) {
+    const passed = unit === "bytes" ? (await input.readBytes(left)).length : await passLine(input);
+    if (passed === 0) return;
+    left -= passed;
+  }
+  for (let bytes = await input.readBytes(); bytes.length > 0; bytes = await input.readBytes()) {
+    await process.stdout.writeBytes(bytes);
+  }
+}
+
+const passLine = async (input: Stream): Promise<number> => ((await input.readLine()) === undefined ? 0 : 1);
 
 /** Never returns: it ends by a signal, as the original. */
 async function followInput(process: Process, input: Stream, seconds: number): Promise<void> {

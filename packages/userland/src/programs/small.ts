@@ -63,16 +63,19 @@ export const seq = tool({
     const decimals = Math.max(...operands.slice(0, -1).map((text) => decimalsOf(text)), 0);
     const format = options.value("f");
     const count = Math.floor((last - first) / step + 1e-10);
-    const texts = Array.from({ length: Math.max(count + 1, 0) }, (_, i) => {
+    const textAt = (i: number): string => {
       const value = first + i * step;
       return format === undefined ? value.toFixed(decimals) : formatNumber(format, value);
-    });
-    const width = options.has("w") ? Math.max(...texts.map((text) => text.length)) : 0;
-    const padded = texts.map((text) =>
-      text.startsWith("-") ? `-${text.slice(1).padStart(width - 1, "0")}` : text.padStart(width, "0"),
-    );
+    };
+    const width = options.has("w") ? Math.max(textAt(0).length, textAt(count).length) : 0;
     const separator = (options.value("s") ?? "\n").replace(/\\n/g, "\n").replace(/\\t/g, "\t");
-    if (padded.length > 0) await process.stdout.write(`${padded.join(separator)}\n`);
+    for (let i = 0; i <= count; i++) {
+      const text = textAt(i);
+      const padded = text.startsWith("-")
+        ? `-${text.slice(1).padStart(width - 1, "0")}`
+        : text.padStart(width, "0");
+      await process.stdout.write(padded + (i === count ? "\n" : separator));
+    }
     return 0;
   },
 });

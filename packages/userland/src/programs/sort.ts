@@ -278,20 +278,24 @@ export const uniq = tool({
       return options.has("i") ? key.toLowerCase() : key;
     };
     const terminator = options.has("z") ? "\0" : "\n";
-    const lines = await readLines(process, operands[0] ?? "-", terminator);
+    const input = await openInput(process, operands[0] ?? "-");
     const output =
       operands[1] === undefined ? process.stdout : await openOutput(process, operands[1], O.TRUNC);
-    for (let i = 0; i < lines.length;) {
-      let end = i + 1;
-      while (end < lines.length && keyOf(lines[end]!) === keyOf(lines[i]!)) end += 1;
-      const count = end - i;
+    const next = async (): Promise<string | undefined> => {
+      const line = await input.readLine(terminator.charCodeAt(0));
+      return line?.endsWith(terminator) === true ? line.slice(0, -1) : line;
+    };
+    let line = await next();
+    while (line !== undefined) {
+      const first = line;
+      const key = keyOf(first);
+      let count = 0;
+      for (; line !== undefined && keyOf(line) === key; line = await next()) count += 1;
       const isShown = options.has("d") ? count > 1 && !options.has("u") : !options.has("u") || count === 1;
-      if (isShown)
-        await output.write(
-          `${options.has("c") ? `${String(count).padStart(7)} ` : ""}${lines[i]!}${terminator}`,
-        );
-      i = end;
+      const prefix = options.has("c") ? `${String(count).padStart(7)} ` : "";
+      if (isShown) await output.write(`${prefix}${first}${terminator}`);
     }
+    await closeInput(process, input);
     if (operands[1] !== undefined) await output.close();
     return 0;
   },

@@ -1,6 +1,6 @@
 /** Builtins that steer the shell: loops, functions, files of commands, traps, exit. */
 import { EINVAL } from "@alien-ts/abi";
-import { UsageError } from "../libc/errors.ts";
+import { SystemError, UsageError } from "../libc/errors.ts";
 import { accessible, isRegular, readFile, tryStat } from "../libc/files.ts";
 import { parseOptions } from "../libc/getopt.ts";
 import { LAST_NAMED_SIGNAL, signalName, signalNumber } from "../libc/signals.ts";
@@ -42,7 +42,7 @@ export function evaluate(shell: Shell, words: readonly string[]): Promise<number
 export async function dot(shell: Shell, words: readonly string[]): Promise<number> {
   const [, name, ...args] = words;
   if (name === undefined) throw new ShellError("filename argument required");
-  const text = await readFile(shell.process, await findScript(shell, name));
+  const text = await readScript(shell, name);
   const saved = shell.state.positional;
   if (args.length > 0) shell.state.positional = args;
   try {
@@ -52,6 +52,16 @@ export async function dot(shell: Shell, words: readonly string[]): Promise<numbe
     throw error;
   } finally {
     if (args.length > 0) shell.state.positional = saved;
+  }
+}
+
+/** XCU 2.15: a file that cannot be read ends a shell that is not interactive. */
+async function readScript(shell: Shell, name: string): Promise<string> {
+  try {
+    return await readFile(shell.process, await findScript(shell, name));
+  } catch (error) {
+    if (error instanceof SystemError) throw new ShellError(error.message);
+    throw error;
   }
 }
 

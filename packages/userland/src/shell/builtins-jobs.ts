@@ -18,7 +18,8 @@ function findJob(shell: Shell, spec: string | undefined): Job {
 export async function jobs(shell: Shell, words: readonly string[]): Promise<number> {
   const { options, operands } = readOptions("lp", words);
   await shell.jobs.poll();
-  const chosen = operands.length > 0 ? operands.map((spec) => findJob(shell, spec)) : [...shell.jobs.jobs];
+  const all = [...shell.jobs.inherited, ...shell.jobs.jobs];
+  const chosen = operands.length > 0 ? operands.map((spec) => findJob(shell, spec)) : all;
   for (const job of chosen) {
     const line = options.has("p")
       ? String(job.group)

@@ -104,7 +104,7 @@ export async function unalias(shell: Shell, words: readonly string[]): Promise<n
 export function shift(shell: Shell, words: readonly string[]): number {
   const count = words[1] ?? "1";
   if (!/^\d+$/.test(count)) throw new ShellError(`Illegal number: ${count}`);
-  if (Number(count) > shell.state.positional.length) throw new ShellError("can't shift that many", 1);
+  if (Number(count) > shell.state.positional.length) throw new ShellError("can't shift that many");
   shell.state.positional = shell.state.positional.slice(Number(count));
   return 0;
 }

@@ -47,8 +47,12 @@ export class JobTable {
   /** Set in a shell with job control. */
   terminal: ControllingTerminal | undefined;
 
-  constructor(process: Process) {
+  /** The jobs of the shell that started this one, as they were then: what `$(jobs -p)` lists. */
+  readonly inherited: readonly Job[];
+
+  constructor(process: Process, inherited: readonly Job[] = []) {
     this.#process = process;
+    this.inherited = inherited;
   }
 
   get jobs(): readonly Job[] {

@@ -10,9 +10,9 @@ import { NR } from "@alien-ts/abi";
 import type { Process } from "../libc/process.ts";
 import type { AndOrNode, CommandNode, CompoundNode, ListNode, PipelineNode } from "./ast.ts";
 import type { Builtins } from "./builtin.ts";
-import { ExitControl, InterruptControl, LoopControl } from "./control.ts";
+import { ExitControl, InterruptControl, LoopControl, ReturnControl } from "./control.ts";
 import { type ExpansionHost, expandFields, expandPattern, expandText } from "./expand.ts";
-import { JobTable } from "./jobs.ts";
+import { type Job, JobTable } from "./jobs.ts";
 import { parseScript } from "./parser.ts";
 import { type SavedDescriptor, applyRedirects, resolveRedirects, restoreDescriptors } from "./redirect.ts";
 import { runSimple } from "./simple.ts";
@@ -32,6 +32,8 @@ export interface ShellSetup {
   readonly traps: Traps;
   readonly interactive: boolean;
   readonly builtins: Builtins;
+  /** Those of the shell that starts this one in a child. */
+  readonly inheritedJobs?: readonly Job[];
 }
 
 export class Shell implements ExpansionHost {
@@ -57,7 +59,7 @@ export class Shell implements ExpansionHost {
     this.traps = setup.traps;
     this.interactive = setup.interactive;
     this.builtins = setup.builtins;
-    this.jobs = new JobTable(setup.process);
+    this.jobs = new JobTable(setup.process, setup.inheritedJobs);
     this.process.stdout.setBuffering("full");
   }
 
@@ -71,6 +73,7 @@ export class Shell implements ExpansionHost {
       traps: Traps.forSubshell(this.traps),
       interactive: false,
       builtins: this.builtins,
+      inheritedJobs: [...this.jobs.inherited, ...this.jobs.jobs].map((job) => ({ ...job })),
     });
     shell.loopDepth = this.loopDepth;
     shell.#tested = this.#tested;
@@ -325,6 +328,13 @@ export class Shell implements ExpansionHost {
       return 1;
     }
     if (error instanceof LoopControl) return 0;
+    // Outside of a function of this process: the process, or the line of a session, ends.
+    if (error instanceof ReturnControl) return error.status;
+    // The host's limit on the length of a text; dash says the same where memory ends.
+    if (error instanceof RangeError) {
+      await this.complain("Out of space");
+      return 2;
+    }
     throw error;
   }
 

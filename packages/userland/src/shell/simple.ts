@@ -2,7 +2,7 @@
  * Simple commands, XCU 2.9.1: assignments, redirections, and what the name stands for: a special builtin, a function, a
  * builtin, a program.
  */
-import { EACCES, ENOENT, ENOEXEC, NR } from "@alien-ts/abi";
+import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, type Errno, NR } from "@alien-ts/abi";
 import { execFromPath, startChild } from "../libc/children.ts";
 import { SystemError, errnoOf } from "../libc/errors.ts";
 import type { Process } from "../libc/process.ts";
@@ -176,6 +176,9 @@ async function runProgram(shell: Shell, call: ProgramCall, isLast: boolean): Pro
   return shell.runForeground(pid, [pid], call.words.join(" "));
 }
 
+/** XCU 2.8.2: 127 where there is no such program, 126 where there is one that cannot be executed. */
+const NOT_FOUND: ReadonlySet<Errno> = new Set([ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG]);
+
 /** Executes the program in `process`; returns only where it cannot, after saying why: 126 or 127. */
 export async function becomeProgram(shell: Shell, process: Process, call: ProgramCall): Promise<number> {
   const { words, env, redirects } = call;
@@ -192,7 +195,7 @@ export async function becomeProgram(shell: Shell, process: Process, call: Progra
   const name = words[0] ?? "";
   const reason = failure === ENOENT && !name.includes("/") ? "not found" : failure.message;
   await say(`${name}: ${reason}`);
-  return failure === EACCES || failure === ENOEXEC ? 126 : 127;
+  return NOT_FOUND.has(failure) ? 127 : 126;
 }
 
 /** `set -x`: `+ name word …` on standard error. */

@@ -4,6 +4,7 @@ import {
   ECHILD,
   EEXIST,
   EINTR,
+  E2BIG,
   EINVAL,
   EISDIR,
   ENOENT,
@@ -309,9 +310,14 @@ function readVector(task: FakeTask, addr: number): string[] {
   return words;
 }
 
+/** execve(2): the longest argument. */
+const MAX_ARG_STRLEN = 131_072;
+
 const execve: FakeSyscall = (kernel, task, [path = 0, argv = 0, envp = 0]) => {
   const { port } = task;
-  const result = kernel.execute(task, text(task, path), readVector(task, argv), readVector(task, envp));
+  const words = readVector(task, argv);
+  if (words.some((word) => word.length >= MAX_ARG_STRLEN)) return -E2BIG.number;
+  const result = kernel.execute(task, text(task, path), words, readVector(task, envp));
   return task.port === port ? result : undefined;
 };
 

@@ -233,6 +233,29 @@ export const SHELL_CASES: Readonly<Record<string, ShellCase>> = {
   "set -x traces": { script: `set -x; x=1 echo 'a b'`, stdout: "a b\n", stderr: "+ x=1 echo 'a b'\n" },
   eval: { script: `x='echo $y'; y=1; eval $x; eval "z=2;" echo '$z'`, stdout: "1\n2\n" },
   "dot reads a file": { script: `echo 'x=5; return 3; x=6' >f; . ./f; echo $? $x`, stdout: "3 5\n" },
+  "dot ends the shell where there is no file": {
+    script: `. ./nope; echo no`,
+    status: 2,
+    stderr: "sh: .: ./nope: No such file or directory\n",
+  },
+  "return ends a subshell, a substitution, a stage and a script": {
+    script: `f() { (return 4; echo no); echo $?; }; f; x=$(return 6; echo no); echo $? $x; true | return 7; echo $?; return 8; echo no`,
+    stdout: "4\n6\n7\n",
+    status: 8,
+  },
+  "jobs in a substitution are the shell's": {
+    script: `sleep 100 & sleep 200 & kill $(jobs -p); wait; jobs`,
+  },
+  "a text without bound ends the shell": {
+    script: `x=aaaaaaaaaaaaaaaa; i=0; while [ $i -lt 40 ]; do x=$x$x; i=$((i+1)); done; echo no`,
+    status: 2,
+    stderr: "sh: Out of space\n",
+  },
+  "a program that cannot be executed gives 126": {
+    script: `x=$(printf '%0150000d' 1); env $x; echo $?`,
+    stdout: "126\n",
+    stderr: "sh: env: Argument list too long\n",
+  },
   "trap EXIT": { script: `trap 'echo bye $?' EXIT; exit 4`, stdout: "bye 4\n", status: 4 },
   "trap of a signal": { script: `trap 'echo got' USR1; kill -USR1 $$; echo after`, stdout: "got\nafter\n" },
   "an ignored signal": { script: `trap '' TERM; kill $$; echo alive`, stdout: "alive\n" },

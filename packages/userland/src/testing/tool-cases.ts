@@ -114,6 +114,21 @@ export const TOOL_CASES: readonly ToolCase[] = [
     "alpha\nbeta\nalpha\na\n==> abc <==\nalpha\n\n==> dup <==\na\n",
   ],
   ["head -n x abc", "", 1, /^head: invalid number of lines: 'x'\n$/],
+  ["yes | tail -n +2 | head -n1; seq 100000000 | uniq | head -n1; yes | tail -c +3 | head -n1", "y\n1\ny\n"],
+  [
+    "printf 'a\\nb' | tail -n1; printf '\\n\\nb\\n' | tail -n2; tail -n0 abc; tail -c0 abc; tail -n9 none",
+    "b\nb\nlast line",
+  ],
+  [
+    "seq 9999 | tail -n 3000 | head -n1; seq 9999 | tail -c 25003 | head -n2; seq 9 | tail -c +16",
+    "7000\n99\n5000\n\n9\n",
+  ],
+  [
+    "tail /; head /; tail nope",
+    "",
+    1,
+    /^tail: error reading '\/': Is a directory\nhead: error reading '\/': Is a directory\ntail: cannot open 'nope' for reading: No such file or directory\n$/,
+  ],
   ["tail -n 1 abc; tail -n +2 abc; tail -c 4 abc; tail -1 none", "gamma\nbeta\ngamma\nmma\nlast line"],
   ["wc abc; wc -l <abc; wc -lw abc none", " 3  3 17 abc\n3\n 3  3 abc\n 0  2 none\n 3  5 total\n"],
   ["printf 'a b' | wc; printf '\\303\\251' | wc -mc", "      0       2       3\n      1       2\n"],
