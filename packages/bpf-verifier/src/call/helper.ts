@@ -8,6 +8,7 @@ import type { Analysis } from "../analysis.ts";
 import { checkLeaks } from "../check/exit.ts";
 import { isGplCompatible } from "../env.ts";
 import { checkMapHelper } from "../linux/map-compatibility.ts";
+import { markPrecise } from "../prune/precision.ts";
 import { NOT_INIT, UNKNOWN, FLAG, kindName } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
@@ -41,6 +42,7 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
   }
   return (
     checkMapIsWritable(facts) ??
+    checkTailCallIndex(analysis, facts) ??
     writeRaw(analysis, facts) ??
     release(analysis, facts) ??
     checkSpecial(analysis, facts) ??
@@ -59,6 +61,22 @@ const CHANGES_MAP: readonly number[] = [
 function checkMapIsWritable({ id, map }: CallFacts): Check {
   if (map === undefined || !CHANGES_MAP.includes(id) || !isReadOnlyMap(map)) return undefined;
   return reject(EACCES, "write into map forbidden");
+}
+
+const PROG_ARRAY = 3;
+
+/** A known index becomes a direct jump: what it is known from must stay. Linux: record_func_key() */
+function checkTailCallIndex(analysis: Analysis, { id, map }: CallFacts): Check {
+  if (id !== HELPER.tail_call) return undefined;
+  if (map?.type !== PROG_ARRAY) {
+    // Linux ends this message without a line feed.
+    analysis.log.write("expected prog array map for tail call");
+    return reject(EINVAL, "");
+  }
+  const { scalar } = analysis.register(REG.R3);
+  return scalar.isConst && scalar.tnum.value < BigInt(map.maxEntries)
+    ? markPrecise(analysis, REG.R3)
+    : undefined;
 }
 
 /** Memory that the call fills holds data afterwards. */
