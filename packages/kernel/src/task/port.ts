@@ -34,7 +34,7 @@ import { FAULT } from "../mm/fault.ts";
 import { TaskMemory } from "../mm/user-memory.ts";
 import { ECALL_BYTES, exitToUser } from "./deliver.ts";
 import { reapDeadTasks } from "./exit.ts";
-import { deliverable, forceSignal, siginfo, sigmask } from "./signal.ts";
+import { deliverable, forceSignal, sendToProcess, siginfo, sigmask } from "./signal.ts";
 
 declare module "../core/kernel.ts" {
   interface Kernel {
@@ -320,9 +320,17 @@ export class Port implements TrapPort {
     putRegister(words, at.a5, a5);
   }
 
-  /** An access that the mappings do not allow: SIGSEGV, or SIGBUS behind the end of a mapped file. */
+  /**
+   * An access that the mappings do not allow: SIGSEGV, or SIGBUS behind the end of a mapped file. One that memory does not
+   * allow: SIGKILL. Differs from Linux: the task that asked is killed, not the largest one, since an access cannot wait.
+   */
   #segfault(addr: UAddr, code: number): void {
     const task = this.#task;
+    if (code === FAULT.OOM) {
+      task.kernel.log.err(`Out of memory: Killed process ${task.tgid} (${task.t.comm})`);
+      sendToProcess(task.cx, task.process, siginfo(SIG.KILL, SI_KERNEL));
+      return;
+    }
     const signo = code === FAULT.BUS ? SIG.BUS : SIG.SEGV;
     const si = code === FAULT.BUS ? BUS_ADRERR : code === FAULT.ACCERR ? SEGV_ACCERR : SEGV_MAPERR;
     if (task.sighand.actions[signo]!.handler === SIG_DFL)
@@ -334,6 +342,7 @@ export class Port implements TrapPort {
 }
 
 const BUS_ADRERR = 2;
+const SI_KERNEL = 0x80;
 
 /** Indices of words in kernel memory. */
 interface TrapRegisters {

@@ -10,6 +10,7 @@ import {
   SA,
   SIG,
   SIG_SETMASK,
+  UserFault,
   utf8Encode,
   S,
 } from "@alien-ts/abi";
@@ -32,6 +33,9 @@ async function run(
     .join("\n");
   return { status, log };
 }
+
+const PROT_READ_WRITE = 3;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
 
 const SPAWN = CLONE.VM | CLONE.VFORK | SIG.CHLD;
 const CHILD = CLONE.VM | SIG.CHLD;
@@ -474,6 +478,41 @@ describe("init", () => {
     const { kernel } = bootPrograms({});
     kernel.programHost = { has: () => false, start() {}, startThread() {}, exited() {} };
     await expect(runMachine(kernel, setImmediate)).rejects.toThrow("No working init found.");
+  });
+
+  test("a store that memory does not allow kills the process, and the machine goes on", async () => {
+    const results: unknown[] = [];
+    const { log } = await run(
+      {
+        init: async (task) => {
+          const pid = await task.clone(CLONE.VFORK | CLONE.VM | SIG.CHLD, async (child) => {
+            await child.execve("/bin/eater", ["eater"], []);
+            return 127;
+          });
+          results.push((await wait(task, pid))[1]);
+          task.port.memory.writeU32(task.alloc(64 * 1024), 1);
+        },
+        eater: async (task) => {
+          const size = 1024 * 1024;
+          const fill = (start: number): void => {
+            for (let at = start; at < start + size; at += 4096) task.port.memory.writeU32(at, 1);
+          };
+          for (let isFault = false; !isFault;) {
+            const start = await task.call(NR.mmap, 0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+            try {
+              fill(start);
+            } catch (error) {
+              isFault = error instanceof UserFault;
+            }
+          }
+          await task.call(NR.getpid);
+          return 0;
+        },
+      },
+      { memory: new ArrayBuffer(16 * 1024 * 1024) },
+    );
+    expect(results).toEqual([SIG.KILL]);
+    expect(log).toContain("Out of memory: Killed process 3 (eater)");
   });
 
   test("clone3 starts a child on the stack that its structure names, and refuses what it does not know", async () => {
