@@ -6,38 +6,19 @@ import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { Machine } from "./machine.ts";
 import type { FromKernel, ToKernel, WorkerData } from "./messages.ts";
+import { processOutput, refusedOutput, writeAll } from "./output.ts";
 import { Progress } from "./progress.ts";
 
 export { warmUp } from "./warm.ts";
 
 const STDOUT = 1;
 const STDERR = 2;
-/** Exit status of a process that SIGPIPE ends. */
-const STATUS_PIPE = 141;
-const RETRY_MS = 2;
-
-const pause = new Int32Array(new SharedArrayBuffer(4));
-
-/** Writes all bytes; false when the reader is gone. Waiting for a slow reader is no lack of progress. */
-function writeAll(fd: number, bytes: Uint8Array, progress: Progress): boolean {
-  for (let at = 0; at < bytes.length;) {
-    try {
-      at += writeSync(fd, bytes, at);
-      progress.step();
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "EPIPE" || code === "EBADF") return false;
-      if (code !== "EAGAIN") throw error;
-      progress.step();
-      Atomics.wait(pause, 0, 0, RETRY_MS);
-    }
-  }
-  return true;
-}
 
 function runMachine(port: NonNullable<typeof parentPort>, data: WorkerData): void {
   const progress = new Progress(data.progress);
+  const host = processOutput(() => progress.step());
   const encoder = new TextEncoder();
+  let isRefused = false;
   const ended = (status: number): void => port.postMessage({ kind: "ended", status } satisfies FromKernel);
   const { startedNs } = data;
   const machine = new Machine(
@@ -49,10 +30,16 @@ function runMachine(port: NonNullable<typeof parentPort>, data: WorkerData): voi
     },
     {
       output: (bytes) => {
-        if (!writeAll(STDOUT, bytes, progress)) ended(STATUS_PIPE);
+        if (isRefused) return;
+        const refusal = writeAll(STDOUT, bytes, host);
+        if (refusal === undefined) return;
+        isRefused = true;
+        const { status, text } = refusedOutput(refusal);
+        writeAll(STDERR, encoder.encode(text), host);
+        ended(status);
       },
-      errorOutput: (bytes) => void writeAll(STDERR, bytes, progress),
-      log: (line) => void writeAll(STDERR, encoder.encode(`${line}\n`), progress),
+      errorOutput: (bytes) => void writeAll(STDERR, bytes, host),
+      log: (line) => void writeAll(STDERR, encoder.encode(`${line}\n`), host),
       ended,
     },
   );
