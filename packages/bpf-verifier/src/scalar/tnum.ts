@@ -16,7 +16,6 @@ const wrap = (x: bigint): bigint => BigInt.asUintN(64, x);
 const tnum = (value: bigint, mask: bigint): Tnum => ({ value, mask });
 
 export const TNUM_UNKNOWN: Tnum = tnum(0n, U64_MAX);
-export const tnumConst = (value: bigint): Tnum => tnum(value, 0n);
 
 /** Every number from `min` to `max` (unsigned): the bits above the highest that differs are known. */
 export function tnumRange(min: bigint, max: bigint): Tnum {
@@ -120,12 +119,6 @@ export function tnumSwapBytes(a: Tnum, bytes: number): Tnum {
     return swapped;
   };
   return tnum(swap(a.value), swap(a.mask));
-}
-
-/** The low `bytes` bytes, zero extended. */
-export function tnumCast(a: Tnum, bytes: number): Tnum {
-  const keep = (1n << BigInt(bytes * 8)) - 1n;
-  return tnum(a.value & keep, a.mask & keep);
 }
 
 export const tnumLow32 = (a: Tnum): Tnum => tnum(a.value & U32_MASK, a.mask & U32_MASK);

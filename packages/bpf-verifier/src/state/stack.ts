@@ -14,10 +14,7 @@ export interface StackSlot {
   readonly spilled: Register;
 }
 
-export const SLOT_BYTES = 8;
 export const EMPTY_SLOT: StackSlot = { types: "????????", spilled: NOT_INIT };
-export const MISC_SLOT: StackSlot = { types: "mmmmmmmm", spilled: NOT_INIT };
-export const SPILLED = "rrrrrrrr";
 
 /** Slot of the byte at `off` (negative) from the frame pointer. */
 export const slotOf = (off: number): number => (-off - 1) >> 3;
@@ -25,7 +22,6 @@ export const slotOf = (off: number): number => (-off - 1) >> 3;
 export const byteOf = (off: number): number => (-off - 1) & 7;
 
 export const isSpilled = (slot: StackSlot): boolean => slot.types[7] === "r";
-export const isSpilledWhole = (slot: StackSlot): boolean => slot.types[0] === "r";
 export const isSpilledScalar = (slot: StackSlot): boolean =>
   slot.types[7] === "r" && slot.spilled.kind === "scalar";
 
