@@ -33,7 +33,8 @@ test.each([
   ["Ctrl-W kills a word", "put a bcd \x17e\r", ["a e"]],
   ["Alt-B and Alt-F move by words", "put a b\x1bb\x1bbx\x1bfy\r", ["xay b"]],
   ["Ctrl-T transposes", "put ba\x14\r", ["ab"]],
-  ["Ctrl-C gives a line up", "put a\x03put b\r", ["b"]],
+  ["Ctrl-C gives a line up", "put a\x03put b $?\r", ["b 130"]],
+  ["Ctrl-C gives an entry of several lines up", "put 'a\rb\x03put c\r", ["c"]],
   ["Ctrl-D deletes, and ends at an empty line", "put ab\x1b[D\x04\r\x04put c\r", ["a"]],
   [
     "the history goes up and down",

@@ -10,6 +10,7 @@ import type { Process } from "../libc/process.ts";
 import { type Termios, getTermios, setTermios, windowSize } from "../libc/terminal.ts";
 import { widthOf } from "../libc/text.ts";
 import { complete } from "./completion.ts";
+import { InterruptControl } from "./control.ts";
 import type { Shell } from "./shell.ts";
 
 /** What a key does to the line: goes on, ends it with a result, or gives it up. */
@@ -90,7 +91,7 @@ export class LineEditor {
     if (entry !== "" && history.at(-1) !== entry) history.push(entry);
   }
 
-  /** One line without its newline; undefined at the end of the input. Ctrl-C gives an empty line. */
+  /** One line without its newline; undefined at the end of the input. Ctrl-C throws `InterruptControl`. */
   async readLine(prompt: string): Promise<string | undefined> {
     const modes = await getTermios(this.#process, 0);
     if (modes === undefined) return this.#readPlain(prompt);
@@ -120,7 +121,7 @@ export class LineEditor {
       if (key === undefined) return undefined;
       const outcome = await this.#press(key);
       if (outcome === "more") continue;
-      if (outcome === "interrupt") return "";
+      if (outcome === "interrupt") throw new InterruptControl(true);
       this.#cursor = this.#line.length;
       await this.#paint();
       await this.#write("\r\n");
@@ -180,7 +181,6 @@ export class LineEditor {
     this.#cursor = this.#line.length;
     await this.#paint();
     await this.#write("^C\r\n");
-    this.#shell.state.status = 130;
     return "interrupt";
   }
 
