@@ -1,4 +1,5 @@
 /** A libc over trap, init, a shell, coreutils and BPF demo programs. */
+export * from "./apps/sys.ts";
 export * from "./host/program.ts";
 export * from "./host/program-host.ts";
 export * from "./host/task.ts";
