@@ -84,6 +84,7 @@ describe.each(VARIANTS.map((options) => [nameOf(options), options] as const))("%
       /^PID +COMM +PATH\n(N \S+ +\S+\n)*N cat +\/etc\/hostname\nN cat +\/no\/such\/file\n/,
     );
     expect(status).toBe(0);
+    expect((await machine.run("kprobe_trace -n 0")).stdout).toBe("PID     COMM             PATH\n");
     expect(await machine.run("cat /sys/kernel/debug/kprobes/list")).toMatchObject({ stdout: "" });
     expect([...machine.kernel.text.armed].some((armed) => armed !== 0)).toBe(false);
   });

@@ -55,6 +55,7 @@ async function run(process: Process, request: Request): Promise<void> {
     await probe.load();
     await using _link = await probe.attach("do_sys_openat2");
     await print(process, "PID     COMM             PATH\n");
+    if (request.count === 0) return;
     const done = rt.future<void>();
     const reader = rt.spawn(async () => {
       let seen = 0;
