@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const folder = fileURLToPath(new URL("../packages/userland/src/apps/bpf/", import.meta.url));
@@ -13,10 +13,15 @@ const folder = fileURLToPath(new URL("../packages/userland/src/apps/bpf/", impor
 for (const name of readdirSync(folder).filter((file) => file.endsWith(".bpf.c"))) {
   const base = name.slice(0, -".bpf.c".length);
   const object = `${base}.bpf.o`;
-  execFileSync("clang", ["-g", "-O2", "-target", "bpf", "-mcpu=v2", "-c", name, "-o", object], {
-    cwd: folder,
-    stdio: "inherit",
-  });
+  execFileSync(
+    "clang",
+    // The map keeps the path of this checkout out of the line information.
+    [
+      ...["-g", "-O2", `-ffile-prefix-map=${resolve(folder)}=.`, "-target", "bpf", "-mcpu=v2"],
+      ...["-c", name, "-o", object],
+    ],
+    { cwd: folder, stdio: "inherit" },
+  );
   execFileSync("llvm-strip", ["-g", object], { cwd: folder, stdio: "inherit" });
   writeFileSync(
     join(folder, `${base.replaceAll("_", "-")}.object.ts`),

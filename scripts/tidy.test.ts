@@ -9,19 +9,31 @@ import { RULES, type SourceFile, sourceText } from "./support/tidy.ts";
 const BINARY = /\.(o|bin|png|ico|wasm)$/;
 
 /** What git tracks, and what it would if it were added. */
-const files: readonly SourceFile[] = execFileSync("git", ["ls-files", "-co", "--exclude-standard"], {
+const tracked: readonly string[] = execFileSync("git", ["ls-files", "-co", "--exclude-standard"], {
   cwd: ROOT,
   encoding: "utf8",
   maxBuffer: 1 << 26,
 })
   .split("\n")
-  .filter((path) => path !== "" && !BINARY.test(path))
-  .filter((path) => statSync(join(ROOT, path), { throwIfNoEntry: false })?.isFile() === true)
+  .filter((path) => statSync(join(ROOT, path), { throwIfNoEntry: false })?.isFile() === true);
+
+const files: readonly SourceFile[] = tracked
+  .filter((path) => !BINARY.test(path))
   .map((path) => ({ path, text: readFileSync(join(ROOT, path), "utf8") }));
 
 for (const rule of RULES) {
   test(rule.name, () => expect(rule.check(files)).toEqual([]));
 }
+
+test("no object names the folder that it was compiled in", () => {
+  const named = tracked
+    .filter((path) => path.endsWith(".o"))
+    .map(
+      (path) => [path, readFileSync(join(ROOT, path), "latin1").match(/\0\/[\w.-]+\/[\w./-]*/)?.[0]] as const,
+    );
+  expect(named.length).toBeGreaterThan(0);
+  expect(named.filter(([, folder]) => folder !== undefined)).toEqual([]);
+});
 
 const kernel = "packages/kernel/src";
 const word = (...parts: string[]): string => parts.join("");
