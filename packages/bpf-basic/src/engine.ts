@@ -15,6 +15,7 @@ import {
   type RunOptions,
   runOptions,
 } from "@alien-ts/bpf-vm";
+import type { BtfObject } from "./btf/btf-object.ts";
 import { type HelperHost, SCRATCH_BYTES } from "./helpers/host.ts";
 import { bindHelpers } from "./helpers/table.ts";
 import { type MapHost, MapTable } from "./maps/map.ts";
@@ -43,10 +44,13 @@ export class BpfEngine implements HelperHost, MapHost {
   readonly maps: MapTable;
   readonly regions = new MemoryRegions();
   readonly scratch: KAddr;
+  readonly resultHigh: KAddr;
   readonly helpers: readonly (Helper | undefined)[];
   readonly programs = new Set<BpfProgram>();
+  readonly btfs = new Set<BtfObject>();
   readonly #cpus: Cpu[] = [];
   #lastProgramId = 0;
+  #lastBtfId = 0;
   #lastEventId = 0;
 
   /** Throws where there is no memory for its stacks: a kernel makes its engine at boot. */
@@ -54,7 +58,8 @@ export class BpfEngine implements HelperHost, MapHost {
     this.ports = ports;
     this.m = ports.memory;
     this.maps = new MapTable(ports);
-    this.scratch = ports.alloc(SCRATCH_BYTES);
+    this.scratch = ports.alloc(SCRATCH_BYTES + 8);
+    this.resultHigh = this.scratch + SCRATCH_BYTES;
     this.helpers = bindHelpers(this);
     for (let cpu = 0; cpu < ports.possibleCpus; cpu++) this.#cpus.push(this.#makeCpu());
     if (this.scratch === 0) throw new Error("no memory for BPF");
@@ -62,6 +67,9 @@ export class BpfEngine implements HelperHost, MapHost {
 
   nextProgramId(): number {
     return ++this.#lastProgramId;
+  }
+  nextBtfId(): number {
+    return ++this.#lastBtfId;
   }
   nextEventId(): number {
     return ++this.#lastEventId;

@@ -1,11 +1,11 @@
 /** BPF maps, helpers, programs, perf rings and the bpf(2) commands, on the ports that a kernel implements. */
+export { BtfObject } from "./btf/btf-object.ts";
 export { bpf } from "./commands/bpf.ts";
 export { type CommandName, type CommandRow, commandName, commands } from "./commands/table.ts";
 export { BpfEngine } from "./engine.ts";
 export type { HelperHost } from "./helpers/host.ts";
 export { helperIds, type HelperName } from "./helpers/ids.ts";
-export { type ArgKind, arg, GUARD, type Guard, type Proof, ret, type RetKind } from "./helpers/kinds.ts";
-export type { AbsentHelperRow, HelperRow, HelperScope } from "./helpers/row.ts";
+export type { AbsentHelperRow, HelperPrivilege, HelperRow } from "./helpers/row.ts";
 export { helperById, helperRows, type NamedHelper } from "./helpers/table.ts";
 export { MapFile, type MapMapping } from "./maps/map-file.ts";
 export { bpf_map, BpfMap, type ElementVisitor, MapTable } from "./maps/map.ts";

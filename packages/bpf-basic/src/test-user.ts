@@ -13,6 +13,7 @@ import {
   utf8Encode,
 } from "@alien-ts/abi";
 import { encode, type Insn } from "@alien-ts/bpf-isa";
+import { type BtfType, writeBtf } from "@alien-ts/btf";
 import { bpf } from "./commands/bpf.ts";
 import type { CommandName } from "./commands/table.ts";
 import { BpfEngine } from "./engine.ts";
@@ -20,6 +21,17 @@ import { FakeKernel, USER_BASE } from "./fake-kernel.ts";
 import type { MapFile } from "./maps/map-file.ts";
 import { perfEventOpen, type PerfEventOpenArguments } from "./perf/open.ts";
 import type { BpfProgram } from "./programs/program.ts";
+
+const INT: BtfType = {
+  kind: "int",
+  name: "int",
+  size: 4,
+  bits: 32,
+  offset: 0,
+  isSigned: true,
+  isChar: false,
+  isBool: false,
+};
 
 type Fields = Readonly<Record<string, number | string>>;
 
@@ -153,6 +165,26 @@ export class TestUser {
       license: this.text("GPL"),
       ...more,
     });
+  }
+
+  /** Attributes that say that functions start at these instructions, as callbacks must have it said. */
+  functions(...starts: readonly number[]): Fields {
+    const proto: BtfType = { kind: "func_proto", name: "", type: 1, params: [] };
+    const names = starts.map((at): BtfType => ({
+      kind: "func",
+      name: `at_${at}`,
+      type: 2,
+      linkage: "static",
+    }));
+    const btf = writeBtf([INT, proto, ...names]);
+    const prog_btf_fd = ok(this.bpf("BTF_LOAD", { btf: this.place(btf), btf_size: btf.length }));
+    const records = starts.flatMap((at, i) => [...le(at), ...le(3 + i)]);
+    return {
+      prog_btf_fd,
+      func_info: this.place(records),
+      func_info_cnt: starts.length,
+      func_info_rec_size: 8,
+    };
   }
 
   perf(fields: Readonly<Record<string, number>>, more: Partial<PerfEventOpenArguments> = {}): Result<number> {

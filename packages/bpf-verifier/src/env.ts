@@ -140,6 +140,8 @@ export interface VerifierEnv {
   helper(id: number): HelperName | undefined;
   /** The map behind a file descriptor of the loading task; EBADF for no file, EINVAL for another file. */
   map(fd: number): MapDescription | Errno;
+  /** Why this kernel lacks helper `id` of Linux, and what to do instead: no accepted program reaches a call of it. */
+  absentHelper?: (id: number) => string | undefined;
   /** Element `index` of the caller's `fd_array`; undefined where it passed none. */
   fdArray?: (index: number) => number | Errno;
   /** Name of the kernel function with this BTF id, or undefined. */

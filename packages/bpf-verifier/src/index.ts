@@ -1,4 +1,4 @@
-/** Decides whether a BPF program may run: `verify(env)`, its log, and what it must be told. */
+/** Decides whether a BPF program may run: `verifyProgram(env)`, its log, and what it must be told. */
 export { isGplCompatible } from "./env.ts";
 export type {
   AttachTarget,
@@ -18,6 +18,5 @@ export { linuxProgramType } from "./linux/program-types.ts";
 export { LOG, fitLog, isLogRequestValid } from "./log.ts";
 export type { FittedLog, LogOptions } from "./log.ts";
 export type { Verdict } from "./verdict.ts";
-export { verify } from "./verify.ts";
 export { verifyProgram } from "./verify-program.ts";
 export { valueFields } from "./value-fields.ts";

@@ -45,11 +45,14 @@ export function verifyProgram(env: ProgramEnv): Verdict {
   if (!allowsAttachType(type, attachType)) return { ok: false, log: "", errno: EINVAL, processed: 0 };
   const verification = new Verification(env);
   const run = new Run(verification, env);
-  const refusal = run.check();
+  const refused = run.check();
   const { log } = verification;
   const { processed } = run;
-  if (refusal !== undefined && refusal.message !== "") log.line(refusal.message);
-  if (refusal === undefined && !log.isVerbose) log.reset();
+  if (refused !== undefined && refused.message !== "") log.line(refused.message);
+  if (refused === undefined && !log.isVerbose) log.reset();
+  const lacking = run.checkAbsentHelpers();
+  if (lacking !== undefined) log.line(lacking.message);
+  const refusal = refused ?? lacking;
   run.logStatistics();
   if (refusal !== undefined) return { ok: false, log: log.toString(), errno: refusal.errno, processed };
   const { insns, usedMapFds } = verification;
@@ -84,6 +87,22 @@ class Run {
       checkAttach(this.#env) ??
       this.#interpret(maps)
     );
+  }
+
+  /**
+   * The first call on any path of a helper that this kernel lacks. Linux has no such case: the words are those by which loaders
+   * find out what a kernel has, and the programs that they try are refused for their arguments already.
+   */
+  checkAbsentHelpers(): Check {
+    const env = this.#env;
+    for (const [index, insn] of env.insns.entries()) {
+      if (!isHelperCall(insn) || this.#analysis?.notes[index]!.isSeen !== true) continue;
+      const reason = env.absentHelper?.(insn.imm);
+      const name = env.helper(insn.imm)?.name ?? "";
+      if (reason !== undefined)
+        return reject(EINVAL, `insn ${index}: unknown func ${name}#${insn.imm}: ${reason}`);
+    }
+    return undefined;
   }
 
   /** Functions are as their types say; those without types are plain. Linux: check_btf_func(), check_abnormal_return(). */
@@ -238,8 +257,8 @@ class Run {
 
 const isPacketLoad = ({ opcode }: Insn): boolean =>
   (opcode & 7) === CLASS.LD && ((opcode & 0xe0) === MODE.ABS || (opcode & 0xe0) === MODE.IND);
-const isTailCall = ({ opcode, src, imm }: Insn): boolean =>
-  opcode === 0x85 && src === CALL.HELPER && imm === HELPER.tail_call;
+const isHelperCall = ({ opcode, src }: Insn): boolean => opcode === 0x85 && src === CALL.HELPER;
+const isTailCall = (insn: Insn): boolean => isHelperCall(insn) && insn.imm === HELPER.tail_call;
 
 const TRACING_LOCK_TYPES: readonly number[] = [2, 5, 7, 17, 24];
 

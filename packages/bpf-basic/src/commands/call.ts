@@ -19,6 +19,7 @@ import {
   type UAddr,
   type View,
 } from "@alien-ts/abi";
+import type { BtfObject } from "../btf/btf-object.ts";
 import type { BpfEngine } from "../engine.ts";
 import type { MapFile } from "../maps/map-file.ts";
 import type { MemoryOps } from "../ports.ts";
@@ -86,6 +87,13 @@ export function mapFileOf(engine: BpfEngine, fd: number): Result<MapFile> {
   const object = engine.ports.objectOf(fd | 0);
   if (isErr(object)) return EBADF;
   return object?.kind === "map" ? object : EINVAL;
+}
+
+/** The BTF behind an fd: EBADF for none, EINVAL for another file. Linux: btf_get_by_fd() */
+export function btfOf(engine: BpfEngine, fd: number): Result<BtfObject> {
+  const object = engine.ports.objectOf(fd | 0);
+  if (isErr(object)) return EBADF;
+  return object?.kind === "btf" ? object : EINVAL;
 }
 
 /** `bpf_obj_name_cpy`: letters, digits, `_` and `.`, ended by a NUL within 16 bytes; EINVAL. */

@@ -4,7 +4,6 @@ import {
   BPF_OBJ_NAME_LEN,
   bpf_attr_map_create,
   CAP,
-  EBADF,
   EINVAL,
   EPERM,
   type Fields,
@@ -15,8 +14,9 @@ import {
 import { NUMA_NO_NODE } from "../maps/checks.ts";
 import { MapFile } from "../maps/map-file.ts";
 import type { MapAttributes } from "../maps/map.ts";
-import { mapTypeRow } from "../maps/types.ts";
-import { attributesOf, type BpfCall, objectName } from "./call.ts";
+import { mapTypeRow, type SupportedMapType } from "../maps/types.ts";
+import { checkMapBtf, type MapBtf } from "../btf/map-btf.ts";
+import { attributesOf, type BpfCall, btfOf, objectName } from "./call.ts";
 import type { BpfEngine } from "../engine.ts";
 
 type Attributes = typeof bpf_attr_map_create extends { readonly fields: infer F extends Fields }
@@ -37,11 +37,12 @@ export function mapCreate(call: BpfCall): Result<number> {
   if (!mayCreate(engine, row.needsCapBpf)) return EPERM;
   const name = objectName(nameBytes(call));
   if (isErr(name)) return name;
-  const btf = checkBtf(engine, a);
+  const btf = findBtf(engine, a, row, attributes);
   if (isErr(btf)) return btf;
   const map = row.create(engine, attributes);
   if (isErr(map)) return map;
   map.setName(name);
+  if (btf !== undefined) map.setBtf(btf);
   const mayRead = (a.map_flags & BPF_F.WRONLY) === 0;
   const mayWrite = (a.map_flags & BPF_F.RDONLY) === 0;
   const file = new MapFile(map, { mayRead, mayWrite });
@@ -77,10 +78,21 @@ function mayCreate({ ports }: BpfEngine, needsCapBpf: boolean): boolean {
   return ports.unprivilegedBpfDisabled === 0 && !needsCapBpf;
 }
 
-/** There are no BTF objects yet, so that an fd is no BTF's. */
-function checkBtf({ ports }: BpfEngine, a: Attributes): Result<0> {
-  if (a.btf_key_type_id === 0 && a.btf_value_type_id === 0) return 0;
-  return isErr(ports.objectOf(a.btf_fd | 0)) ? EBADF : EINVAL;
+/** The types that the caller gives; undefined for none. */
+function findBtf(
+  engine: BpfEngine,
+  a: Attributes,
+  row: SupportedMapType,
+  attributes: MapAttributes,
+): Result<MapBtf | undefined> {
+  if (a.btf_key_type_id === 0 && a.btf_value_type_id === 0) return undefined;
+  const object = btfOf(engine, a.btf_fd);
+  if (isErr(object)) return object;
+  const btf = { object, keyType: a.btf_key_type_id, valueType: a.btf_value_type_id };
+  const checked = checkMapBtf(row, attributes, btf, (kind) =>
+    engine.ports.printk(`bpf: values with a ${kind} are not implemented: maps hold plain data only`),
+  );
+  return isErr(checked) ? checked : btf;
 }
 
 function nameBytes({ engine, attr }: BpfCall): Uint8Array {

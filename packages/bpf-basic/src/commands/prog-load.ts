@@ -15,7 +15,6 @@ import {
   EBADF,
   EFAULT,
   EINVAL,
-  ENOSPC,
   EPERM,
   type Fields,
   isErr,
@@ -24,25 +23,28 @@ import {
   type View,
 } from "@alien-ts/abi";
 import { decode, type Insn } from "@alien-ts/bpf-isa";
-import { fitLog, isGplCompatible, isLogRequestValid, type Verdict, verify } from "@alien-ts/bpf-verifier";
+import { isGplCompatible, isLogRequestValid, type Verdict, verifyProgram } from "@alien-ts/bpf-verifier";
 import { prepare } from "@alien-ts/bpf-vm";
 import type { BpfEngine } from "../engine.ts";
-import { helperById } from "../helpers/table.ts";
 import type { BpfMap } from "../maps/map.ts";
+import { type Loader, programEnv } from "../programs/environment.ts";
 import { BpfProgram } from "../programs/program.ts";
 import { programTag } from "../programs/tag.ts";
-import { mayCall, programTypeRow, type SupportedProgramType } from "../programs/types.ts";
+import { programTypeRow, type SupportedProgramType } from "../programs/types.ts";
 import { readUserString } from "../user-string.ts";
-import { attributesOf, type BpfCall, mapFileOf, objectName, withMemory, writeBack } from "./call.ts";
+import {
+  BadRecords,
+  type LoadedProgramBtf,
+  type ProgramRecords,
+  readProgramBtf,
+} from "../btf/program-btf.ts";
+import type { BtfObject } from "../btf/btf-object.ts";
+import { attributesOf, type BpfCall, btfOf, mapFileOf, objectName, withMemory, writeBack } from "./call.ts";
+import { copyLog } from "./log.ts";
 
 type Attributes = typeof bpf_attr_prog_load extends { readonly fields: infer F extends Fields }
   ? View<F>
   : never;
-
-interface Loader {
-  readonly hasCapBpf: boolean;
-  readonly hasCapPerfmon: boolean;
-}
 
 const KNOWN_FLAGS = Object.values(BPF_PROG_F).reduce<number>((all, flag) => all | flag, 0);
 const LICENSE_BYTES = 127;
@@ -64,10 +66,11 @@ export function progLoad(call: BpfCall): Result<number> {
   const name = objectName(nameBytes(call));
   if (isErr(name)) return name;
   const maps = new Map<number, BpfMap>();
-  const verdict = check({ call, a, row, loader, insns, license, maps });
-  if (isErr(verdict)) return verdict;
+  const checked = check({ call, a, row, loader, insns, license, maps });
+  if (isErr(checked)) return checked;
+  const { verdict, btf } = checked;
   if (!verdict.ok) return verdict.errno;
-  return install(call, a, row, { name, license, tag: programTag(insns), verdict, maps });
+  return install(call, a, row, { name, license, tag: programTag(insns), verdict, maps, btf });
 }
 
 function loaderOf({ ports }: BpfEngine): Loader {
@@ -113,77 +116,68 @@ interface Candidate {
 }
 
 /** `bpf_check`: the verdict, after its log was copied out; ENOSPC, EFAULT where that failed. */
-function check(candidate: Candidate): Result<Verdict> {
-  const { call, a, row } = candidate;
-  const hasBuffer = a.log_buf !== 0;
-  if (!isLogRequestValid(a.log_level, hasBuffer, a.log_size)) return EINVAL;
+function check(candidate: Candidate): Result<Checked> {
+  const { call, a, row, insns } = candidate;
+  const request = { buffer: a.log_buf, sizeBytes: a.log_size, level: a.log_level };
+  if (!isLogRequestValid(request.level, request.buffer !== 0, request.sizeBytes)) return EINVAL;
   const mayBeSleepable = row.context === "pt_regs";
   if ((a.prog_flags & BPF_PROG_F.SLEEPABLE) !== 0 && !mayBeSleepable) return EINVAL;
-  // There are no BTF objects yet, so that no fd is one.
-  if (a.func_info_cnt !== 0 || a.line_info_cnt !== 0)
-    return isErr(call.engine.ports.objectOf(a.prog_btf_fd | 0)) ? EBADF : EINVAL;
-  const verdict = runVerifier(candidate);
-  const copied = copyLog(call, a, hasBuffer ? verdict.log : undefined);
-  return isErr(copied) ? copied : verdict;
+  const object =
+    a.func_info_cnt === 0 && a.line_info_cnt === 0 ? undefined : btfOf(call.engine, a.prog_btf_fd);
+  if (isErr(object)) return object;
+  const btf = object && readProgramBtf(call.engine, recordsOf(a, object), insns);
+  const verdict = btf instanceof BadRecords ? refuse(btf) : runVerifier(candidate, btf);
+  const { trueSize, result } = copyLog(call, request, verdict.log);
+  a.log_true_size = trueSize;
+  const at = call.engine.ports.layout.offset(bpf_attr_prog_load, "log_true_size");
+  if (call.userSize >= at + 4 && isErr(writeBack(call, at, 4))) return EFAULT;
+  if (isErr(result)) return result;
+  return { verdict, btf: btf instanceof BadRecords ? undefined : btf };
 }
 
-function runVerifier({ call, a, row, loader, insns, license, maps }: Candidate): Verdict {
+interface Checked {
+  readonly verdict: Verdict;
+  readonly btf: LoadedProgramBtf | undefined;
+}
+
+const recordsOf = (a: Attributes, object: BtfObject): ProgramRecords => ({
+  object,
+  functions: { at: a.func_info, count: a.func_info_cnt, recordBytes: a.func_info_rec_size },
+  lines: { at: a.line_info, count: a.line_info_cnt, recordBytes: a.line_info_rec_size },
+});
+
+const refuse = ({ errno, message }: BadRecords): Verdict => ({
+  ok: false,
+  log: message === "" ? "" : `${message}\n`,
+  errno,
+  processed: 0,
+});
+
+/** Collects the maps that the program names. */
+function runVerifier(candidate: Candidate, btf: LoadedProgramBtf | undefined): Verdict {
+  const { call, a, maps } = candidate;
   const { engine } = call;
-  return verify({
-    insns,
-    programType: {
-      name: row.name,
-      hasPacketLoads: row.hasPacketLoads,
-      allowsHelper: (id) => {
-        const named = helperById(id);
-        return named?.row.supported === true && mayCall(row, named.row, loader);
-      },
-    },
-    helper: (id) => {
-      const named = helperById(id);
-      if (named === undefined) return undefined;
-      return { name: `bpf_${named.name}`, gplOnly: named.row.supported && named.row.gplOnly };
-    },
+  const env = programEnv({
+    ...candidate,
+    engine,
+    btf,
+    type: a.prog_type,
+    attachType: a.expected_attach_type,
+    flags: a.prog_flags,
+    logLevel: a.log_level,
     map: (fd) => {
       const file = mapFileOf(engine, fd);
       if (isErr(file)) return file;
-      const { map } = file;
-      maps.set(fd, map);
-      const values = map.maxEntries === 1 ? map.directValue(0) : 0;
-      return {
-        address: map.addr,
-        valueSize: map.valueSize,
-        valuesAddress: values === 0 ? undefined : values,
-      };
+      maps.set(fd, file.map);
+      return file.map;
     },
-    ...(a.fd_array === 0 ? {} : { fdArray: (index: number) => readFd(engine, a.fd_array + 4 * index) }),
-    addressHigh: engine.m.baseHi,
-    license,
-    isCapable: loader.hasCapBpf,
-    log: { level: a.log_level },
+    fdArray: a.fd_array === 0 ? undefined : (index) => readFd(engine, a.fd_array + 4 * index),
   });
+  return env === undefined ? { ok: false, log: "", errno: EINVAL, processed: 0 } : verifyProgram(env);
 }
 
 function readFd({ ports, m, scratch }: BpfEngine, from: UAddr): Result<number> {
   return ports.copyFromUser(scratch, from, 4) ? m.i32[scratch >> 2]! : EFAULT;
-}
-
-/** The log (undefined: none was asked for) and `log_true_size`, where the caller's attributes reach that far. */
-function copyLog(call: BpfCall, a: Attributes, log: string | undefined): Result<0> {
-  const { ports, m } = call.engine;
-  const fitted = log === undefined ? undefined : fitLog(log, a.log_size, a.log_level);
-  let result: Result<0> = 0;
-  if (fitted !== undefined) {
-    result = withMemory(ports, fitted.bytes.length, (scratch) => {
-      m.u8.set(fitted.bytes, scratch);
-      return ports.copyToUser(a.log_buf, scratch, fitted.bytes.length) ? 0 : EFAULT;
-    });
-    if (result === 0 && fitted.isTruncated) result = ENOSPC;
-  }
-  a.log_true_size = fitted?.trueSize ?? 0;
-  const at = ports.layout.offset(bpf_attr_prog_load, "log_true_size");
-  if (call.userSize < at + 4) return result;
-  return isErr(writeBack(call, at, 4)) ? EFAULT : result;
 }
 
 interface Accepted {
@@ -192,6 +186,7 @@ interface Accepted {
   readonly license: string;
   readonly verdict: Verdict & { readonly ok: true };
   readonly maps: ReadonlyMap<number, BpfMap>;
+  readonly btf: LoadedProgramBtf | undefined;
 }
 
 function install(
@@ -214,6 +209,7 @@ function install(
     tag: accepted.tag,
     prepared: prepare(verdict.insns, { helpers: engine.helpers }),
     maps: used,
+    btf: accepted.btf,
     loadTimeNs: engine.ports.ktimeNs(),
     uid: engine.ports.currentUid(),
     verifiedInsns: verdict.processed,

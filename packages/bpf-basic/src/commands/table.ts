@@ -1,5 +1,6 @@
 /** One row per command of bpf(2). To add a command: a function from `BpfCall` to `Result<number>`, and its row. */
 import { BPF_CMD, type Result } from "@alien-ts/abi";
+import { btfLoad } from "./btf-load.ts";
 import type { BpfCall } from "./call.ts";
 import { mapLookupBatch } from "./map-batch.ts";
 import { mapCreate } from "./map-create.ts";
@@ -56,7 +57,7 @@ export const commands = {
   OBJ_GET_INFO_BY_FD: absent("4.13"),
   PROG_QUERY: absent("4.15"),
   RAW_TRACEPOINT_OPEN: absent("4.17"),
-  BTF_LOAD: absent("4.18"),
+  BTF_LOAD: command("4.18", "Checks and keeps types; answers their fd.", btfLoad),
   BTF_GET_FD_BY_ID: absent("4.18"),
   TASK_FD_QUERY: absent("4.18"),
   MAP_LOOKUP_AND_DELETE_ELEM: command(

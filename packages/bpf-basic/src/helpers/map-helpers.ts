@@ -1,106 +1,104 @@
 /** Helpers that work on maps. Answers to kernel/bpf/helpers.c. */
-import { BPF_F, EACCES, EINVAL, type KAddr } from "@alien-ts/abi";
+import { E2BIG, EINVAL, type KAddr } from "@alien-ts/abi";
 import type { BpfMachine } from "@alien-ts/bpf-vm";
 import type { BpfMap, ElementVisitor } from "../maps/map.ts";
-import { argU64, type HelperHost, setStatus } from "./host.ts";
-import { arg, ret } from "./kinds.ts";
-import { helper, type HelperRow } from "./row.ts";
+import { type HelperHost, statusOf, u64 } from "./host.ts";
+import { helper, type HelperRow, numeric } from "./row.ts";
 
-/** The map in r1, which the kind has checked. */
-const mapOf = (host: HelperHost, machine: BpfMachine): BpfMap => host.maps.at(machine.argPointer(1))!;
+/** BPF_MAX_LOOPS */
+const MAX_LOOPS = 8 << 20;
 
-/**
- * The map in r1, for a program to change: undefined, and -EACCES in r0, where BPF_F_RDONLY_PROG forbids that. The verifier will
- * refuse such programs ("write into map forbidden").
- */
-function writableMapOf(host: HelperHost, machine: BpfMachine): BpfMap | undefined {
-  const map = mapOf(host, machine);
-  if ((map.flags & BPF_F.RDONLY_PROG) === 0) return map;
-  setStatus(machine, EACCES);
-  return undefined;
-}
+/** The map at an address that the verifier has proved to be one's. */
+const mapAt = (host: HelperHost, addr: KAddr): BpfMap => host.maps.at(addr)!;
 
 export const mapHelpers = {
-  map_lookup_elem: helper({
+  map_lookup_elem: numeric({
     since: "3.19",
-    args: [arg.map, arg.mapKey],
-    ret: ret.mapValueOrNull,
     doc: "Finds the value stored under *key* in *map*.",
-    impl: (host, machine) => machine.setR0Pointer(mapOf(host, machine).lookup(machine.argPointer(2))),
+    params: ["u32", "u32"],
+    result: "pointer",
+    make: (host) => (map, key) => mapAt(host, map!).lookup(key!),
+    inlined: { kind: "map_lookup" },
   }),
-  map_update_elem: helper({
+  map_update_elem: numeric({
     since: "3.19",
-    args: [arg.map, arg.mapKey, arg.mapValue, arg.any],
-    ret: ret.integer,
     doc: "Stores *value* under *key* in *map*; *flags* is BPF_ANY, BPF_NOEXIST or BPF_EXIST.",
-    impl: (host, machine) => {
-      const map = writableMapOf(host, machine);
-      if (map === undefined) return;
-      setStatus(machine, map.update(machine.argPointer(2), machine.argPointer(3), argU64(machine, 4)));
-    },
+    params: ["u32", "u32", "u32", "u64"],
+    result: "s32",
+    make: (host) => (map, key, value, flags, high) =>
+      statusOf(mapAt(host, map!).update(key!, value!, u64(flags!, high!))),
   }),
-  map_delete_elem: helper({
+  map_delete_elem: numeric({
     since: "3.19",
-    args: [arg.map, arg.mapKey],
-    ret: ret.integer,
     doc: "Deletes what is stored under *key* in *map*.",
-    impl: (host, machine) => {
-      const map = writableMapOf(host, machine);
-      if (map !== undefined) setStatus(machine, map.delete(machine.argPointer(2)));
-    },
+    params: ["u32", "u32"],
+    result: "s32",
+    make: (host) => (map, key) => statusOf(mapAt(host, map!).delete(key!)),
   }),
-  map_push_elem: helper({
+  map_push_elem: numeric({
     since: "4.20",
-    args: [arg.map, arg.mapValue, arg.any],
-    ret: ret.integer,
     doc: "Pushes *value* onto the queue or stack *map*; with BPF_EXIST a full one drops its oldest value.",
-    impl: (host, machine) => {
-      const map = writableMapOf(host, machine);
-      if (map !== undefined) setStatus(machine, map.push(machine.argPointer(2), argU64(machine, 3)));
-    },
+    params: ["u32", "u32", "u64"],
+    result: "s32",
+    make: (host) => (map, value, flags, high) => statusOf(mapAt(host, map!).push(value!, u64(flags!, high!))),
   }),
-  map_pop_elem: helper({
+  map_pop_elem: numeric({
     since: "4.20",
-    args: [arg.map, arg.uninitMapValue],
-    ret: ret.integer,
     doc: "Takes a value from the queue or stack *map*.",
-    impl: (host, machine) => {
-      const map = writableMapOf(host, machine);
-      if (map !== undefined) setStatus(machine, map.pop(machine.argPointer(2)));
-    },
+    params: ["u32", "u32"],
+    result: "s32",
+    make: (host) => (map, value) => statusOf(mapAt(host, map!).pop(value!)),
   }),
-  map_peek_elem: helper({
+  map_peek_elem: numeric({
     since: "4.20",
-    args: [arg.map, arg.uninitMapValue],
-    ret: ret.integer,
     doc: "Copies the value that pop would take from *map*.",
-    impl: (host, machine) => setStatus(machine, mapOf(host, machine).peek(machine.argPointer(2))),
+    params: ["u32", "u32"],
+    result: "s32",
+    make: (host) => (map, value) => statusOf(mapAt(host, map!).peek(value!)),
   }),
-  map_lookup_percpu_elem: helper({
+  map_lookup_percpu_elem: numeric({
     since: "5.19",
-    args: [arg.map, arg.mapKey, arg.any],
-    ret: ret.mapValueOrNull,
     doc: "Finds the value of *cpu* stored under *key* in the per-CPU *map*.",
-    impl: (host, machine) => {
-      const cpu = machine.argLow(3) >>> 0;
-      machine.setR0Pointer(mapOf(host, machine).lookupPercpu(machine.argPointer(2), cpu));
-    },
+    params: ["u32", "u32", "u32"],
+    result: "pointer",
+    make: (host) => (map, key, cpu) => mapAt(host, map!).lookupPercpu(key!, cpu! >>> 0),
   }),
   for_each_map_elem: helper({
     since: "5.13",
     needs: "CAP_BPF",
-    args: [arg.map, arg.callback, arg.stackOrNull, arg.any],
-    ret: ret.integer,
     doc: "Calls *callback_fn*(map, key, value, ctx) for each element of *map* until it returns 1; answers how many it visited.",
     impl: (host, machine) => {
-      if (argU64(machine, 4) !== 0) return setStatus(machine, EINVAL);
-      const map = mapOf(host, machine);
+      if (u64(machine.argLow(4), machine.argHigh(4)) !== 0) return machine.setR0Signed(-EINVAL.number);
+      const map = mapAt(host, machine.argPointer(1));
       const visitor = new CallbackVisitor(machine, map);
       const visited = map.forEach(visitor);
       if (!visitor.hasStopped) machine.setR0Signed(visited < 0 ? -EINVAL.number : visited);
     },
   }),
+  loop: helper({
+    since: "5.17",
+    needs: "CAP_BPF",
+    doc: "Calls *callback_fn*(index, ctx) *nr_loops* times, or until it returns 1; answers how often.",
+    impl: loop,
+  }),
 } as const satisfies Record<string, HelperRow>;
+
+function loop(_host: HelperHost, machine: BpfMachine): void {
+  const count = machine.argLow(1) >>> 0;
+  const slot = machine.argLow(2);
+  const [contextLow, contextHigh] = [machine.argLow(3), machine.argHigh(3)];
+  if (u64(machine.argLow(4), machine.argHigh(4)) !== 0) return machine.setR0Signed(-EINVAL.number);
+  if (count > MAX_LOOPS) return machine.setR0Signed(-E2BIG.number);
+  let done = 0;
+  while (done < count) {
+    machine.setArg(1, done, 0);
+    machine.setArg(2, contextLow, contextHigh);
+    if (!machine.callFunction(slot)) return;
+    done += 1;
+    if ((machine.argLow(0) | machine.argHigh(0)) !== 0) break;
+  }
+  machine.setR0Signed(done);
+}
 
 /** Calls a function of the running program per element. */
 class CallbackVisitor implements ElementVisitor {

@@ -3,123 +3,110 @@
  * kernel/trace/bpf_trace.c. A read that faults zeroes its destination and answers -EFAULT.
  */
 import { BPF_F_CURRENT_CPU, EFAULT, EINVAL, isErr, type KAddr } from "@alien-ts/abi";
-import type { BpfMachine } from "@alien-ts/bpf-vm";
 import { PerfEventArrayMap } from "../maps/perf-event-array.ts";
 import { BpfOutputEvent } from "../perf/bpf-output.ts";
 import type { Status } from "../maps/map.ts";
-import { type HelperHost, SCRATCH_BYTES, setStatus } from "./host.ts";
-import { arg, ret } from "./kinds.ts";
+import { type HelperHost, SCRATCH_BYTES, statusOf } from "./host.ts";
 import { formatTrace } from "./printk.ts";
-import { helper, type HelperRow } from "./row.ts";
+import { helper, type HelperRow, numeric, type NumericHelper } from "./row.ts";
 
 /** Addresses below 2^63 are the user's; those of the kernel have the direct map's high word. */
 type Space = "user" | "kernel" | "either";
 
-const readArgs = [arg.uninitMem, arg.sizeOrZero, arg.unsafePointer] as const;
+interface ReaderRow {
+  readonly since: string;
+  readonly doc: string;
+  readonly space: Space;
+}
 
-const reader =
-  (space: Space): HelperRow["impl"] =>
-  (host, machine) => {
-    const size = machine.argLow(2) >>> 0;
-    const to = machine.argPointer(1);
-    const isRead = size === 0 || read(host, space, to, machine.argLow(3), machine.argHigh(3), size);
-    if (!isRead) host.m.u8.fill(0, to, to + size);
-    machine.setR0Signed(isRead ? 0 : -EFAULT.number);
-  };
+const reads = { needs: "CAP_PERFMON", params: ["u32", "u32", "u64"], result: "s32" } as const;
 
-const stringReader =
-  (space: Space): HelperRow["impl"] =>
-  (host, machine) => {
-    const size = machine.argLow(2) >>> 0;
-    const to = machine.argPointer(1);
-    const length = readString(host, space, to, machine.argLow(3), machine.argHigh(3), size);
-    if (length < 0) host.m.u8.fill(0, to, to + size);
-    machine.setR0Signed(length);
-  };
+/** Copies bytes from an address that may be bad. */
+const reader = ({ space, ...row }: ReaderRow, more: Partial<NumericHelper> = {}): HelperRow =>
+  numeric({
+    ...reads,
+    ...row,
+    ...more,
+    make: (host) => (to, size, low, high) => {
+      if (size === 0 || read(host, space, to!, low!, high!, size!)) return 0;
+      host.m.u8.fill(0, to!, to! + size!);
+      return -EFAULT.number;
+    },
+  });
+
+/** Copies a string; the result is its length with the NUL. */
+const stringReader = ({ space, ...row }: ReaderRow): HelperRow =>
+  numeric({
+    ...reads,
+    ...row,
+    make: (host) => (to, size, low, high) => {
+      const length = readString(host, space, to!, low!, high!, size!);
+      if (length < 0) host.m.u8.fill(0, to!, to! + size!);
+      return length;
+    },
+  });
 
 export const traceHelpers = {
-  probe_read: helper({
+  probe_read: reader({
     since: "4.1",
-    gplOnly: true,
-    scope: "tracing",
-    needs: "CAP_PERFMON",
-    args: readArgs,
-    ret: ret.integer,
     doc: "Reads *size* bytes at *unsafe_ptr*, a kernel or user address; probe_read_kernel and probe_read_user are preferred.",
-    impl: reader("either"),
+    space: "either",
   }),
-  probe_read_user: helper({
+  probe_read_str: stringReader({
+    since: "4.11",
+    doc: "Reads a string at *unsafe_ptr*, a kernel or user address; the forms for one of them are preferred.",
+    space: "either",
+  }),
+  probe_read_user: reader({
     since: "5.5",
-    gplOnly: true,
-    needs: "CAP_PERFMON",
-    args: readArgs,
-    ret: ret.integer,
     doc: "Reads *size* bytes at the user address *unsafe_ptr*.",
-    impl: reader("user"),
+    space: "user",
   }),
-  probe_read_kernel: helper({
+  probe_read_kernel: reader(
+    { since: "5.5", doc: "Reads *size* bytes at the kernel address *unsafe_ptr*.", space: "kernel" },
+    { inlined: { kind: "probe_read" } },
+  ),
+  probe_read_user_str: stringReader({
     since: "5.5",
-    gplOnly: true,
-    needs: "CAP_PERFMON",
-    args: readArgs,
-    ret: ret.integer,
-    doc: "Reads *size* bytes at the kernel address *unsafe_ptr*.",
-    impl: reader("kernel"),
-  }),
-  probe_read_user_str: helper({
-    since: "5.5",
-    gplOnly: true,
-    needs: "CAP_PERFMON",
-    args: readArgs,
-    ret: ret.integer,
     doc: "Reads a string at the user address *unsafe_ptr*, at most *size* bytes with its NUL; answers its length with the NUL.",
-    impl: stringReader("user"),
+    space: "user",
   }),
-  probe_read_kernel_str: helper({
+  probe_read_kernel_str: stringReader({
     since: "5.5",
-    gplOnly: true,
-    needs: "CAP_PERFMON",
-    args: readArgs,
-    ret: ret.integer,
     doc: "Reads a string at the kernel address *unsafe_ptr*, at most *size* bytes with its NUL; answers its length with the NUL.",
-    impl: stringReader("kernel"),
+    space: "kernel",
   }),
   trace_printk: helper({
     since: "4.1",
-    gplOnly: true,
     needs: "CAP_PERFMON",
-    args: [arg.mem, arg.size, arg.any, arg.any, arg.any],
-    ret: ret.integer,
+    isVariadic: true,
     doc: "Writes a line to trace_pipe; *fmt* takes up to three values.",
     fidelity: "simplified: %pS and %pB print addresses, %pI4 and %pI6 are refused",
     impl: (host, machine) => {
       const values = [3, 4, 5].map((n) => ({ low: machine.argLow(n), high: machine.argHigh(n) }));
       const text = formatTrace(host, machine.argPointer(1), machine.argLow(2) >>> 0, values);
-      if (isErr(text)) return setStatus(machine, text);
+      if (isErr(text)) return machine.setR0Signed(-text.number);
       host.ports.tracePrintk(text);
       machine.setR0Signed(text.length);
     },
   }),
-  perf_event_output: helper({
+  perf_event_output: numeric({
     since: "4.4",
-    gplOnly: true,
-    scope: "tracing",
     needs: "CAP_PERFMON",
-    args: [arg.context, arg.map, arg.any, arg.mem, arg.sizeOrZero],
-    ret: ret.integer,
     doc: "Writes a sample to the perf event at the index that *flags* gives (BPF_F_CURRENT_CPU: this CPU's) in *map*.",
-    impl: (host, machine) => setStatus(machine, perfEventOutput(host, machine)),
+    params: ["u32", "u32", "u64", "u32", "u32"],
+    result: "s32",
+    make: (host) => (_context, map, flags, high, data, size) =>
+      high === 0 ? statusOf(output(host, map!, flags! >>> 0, data!, size!)) : -EINVAL.number,
   }),
 } as const satisfies Record<string, HelperRow>;
 
-function perfEventOutput(host: HelperHost, machine: BpfMachine): Status {
-  const map = host.maps.at(machine.argPointer(2));
-  if (!(map instanceof PerfEventArrayMap) || machine.argHigh(3) !== 0) return EINVAL;
-  const index = machine.argLow(3) >>> 0;
+function output(host: HelperHost, addr: KAddr, index: number, data: KAddr, sizeBytes: number): Status {
+  const map = host.maps.at(addr);
+  if (!(map instanceof PerfEventArrayMap)) return EINVAL;
   const event = map.eventAt(index === BPF_F_CURRENT_CPU ? host.ports.currentCpu() : index);
   if (isErr(event)) return event;
-  if (!(event instanceof BpfOutputEvent)) return EINVAL;
-  return event.output(machine.argPointer(4), machine.argLow(5) >>> 0);
+  return event instanceof BpfOutputEvent ? event.output(data, sizeBytes) : EINVAL;
 }
 
 /** Copies bytes; false on a fault. Addresses come as the two words of a register. */

@@ -23,6 +23,7 @@ import {
   u8,
   type ViewOf,
 } from "@alien-ts/abi";
+import type { MapBtf } from "../btf/map-btf.ts";
 import type { MemoryRegions } from "@alien-ts/bpf-vm";
 import type { MemoryOps, PerCpuVariantsOps, RandomOps, TaskOps } from "../ports.ts";
 
@@ -81,6 +82,8 @@ export abstract class BpfMap {
   /** Kernel address of `struct bpf_map`: what a program's map register holds. */
   readonly addr: KAddr;
   name = "";
+  /** The types of its keys and values; undefined where it was given none. */
+  btf: MapBtf | undefined;
   isFrozen = false;
   /** System calls and writable mappings that are writing now: freezing answers EBUSY. */
   writers = 0;
@@ -175,6 +178,11 @@ export abstract class BpfMap {
     this.name = name;
     this.t.name = name;
   }
+  /** Takes a reference to the object. */
+  setBtf(btf: MapBtf): void {
+    btf.object.get();
+    this.btf = btf;
+  }
   freeze(): void {
     this.isFrozen = true;
     this.t.frozen = 1;
@@ -186,6 +194,7 @@ export abstract class BpfMap {
     this.#references -= 1;
     if (this.#references > 0) return;
     this.freeContents();
+    this.btf?.object.put();
     this.host.maps.remove(this);
   }
   protected abstract freeContents(): void;

@@ -16,6 +16,8 @@ export interface SupportedMapType {
   readonly doc: string;
   /** Whether creating one needs CAP_BPF even where unprivileged bpf(2) is allowed. */
   readonly needsCapBpf: boolean;
+  /** What types its keys and values may have: any, an index and any, or none. */
+  readonly btf: "any" | "array" | "none";
   check(attributes: MapAttributes, host: MapHost): Status;
   create(host: MapHost, attributes: MapAttributes): Result<BpfMap>;
 }
@@ -35,8 +37,6 @@ const hash = (kind: HashKind): Pick<SupportedMapType, "check" | "create"> => ({
 });
 
 const absent = (since: string, note: string): UnsupportedMapType => ({ supported: false, since, note });
-const NETWORK = "comes with network hooks";
-const LATER = "not implemented yet";
 
 export const mapTypes = {
   HASH: {
@@ -44,6 +44,7 @@ export const mapTypes = {
     since: "3.19",
     doc: "Keys of any size to values.",
     needsCapBpf: false,
+    btf: "any",
     ...hash({ isPerCpu: false, isLru: false }),
   },
   ARRAY: {
@@ -51,15 +52,17 @@ export const mapTypes = {
     since: "3.19",
     doc: "Values by index; all exist, zero at first.",
     needsCapBpf: false,
+    btf: "array",
     check: (attributes) => checkArray(attributes),
     create: createArray,
   },
-  PROG_ARRAY: absent("4.2", "comes with tail calls"),
+  PROG_ARRAY: absent("4.2", "tail calls are not wired to maps; call a function of the same program"),
   PERF_EVENT_ARRAY: {
     supported: true,
     since: "4.3",
     doc: "Perf events by index: where perf_event_output writes.",
     needsCapBpf: false,
+    btf: "none",
     check: (attributes) => checkPerfEventArray(attributes),
     create: createPerfEventArray,
   },
@@ -68,6 +71,7 @@ export const mapTypes = {
     since: "4.6",
     doc: "A hash whose values differ per CPU.",
     needsCapBpf: false,
+    btf: "any",
     ...hash({ isPerCpu: true, isLru: false }),
   },
   PERCPU_ARRAY: {
@@ -75,16 +79,21 @@ export const mapTypes = {
     since: "4.6",
     doc: "An array whose values differ per CPU.",
     needsCapBpf: false,
+    btf: "array",
     check: (attributes) => checkPercpuArray(attributes),
     create: createPercpuArray,
   },
-  STACK_TRACE: absent("4.6", "comes with stack helpers"),
-  CGROUP_ARRAY: absent("4.8", "comes with cgroup programs"),
+  STACK_TRACE: absent(
+    "4.6",
+    "stacks of calls are not walked for programs; use the frame pointer in the context",
+  ),
+  CGROUP_ARRAY: absent("4.8", "control groups have no programs here; filter by pid or by comm"),
   LRU_HASH: {
     supported: true,
     since: "4.10",
     doc: "A hash that evicts what was not used for longest.",
     needsCapBpf: true,
+    btf: "any",
     ...hash({ isPerCpu: false, isLru: true }),
   },
   LRU_PERCPU_HASH: {
@@ -92,24 +101,38 @@ export const mapTypes = {
     since: "4.10",
     doc: "An LRU hash whose values differ per CPU.",
     needsCapBpf: true,
+    btf: "any",
     ...hash({ isPerCpu: true, isLru: true }),
   },
-  LPM_TRIE: absent("4.11", LATER),
-  ARRAY_OF_MAPS: absent("4.12", LATER),
-  HASH_OF_MAPS: absent("4.12", LATER),
-  DEVMAP: absent("4.14", NETWORK),
-  SOCKMAP: absent("4.14", NETWORK),
-  CPUMAP: absent("4.15", NETWORK),
-  XSKMAP: absent("4.18", NETWORK),
-  SOCKHASH: absent("4.18", NETWORK),
-  CGROUP_STORAGE: absent("4.19", "comes with cgroup programs"),
-  REUSEPORT_SOCKARRAY: absent("4.19", NETWORK),
-  PERCPU_CGROUP_STORAGE: absent("4.20", "comes with cgroup programs"),
+  LPM_TRIE: absent(
+    "4.11",
+    "longest-prefix lookups are not implemented; keep one HASH per prefix length and try the longest first",
+  ),
+  ARRAY_OF_MAPS: absent(
+    "4.12",
+    "maps cannot be held by maps; put the outer key in front of the inner one, in a HASH",
+  ),
+  HASH_OF_MAPS: absent(
+    "4.12",
+    "maps cannot be held by maps; put the outer key in front of the inner one, in a HASH",
+  ),
+  DEVMAP: absent("4.14", "there are no network devices to send frames to"),
+  SOCKMAP: absent("4.14", "there are no sockets of the internet families to hold"),
+  CPUMAP: absent("4.15", "there are no network devices whose frames another CPU could take"),
+  XSKMAP: absent(
+    "4.18",
+    "there are no AF_XDP sockets; read packets where they are sent, by a kprobe on the system call",
+  ),
+  SOCKHASH: absent("4.18", "there are no sockets of the internet families to hold"),
+  CGROUP_STORAGE: absent("4.19", "control groups have no programs here; use a HASH"),
+  REUSEPORT_SOCKARRAY: absent("4.19", "there are no sockets of the internet families to choose from"),
+  PERCPU_CGROUP_STORAGE: absent("4.20", "control groups have no programs here; use a PERCPU_HASH"),
   QUEUE: {
     supported: true,
     since: "4.20",
     doc: "Values first in, first out.",
     needsCapBpf: true,
+    btf: "none",
     check: (attributes) => checkQueue(attributes),
     create: createQueue,
   },
@@ -118,19 +141,38 @@ export const mapTypes = {
     since: "4.20",
     doc: "Values last in, first out.",
     needsCapBpf: true,
+    btf: "none",
     check: (attributes) => checkQueue(attributes),
     create: createQueue,
   },
-  SK_STORAGE: absent("5.2", NETWORK),
-  DEVMAP_HASH: absent("5.4", NETWORK),
-  STRUCT_OPS: absent("5.6", "needs BTF of the kernel"),
-  RINGBUF: absent("5.8", LATER),
-  INODE_STORAGE: absent("5.10", "needs BTF"),
-  TASK_STORAGE: absent("5.11", "needs BTF"),
-  BLOOM_FILTER: absent("5.16", LATER),
-  USER_RINGBUF: absent("6.1", LATER),
-  CGRP_STORAGE: absent("6.2", "needs BTF"),
-  ARENA: absent("6.9", LATER),
+  SK_STORAGE: absent("5.2", "there are no sockets of the internet families to keep values for; use a HASH"),
+  DEVMAP_HASH: absent("5.4", "there are no network devices to send frames to"),
+  STRUCT_OPS: absent(
+    "5.6",
+    "the kernel has no BTF that says what a table of functions looks like; use kprobes",
+  ),
+  RINGBUF: absent(
+    "5.8",
+    "ring buffers that programs reserve room in are not implemented; write records to a PERF_EVENT_ARRAY",
+  ),
+  INODE_STORAGE: absent(
+    "5.10",
+    "the kernel has no BTF, so that no program has a pointer to an inode; use a HASH by inode number",
+  ),
+  TASK_STORAGE: absent(
+    "5.11",
+    "the kernel has no BTF, so that no program has a pointer to a task; use a HASH by pid",
+  ),
+  BLOOM_FILTER: absent("5.16", "set membership with false positives is not implemented; use a HASH"),
+  USER_RINGBUF: absent(
+    "6.1",
+    "records from user space are not implemented; put them in a QUEUE with MAP_UPDATE_ELEM",
+  ),
+  CGRP_STORAGE: absent(
+    "6.2",
+    "the kernel has no BTF, so that no program has a pointer to a control group; use a HASH",
+  ),
+  ARENA: absent("6.9", "memory shared page by page is not implemented; map an ARRAY with BPF_F_MMAPABLE"),
 } as const satisfies Record<MapTypeName, MapTypeRow>;
 
 const byNumber: readonly (MapTypeRow | undefined)[] = (() => {

@@ -5,6 +5,7 @@
 import { BPF_INSN_SIZE, type KAddr, PAGE_SIZE } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { BpfProgram as PreparedProgram } from "@alien-ts/bpf-vm";
+import type { LoadedProgramBtf } from "../btf/program-btf.ts";
 import type { BpfMap } from "../maps/map.ts";
 import type { BpfEngine } from "../engine.ts";
 
@@ -22,6 +23,8 @@ export interface ProgramOptions {
   readonly prepared: PreparedProgram;
   /** One reference to each is taken over. */
   readonly maps: readonly BpfMap[];
+  /** Its functions and lines; one reference to the object is taken. */
+  readonly btf: LoadedProgramBtf | undefined;
   readonly loadTimeNs: number;
   readonly uid: number;
   readonly verifiedInsns: number;
@@ -41,6 +44,7 @@ export class BpfProgram {
   readonly tag: string;
   readonly prepared: PreparedProgram;
   readonly maps: readonly BpfMap[];
+  readonly btf: LoadedProgramBtf | undefined;
   readonly loadTimeNs: number;
   readonly uid: number;
   readonly verifiedInsns: number;
@@ -62,6 +66,8 @@ export class BpfProgram {
     this.tag = options.tag;
     this.prepared = options.prepared;
     this.maps = options.maps;
+    this.btf = options.btf;
+    this.btf?.object.get();
     this.loadTimeNs = options.loadTimeNs;
     this.uid = options.uid;
     this.verifiedInsns = options.verifiedInsns;
@@ -96,6 +102,7 @@ export class BpfProgram {
     this.#references -= 1;
     if (this.#references > 0) return;
     for (const map of this.maps) map.put();
+    this.btf?.object.put();
     this.#engine.programs.delete(this);
   }
   /** The file was closed. */

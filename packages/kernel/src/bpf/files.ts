@@ -1,9 +1,9 @@
 /**
- * BPF maps, programs and perf events as files: the operations that make an fd of one of bpf-basic's objects.
- * Linux: kernel/bpf/syscall.c (bpf_map_fops, bpf_prog_fops), kernel/events/core.c (perf_fops).
+ * BPF maps, programs, BTF and perf events as files: the operations that make an fd of one of bpf-basic's objects.
+ * Linux: kernel/bpf/syscall.c (bpf_map_fops, bpf_prog_fops), kernel/bpf/btf.c (btf_fops), kernel/events/core.c (perf_fops).
  */
 import { EINVAL, ENODEV, isErr, O, PAGE_SIZE, POLL, type Result } from "@alien-ts/abi";
-import { type BpfObject, BpfProgram, MapFile, PerfEvent } from "@alien-ts/bpf-basic";
+import { type BpfObject, BpfProgram, BtfObject, MapFile, PerfEvent } from "@alien-ts/bpf-basic";
 import type { Cx } from "../core/cx.ts";
 import { KernelPages, type Mappable } from "../mm/mappable.ts";
 import type { MapRequest } from "../mm/mmap.ts";
@@ -17,9 +17,12 @@ const objectOf = (file: File): BpfObject => file.private_data as BpfObject;
 /** The object that a file holds, when it is one of ours. */
 export function bpfObjectOf(file: File): BpfObject | undefined {
   const held = file.private_data;
-  return held instanceof MapFile || held instanceof BpfProgram || held instanceof PerfEvent
-    ? held
-    : undefined;
+  const isOurs =
+    held instanceof MapFile ||
+    held instanceof BpfProgram ||
+    held instanceof BtfObject ||
+    held instanceof PerfEvent;
+  return isOurs ? held : undefined;
 }
 
 function show_fdinfo(_cx: Cx, file: File): string {
@@ -42,6 +45,12 @@ const map_fops: FileOperations = {
 
 const prog_fops: FileOperations = {
   name: "bpf_prog_fops",
+  release,
+  show_fdinfo,
+};
+
+const btf_fops: FileOperations = {
+  name: "btf_fops",
   release,
   show_fdinfo,
 };
@@ -75,6 +84,8 @@ export function fileOfBpfObject(cx: Cx, object: BpfObject): Result<File> {
       return anon_inode_getfile(cx, "bpf-map", map_fops, object, accessMode(object));
     case "program":
       return anon_inode_getfile(cx, "bpf-prog", prog_fops, object, O.RDWR);
+    case "btf":
+      return anon_inode_getfile(cx, "btf", btf_fops, object, O.RDONLY);
     default:
       return anon_inode_getfile(cx, "[perf_event]", perf_fops, object, O.RDWR);
   }
