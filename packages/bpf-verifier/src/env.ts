@@ -11,6 +11,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import type { ArgumentKind, ReturnKind } from "./call/kinds.ts";
 import type { LogOptions } from "./log.ts";
 import type { RegisterKind } from "./state/register.ts";
+import type { State } from "./state/state.ts";
 
 /** What the structural check knows of a helper. */
 export interface HelperName {
@@ -197,6 +198,18 @@ export interface ProgramEnv extends VerifierEnv {
   readonly cpus?: number;
   /** CAP_PERFMON: pointers may be compared and leaked. */
   readonly mayLeakPointers: boolean;
+  /** Sees the walk: reports and tests of soundness. */
+  readonly observer?: WalkObserver;
+}
+
+/** What is told of the walk over all paths. States go on changing: an observer copies what it keeps. */
+export interface WalkObserver {
+  /** `state` is about to execute instruction `insn`. */
+  before(state: State, insn: number): void;
+  /** `state` is remembered at instruction `insn`; marks of precision are put into it until the walk ends. */
+  remembered?(state: State, insn: number): void;
+  /** A state counts as known only where one that was walked contains all its live numbers, also those that decided nothing. */
+  readonly comparesAllNumbers?: boolean;
 }
 
 /** Linux: include/linux/license.h */

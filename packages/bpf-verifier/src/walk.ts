@@ -52,6 +52,7 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
     }
     if (points.jump[index] === 1)
       state.history.push({ index, previous: analysis.previous, stack: undefined, linked: undefined });
+    analysis.env.observer?.before(state, index);
     print(analysis, showsState);
     showsState = false;
     const step = execute(analysis, insn, visited);

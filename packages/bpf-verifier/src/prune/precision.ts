@@ -46,15 +46,23 @@ export function markSlotPrecise(analysis: Analysis, frame: number, slot: number)
 /** Marks in the current path what is precise in the equal state `old`. Linux: propagate_precision() */
 export function propagatePrecision(analysis: Analysis, old: State): void {
   const wanted = nothing(old.frames.length - 1);
-  old.frames.forEach((frame, index) => {
+  const { log } = analysis;
+  for (let index = old.frames.length - 1; index >= 0; index--) {
+    const frame = old.frames[index]!;
+    const names: string[] = [];
     frame.registers.forEach((register, number) => {
-      if (register.isScalar && register.isPrecise) wanted.registers[index]! |= 1 << number;
+      if (!register.isScalar || !register.isPrecise) return;
+      wanted.registers[index]! |= 1 << number;
+      names.push(`r${number}`);
     });
     frame.stack.forEach((slot, number) => {
-      if (isSpilledScalar(slot) && slot.spilled.isPrecise) wanted.slots[index]!.add(number);
+      if (!isSpilledScalar(slot) || !slot.spilled.isPrecise) return;
+      wanted.slots[index]!.add(number);
+      names.push(`fp${-8 * (number + 1)}`);
     });
-  });
-  trace(analysis, wanted, true);
+    if (names.length > 0 && log.isVerbose) log.line(`frame ${index}: propagating ${names.join(",")}`);
+  }
+  trace(analysis, wanted);
 }
 
 function nothing(frame: number): Wanted {
@@ -69,14 +77,14 @@ function nothing(frame: number): Wanted {
 const isEmpty = ({ registers, slots }: Wanted): boolean =>
   registers.every((mask) => mask === 0) && slots.every(({ size }) => size === 0);
 
-/** @param isChecked the instruction at hand is part of the path (the state ends before it). */
-function trace(analysis: Analysis, wanted: Wanted, isPropagation = false): void {
+/** Goes back from the instruction at hand, which itself is not part of the path. */
+function trace(analysis: Analysis, wanted: Wanted): void {
   if (isEmpty(wanted)) return;
   const { log } = analysis;
   const start = analysis.state;
   let state: State | undefined = start;
-  let last = isPropagation ? analysis.previous : analysis.index;
-  let skips = !isPropagation;
+  let last = analysis.index;
+  let skips = true;
   let subsequent = -1;
   while (state !== undefined) {
     if (log.isVerbose)

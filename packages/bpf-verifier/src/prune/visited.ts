@@ -151,7 +151,8 @@ export class Visited {
           adds = false;
       } else {
         // Inside a loop the marks of precision may be incomplete: all numbers count.
-        const exactness = old.loopEntry === undefined ? "safe" : "within";
+        const isComplete = old.loopEntry === undefined && env.observer?.comparesAllNumbers !== true;
+        const exactness = isComplete ? "safe" : "within";
         if (this.#equal(old, state, exactness)) return this.#hit(remembered, index, false);
       }
       if (adds) remembered.misses += 1;
@@ -224,6 +225,7 @@ export class Visited {
     state.history = [];
     list.unshift({ state: copy, misses: 0, hits: 0 });
     this.#states.set(index, list);
+    env.observer?.remembered?.(copy, index);
   }
 }
 

@@ -2,15 +2,24 @@
  * Soundness of numbers: whatever an instruction computes from numbers that fit, or a jump lets through, fits what the verifier
  * says. Run by `npm run fuzz -- verifier-scalars --runs N --seed S`.
  *
- * A run is one operation on two random ranges, tried on several members of each. The yardstick are the reference semantics of
- * `bpf-isa`. The mutations plant a bug each, which the suite must find.
+ * A run is one operation on two random ranges, tried on several members of each; the branch "samples" counts the trials, of which
+ * 1,000,000 runs have 10,000,000 and more. The yardstick are the reference semantics of `bpf-isa`. The mutations plant a bug each,
+ * which the suite must find.
  */
-import { ALU, JUMP } from "@alien-ts/bpf-isa";
+import { ALU, JUMP, swapBytes } from "@alien-ts/bpf-isa";
 import type { AluOp, Bits, JumpOp } from "@alien-ts/bpf-isa";
 import { type FuzzOptions, type FuzzReport, type FuzzSuite, Prng } from "@alien-ts/testkit";
 import { decide, negated, refine } from "./refine.ts";
-import { SCALAR_UNKNOWN, ScalarDraft, scalarConst, signExtend64, zeroExtend } from "./scalar.ts";
+import {
+  SCALAR_UNKNOWN,
+  ScalarDraft,
+  scalarConst,
+  signExtend32,
+  signExtend64,
+  zeroExtend,
+} from "./scalar.ts";
 import type { Scalar } from "./scalar.ts";
+import { tnumSwapBytes } from "./tnum.ts";
 import { applyAlu, applyNegate } from "./transfer.ts";
 
 interface Subject {
@@ -66,7 +75,7 @@ function check(subject: Subject, { runs, seed }: FuzzOptions): FuzzReport {
         ? checkAlu(subject, random, { bits, a, b, branches })
         : kind === 1
           ? checkJump(subject, random, { bits, a, b, branches })
-          : checkExtension(random, a);
+          : checkExtension(random, a, branches);
     if (found !== undefined) failures.push(`run ${run}: ${found}`);
   }
   return { runs, seed, failures, branches };
@@ -84,18 +93,19 @@ interface Trial {
   readonly branches: Map<string, number>;
 }
 
-const count = (branches: Map<string, number>, name: string): void => {
-  branches.set(name, (branches.get(name) ?? 0) + 1);
+const count = (branches: Map<string, number>, name: string, times = 1): void => {
+  branches.set(name, (branches.get(name) ?? 0) + times);
 };
 
 const truncated = (bits: Bits, value: bigint): bigint => BigInt.asUintN(bits, value);
 
 function checkAlu(subject: Subject, random: Prng, { bits, a, b, branches }: Trial): string | undefined {
   const op = random.pick(ALU_OPS);
-  if (op === "mov") return checkNegation(bits, a);
+  if (op === "mov") return checkNegation(bits, a, branches);
   if (op === "sdiv" || op === "smod") return undefined;
   const result = subject.applyAlu(op, bits, a.scalar, b.scalar);
   count(branches, `${op}${bits}: ${result === SCALAR_UNKNOWN ? "unknown" : "known"}`);
+  count(branches, "samples", a.members.length * b.members.length);
   for (const x of a.members) {
     for (const y of b.members) {
       const value = ALU[op].apply(bits, truncated(bits, x), truncated(bits, y));
@@ -105,7 +115,8 @@ function checkAlu(subject: Subject, random: Prng, { bits, a, b, branches }: Tria
   return undefined;
 }
 
-function checkNegation(bits: Bits, a: Range): string | undefined {
+function checkNegation(bits: Bits, a: Range, branches: Map<string, number>): string | undefined {
+  count(branches, "samples", a.members.length);
   const result = applyNegate(bits, a.scalar);
   for (const x of a.members) {
     const value = truncated(bits, -x);
@@ -118,6 +129,7 @@ function checkJump(subject: Subject, random: Prng, { bits, a, b, branches }: Tri
   const op = random.pick(JUMP_OPS);
   const decided = decide(op, bits, a.scalar, b.scalar);
   count(branches, `${op}${bits}: ${decided ?? "open"}`);
+  count(branches, "samples", a.members.length * b.members.length);
   const taken = subject.refine(op, bits, a.scalar, b.scalar);
   const rest = subject.refine(negated(op), bits, a.scalar, b.scalar);
   for (const x of a.members) {
@@ -134,16 +146,41 @@ function checkJump(subject: Subject, random: Prng, { bits, a, b, branches }: Tri
   return undefined;
 }
 
-function checkExtension(random: Prng, a: Range): string | undefined {
+function checkExtension(
+  random: Prng,
+  { scalar, members }: Range,
+  branches: Map<string, number>,
+): string | undefined {
   const bytes = random.pick([1, 2, 4]);
-  const signed = signExtend64(a.scalar, bytes);
-  const unsigned = zeroExtend(a.scalar, bytes);
-  for (const x of a.members) {
-    const value = BigInt.asUintN(64, BigInt.asIntN(bytes * 8, x));
-    if (!fits(signed, value))
-      return `${x} sign extended from ${bytes} gives ${value}, outside ${describe(signed)}`;
-    if (!fits(unsigned, BigInt.asUintN(bytes * 8, x)))
-      return `${x} zero extended from ${bytes}, outside ${describe(unsigned)}`;
+  const bits = bytes * 8;
+  const low = signExtend32(scalar, Math.min(bytes, 2));
+  low.zeroExtend32();
+  const swapped = new ScalarDraft(SCALAR_UNKNOWN);
+  swapped.tnum = tnumSwapBytes(scalar.tnum, bytes);
+  const results: readonly (readonly [string, Scalar, (x: bigint) => bigint])[] = [
+    ["sign extended", signExtend64(scalar, bytes), (x) => BigInt.asUintN(64, BigInt.asIntN(bits, x))],
+    ["zero extended", zeroExtend(scalar, bytes), (x) => BigInt.asUintN(bits, x)],
+    [
+      "sign extended to 32 bits",
+      low.sync().freeze(),
+      (x) => BigInt.asUintN(32, BigInt.asIntN(Math.min(bits, 16), x)),
+    ],
+    ...(bytes === 1
+      ? []
+      : ([
+          [
+            "turned",
+            zeroExtend(swapped.sync().freeze(), bytes),
+            (x: bigint) => swapBytes(bits as 16 | 32, BigInt.asUintN(bits, x)),
+          ],
+        ] as const)),
+  ];
+  count(branches, "samples", results.length * members.length);
+  for (const [name, result, apply] of results) {
+    for (const x of members) {
+      if (!fits(result, apply(x)))
+        return `${x}, ${name} from ${bytes} bytes, gives ${apply(x)}, outside ${describe(result)}`;
+    }
   }
   return undefined;
 }

@@ -1,0 +1,62 @@
+/** What is precise in a state that is found again is precise in all states of the path that found it. */
+import { EBADF } from "@alien-ts/abi";
+import { AssembleError, assemble } from "@alien-ts/bpf-isa";
+import { expect, test } from "vitest";
+import { linuxHelper } from "../linux/helpers.ts";
+import { linuxProgramType } from "../linux/program-types.ts";
+import { verifyProgram } from "../verify-program.ts";
+
+/** Three paths reach the first `if r8`: with r7 up to 3, up to 1 (and another r9), and 256. r7 is an offset into the stack at the end. */
+const PROGRAM = `
+call bpf_get_prandom_u32#7
+r6 = r0
+call bpf_get_prandom_u32#7
+r8 = r0
+r7 = 256
+r9 = -16
+if r6 == 0x1 goto pc+7
+r7 = r8
+r7 &= 1
+if r6 == 0x2 goto pc+4
+r7 = r8
+r7 &= 3
+r9 = -8
+if r8 == 0x0 goto pc+0
+if r8 == 0x7 goto pc+0
+r1 = r10
+r1 += r9
+*(u64 *)(r1 +0) = 0
+r9 = 0
+if r8 == 0x8 goto pc+0
+r1 = r10
+r1 += r7
+r0 = *(u8 *)(r1 -16)
+r0 = 0
+exit`;
+
+test("an offset that a path found good does not stand for one beyond the stack", () => {
+  const insns = assemble(PROGRAM.trim());
+  if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}`);
+  const { ok, log } = verifyProgram({
+    insns,
+    programType: linuxProgramType(1, 0)!,
+    helper: linuxHelper,
+    map: () => EBADF,
+    addressHigh: 0xffff_8881,
+    license: "GPL",
+    isCapable: true,
+    log: { level: 2 },
+    kernelBtf: undefined,
+    program: undefined,
+    attach: undefined,
+    isSleepable: false,
+    isStrictAlignment: false,
+    isAnyAlignment: false,
+    isStateFrequent: true,
+    hasFragments: false,
+    mayLeakPointers: true,
+  });
+  expect(log).toContain("frame 0: propagating r7");
+  expect(ok).toBe(false);
+  expect(log).toContain("invalid read from stack R1 off=240 size=1");
+});
