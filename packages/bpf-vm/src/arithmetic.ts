@@ -7,7 +7,7 @@
 
 const TWO_32 = 0x1_0000_0000;
 /** Below this a remainder times 2^32 plus a low word is exact in a double. */
-const SMALL_DIVISOR = 0x20_0000;
+export const SMALL_DIVISOR = 0x20_0000;
 
 /** d = d / s, unsigned; 0 where s is 0. */
 export function divide(regs: Int32Array, d: number, s: number): void {

@@ -7,6 +7,7 @@ import { prepare } from "./program.ts";
 import type { Helper } from "./program.ts";
 import { MemoryRegions } from "./regions.ts";
 import { RUN, describeFault, runOptions } from "./run.ts";
+import { LOOP_PROGRAM, LOOP_RESULT, loopHelper } from "./test-callback.ts";
 
 const CONTEXT = 0x1_0000;
 const MAP = 0x1_8000;
@@ -171,37 +172,9 @@ describe("helpers", () => {
   });
 
   test("a helper calls back into the program, frame by frame", () => {
-    // Like bpf_loop: r1 = count, r2 = function; the function adds its index to the caller's stack through r2.
-    const loop: Helper = (machine) => {
-      const count = machine.argLow(1);
-      const slot = machine.argLow(2);
-      const data = machine.argLow(3);
-      for (let i = 0; i < count; i++) {
-        machine.setArg(1, i, 0);
-        machine.setArgPointer(2, data);
-        if (!machine.callFunction(slot)) return;
-      }
-      machine.setR0(count, 0);
-    };
-    const parts = [
-      asm.storeImm(8, 10, -8, 0),
-      asm.movImm(6, 1000),
-      asm.movImm(1, 5),
-      asm.functionAddress(2, 7),
-      asm.movReg(3, 10),
-      asm.aluImm("add", 3, -8),
-      asm.call(1),
-      asm.load(8, 0, 10, -8),
-      asm.aluReg("add", 0, 6),
-      asm.exit(),
-      asm.load(8, 3, 2, 0),
-      asm.aluReg("add", 3, 1),
-      asm.storeReg(8, 2, 0, 3),
-      asm.movImm(6, 0),
-      asm.exit(),
-    ];
-    expect(run(parts, [undefined, loop])).toMatchObject({ status: RUN.done, r0: 1010, executed: 10 + 5 * 5 });
-    expect(run(parts, [undefined, loop], newMachine(), 20)).toMatchObject({
+    const helpers = [undefined, loopHelper];
+    expect(run([LOOP_PROGRAM], helpers)).toMatchObject({ status: RUN.done, ...LOOP_RESULT });
+    expect(run([LOOP_PROGRAM], helpers, newMachine(), 20)).toMatchObject({
       status: RUN.outOfFuel,
       executed: 20,
     });
@@ -287,6 +260,29 @@ test("a run inside a helper leaves the outer run as it was, even of the same pro
   const machine = newMachine();
   expect(machine.run(self, CONTEXT, runOptions({ stackTop: STACK_TOP }))).toBe(RUN.done);
   expect({ r0: machine.r0Low, executed: machine.executed }).toEqual({ r0: 4 * 1100 + 7, executed: 7 });
+});
+
+test("a run goes on when the runs inside it have pushed its code out of the core", () => {
+  const half = prepare([...Array.from({ length: 1_000_000 - 1 }, () => asm.movImm(0, 1)), asm.exit()]);
+  const other = prepare(half.insns.slice(1));
+  const options = runOptions({ stackTop: INNER_STACK_TOP, fuel: 2_000_000 });
+  const runBoth: Helper = (machine) => {
+    const executed = [half, other].map((inner) => {
+      machine.run(inner, 0, options);
+      return machine.executed;
+    });
+    machine.setR0(executed[0]! - executed[1]!, 0);
+  };
+  const parts = [asm.movImm(6, 41), asm.call(0), asm.aluReg("add", 0, 6), asm.callLocal(1), asm.exit()];
+  const callee = [asm.movReg(7, 0), asm.call(0), asm.aluReg("add", 0, 7), asm.exit()];
+  for (let i = 0; i < 2; i++) {
+    expect(run([...parts, ...callee], [runBoth])).toMatchObject({ status: RUN.done, r0: 43, executed: 9 });
+  }
+});
+
+test("a program of more instructions than Linux allows is refused", () => {
+  const insns = Array.from({ length: 1_000_001 }, () => asm.exit());
+  expect(() => prepare(insns)).toThrow(RangeError);
 });
 
 test("may_goto ends a loop after eight million turns", () => {

@@ -11,15 +11,16 @@
 import type { KAddr, LinearMemory } from "@alien-ts/abi";
 import { FRAME_BYTES, MAX_FRAMES, MAX_MAY_GOTO, MAX_TAIL_CALLS } from "@alien-ts/bpf-isa";
 import type { RunHook } from "./hooks.ts";
-import { interpret } from "./interpreter.ts";
+import { FRAME } from "./core.ts";
+import { PAUSED, core, interpret } from "./interpreter.ts";
 import { STRIDE } from "./program.ts";
 import type { BpfProgram, CompiledProgram } from "./program.ts";
 import { MemoryRegions } from "./regions.ts";
 import { RUN, runOptions } from "./run.ts";
-import type { BpfFault, FaultKind, PacketSource, RunOptions, RunStatus } from "./run.ts";
+import type { BpfFault, FaultKind, RunOptions, RunStatus } from "./run.ts";
 
-/** Words that a call saves: r6 to r9, the may_goto count, the return address. */
-const SAVED_WORDS = 10;
+/** Index of r6 in a register file. */
+const R6 = 12;
 
 const NO_REGISTERS = new Int32Array(22);
 const NO_OPTIONS = runOptions({ stackTop: 0 });
@@ -27,7 +28,6 @@ const NO_OPTIONS = runOptions({ stackTop: 0 });
 interface Replaced {
   readonly depth: number;
   readonly program: BpfProgram;
-  readonly regs: Int32Array;
 }
 
 /** The slot of a fault whose place is not known. */
@@ -65,8 +65,6 @@ export class BpfMachine {
   fuel = 0;
   /** Frames in use besides the first. */
   depth = 0;
-  /** Turns that may_goto has left in this frame. */
-  loopsLeft = 0;
   /** Code index of the instruction that the fuel did not suffice for. */
   pausedAt = 0;
   /** Code index of the helper call being made. */
@@ -74,28 +72,26 @@ export class BpfMachine {
   /** After a helper: the run was stopped, or a tail call is to be made. */
   isInterrupted = false;
 
-  /** Options of the compiled run. */
+  /** Options of the run. */
   options: RunOptions = NO_OPTIONS;
   /** The compiled program that runs, null where the interpreter does. */
   private running: CompiledProgram | null = null;
+  /** The bottom of its frame. */
+  private compiledFrame = 0;
   private hook: RunHook | null = null;
   /** What is left of the budget of a run with a hook, whose `fuel` is a single instruction's. */
   private budget = 0;
-  private readonly high: number;
+  /** High word of kernel addresses, signed. */
+  readonly high: number;
   private readonly memoryBytes: number;
   private isChecked = true;
-  private stackTop = 0;
-  private stackLow = 0;
-  private stackBytes = 0;
   private context = 0;
-  private contextBytes = 0;
-  private contextIsWritable = false;
-  private packet: PacketSource | null = null;
   private tailCallsLeft = 0;
   private pendingTail: BpfProgram | null = null;
   /** How a function that a helper called ended the run; `done` where none did. */
   private stopStatus: RunStatus = RUN.done;
-  private readonly saved = new Int32Array(SAVED_WORDS * MAX_FRAMES);
+  /** Words of the frames in use, by `FRAME`. */
+  readonly frames = new Int32Array(FRAME.words * MAX_FRAMES);
   /** Frames whose program was replaced by a tail call, with what runs again when they end. */
   private readonly replaced: Replaced[] = [];
   /** Runs what is run while this machine is running. */
@@ -222,16 +218,19 @@ export class BpfMachine {
   mayAccess(low: number, high: number, size: number, isWrite: boolean): boolean {
     if (!this.isChecked) return low >>> 0 <= this.memoryBytes - size;
     if (high !== this.high) return false;
-    const inStack = (low - this.stackLow) >>> 0;
-    if (inStack <= this.stackBytes - size) return true;
+    const { options } = this;
+    const stackLow =
+      this.running === null ? options.stackTop - (this.depth + 1) * FRAME_BYTES : this.compiledFrame;
+    const inStack = (low - stackLow) >>> 0;
+    if (inStack <= options.stackTop - stackLow - size) return true;
     const inContext = (low - this.context) >>> 0;
-    if (inContext <= this.contextBytes - size) return this.contextIsWritable || !isWrite;
+    if (inContext <= options.contextBytes - size) return options.contextIsWritable || !isWrite;
     return this.regions.allows(low >>> 0, size, isWrite);
   }
 
-  /** Addresses up to which an access of any size is allowed without `mayAccess`: -1 in a checked run. */
-  get trustedLimit(): number {
-    return this.isChecked ? -1 : this.memoryBytes - 8;
+  /** Addresses below it may be accessed in any size without asking `mayAccess`: none in a checked run. */
+  get trustedEnd(): number {
+    return this.isChecked ? 0 : this.memoryBytes - 7;
   }
 
   // --- What the interpreter uses ------------------------------------------------------------------------------------
@@ -239,46 +238,30 @@ export class BpfMachine {
   /** Starts a frame: saves r6 to r9, moves r10. False where 8 are in use. */
   enter(returnTo: number): boolean {
     if (this.depth === MAX_FRAMES - 1) return false;
-    const { regs, saved } = this;
-    const at = this.depth * SAVED_WORDS;
-    saved[at] = regs[12]!;
-    saved[at + 1] = regs[13]!;
-    saved[at + 2] = regs[14]!;
-    saved[at + 3] = regs[15]!;
-    saved[at + 4] = regs[16]!;
-    saved[at + 5] = regs[17]!;
-    saved[at + 6] = regs[18]!;
-    saved[at + 7] = regs[19]!;
-    saved[at + 8] = this.loopsLeft;
-    saved[at + 9] = returnTo;
+    const { regs, frames } = this;
+    const at = this.depth * FRAME.words;
+    for (let i = 0; i < FRAME.loopsLeft; i++) frames[at + i] = regs[R6 + i]!;
+    frames[at + FRAME.returnTo] = returnTo;
     this.depth += 1;
-    this.loopsLeft = MAX_MAY_GOTO;
+    frames[at + FRAME.words + FRAME.loopsLeft] = MAX_MAY_GOTO;
     regs[20]! -= FRAME_BYTES;
-    this.stackLow -= FRAME_BYTES;
-    this.stackBytes += FRAME_BYTES;
     return true;
   }
 
-  /** Ends a frame; returns the code index saved by `enter`. After a tail call in it, program and registers are its caller's. */
+  /** Ends a frame; returns the code index saved by `enter`. After a tail call in it, the program is its caller's. */
   leave(): number {
     if (this.replaced.length > 0) this.putBack();
     this.depth -= 1;
-    const { regs, saved } = this;
-    const at = this.depth * SAVED_WORDS;
-    regs[12] = saved[at]!;
-    regs[13] = saved[at + 1]!;
-    regs[14] = saved[at + 2]!;
-    regs[15] = saved[at + 3]!;
-    regs[16] = saved[at + 4]!;
-    regs[17] = saved[at + 5]!;
-    regs[18] = saved[at + 6]!;
-    regs[19] = saved[at + 7]!;
-    this.loopsLeft = saved[at + 8]!;
-    this.stackLow += FRAME_BYTES;
-    this.stackBytes -= FRAME_BYTES;
-    regs[20] = this.stackTop - this.depth * FRAME_BYTES;
-    regs[21] = this.high;
-    return saved[at + 9]!;
+    const { regs, frames } = this;
+    const at = this.depth * FRAME.words;
+    for (let i = 0; i < FRAME.loopsLeft; i++) regs[R6 + i] = frames[at + i]!;
+    this.setFramePointer(regs);
+    return frames[at + FRAME.returnTo]!;
+  }
+
+  /** Whether a tail call replaced the program of a frame in use. */
+  get hasReplaced(): boolean {
+    return this.replaced.length > 0;
   }
 
   /** After a helper that interrupted: makes the pending tail call and returns `done`, or says how the run ends. */
@@ -293,7 +276,8 @@ export class BpfMachine {
 
   /** Packet-legacy load: -1 outside the packet, -2 where there is none. */
   readPacket(offset: number, size: number): number {
-    return this.packet === null ? -2 : this.packet.read(this.context, offset, size as 1 | 2 | 4);
+    const { packet } = this.options;
+    return packet === null ? -2 : packet.read(this.context, offset, size as 1 | 2 | 4);
   }
 
   /** Ends the run with a fault at the instruction with code index `index`, which does not count as executed. */
@@ -328,8 +312,7 @@ export class BpfMachine {
   /** Notes which call is made, from the function whose frame ends at `frame`. */
   enterHelper(slot: number, frame: KAddr): void {
     this.callIndex = slot * STRIDE;
-    this.stackLow = frame;
-    this.stackBytes = this.options.stackTop - frame;
+    this.compiledFrame = frame;
   }
 
   /** Fills in the fault of a program that stops at `slot`. */
@@ -393,32 +376,28 @@ export class BpfMachine {
     this.program = null;
     this.running = null;
     this.depth = 0;
-    this.replaced.length = 0;
+    if (this.replaced.length > 0) this.replaced.length = 0;
   }
 
   // --- Runs ---------------------------------------------------------------------------------------------------------
 
   private start(program: BpfProgram, context: KAddr, options: RunOptions): void {
-    const regs = program.acquire();
+    core.begin();
+    const regs = core.file;
     this.program = program;
     this.regs = regs;
+    this.options = options;
     this.isChecked = options.isChecked;
     this.fuel = options.fuel;
-    this.loopsLeft = MAX_MAY_GOTO;
+    this.frames[FRAME.loopsLeft] = MAX_MAY_GOTO;
     this.tailCallsLeft = MAX_TAIL_CALLS;
     this.isInterrupted = false;
     this.stopStatus = RUN.done;
     this.pendingTail = null;
-    this.stackTop = options.stackTop;
-    this.stackLow = options.stackTop - FRAME_BYTES;
-    this.stackBytes = FRAME_BYTES;
     this.context = context;
-    this.contextBytes = options.contextBytes;
-    this.contextIsWritable = options.contextIsWritable;
-    this.packet = options.packet;
     this.hook = options.hook;
-    this.budget = options.fuel;
     if (options.isChecked) regs.fill(0, 0, 20);
+    if (options.hook !== null) this.budget = options.fuel;
     regs[2] = context;
     regs[3] = context === 0 ? 0 : this.high;
     regs[4] = options.r2;
@@ -427,7 +406,10 @@ export class BpfMachine {
   }
 
   private execute(index: number, depth: number): RunStatus {
-    return this.hook === null ? interpret(this, index, depth) : this.executeHooked(this.hook, index, depth);
+    if (this.hook !== null) return this.executeHooked(this.hook, index, depth);
+    let status = interpret(this, index, depth);
+    while (status === PAUSED) status = interpret(this, this.pausedAt, depth);
+    return status;
   }
 
   /** One instruction at a time; what a helper calls within one is stepped too. */
@@ -438,7 +420,7 @@ export class BpfMachine {
       if (!hook.before(this, at / STRIDE)) return RUN.stopped;
       this.budget -= 1;
       this.fuel = 1;
-      const status = interpret(this, at, depth);
+      const status = interpret(this, at, depth) as RunStatus;
       if (status === RUN.outOfFuel && this.budget > 0) continue;
       // A fault has given its unit back.
       this.budget += this.fuel;
@@ -457,12 +439,7 @@ export class BpfMachine {
     this.stopStatus = RUN.done;
     this.tailCallsLeft = MAX_TAIL_CALLS;
     this.context = context;
-    this.packet = options.packet;
     this.isChecked = compiled.isChecked;
-    if (compiled.isChecked) {
-      this.contextBytes = options.contextBytes;
-      this.contextIsWritable = options.contextIsWritable;
-    }
     const status = compiled.run(this, context, repeats);
     this.program = null;
     this.running = null;
@@ -489,18 +466,9 @@ export class BpfMachine {
     this.r0High = this.regs[1]!;
     this.executed = fuel - (this.hook === null ? this.fuel : this.budget);
     this.depth = 0;
-    if (this.replaced.length === 0) this.program!.release();
-    else this.releaseReplaced();
+    if (this.replaced.length > 0) this.replaced.length = 0;
     this.program = null;
-  }
-
-  private releaseReplaced(): void {
-    let last = this.program!;
-    for (let outer = this.replaced.pop(); outer !== undefined; outer = this.replaced.pop()) {
-      last.release();
-      last = outer.program;
-    }
-    last.release();
+    core.end();
   }
 
   /** A run within a helper of a run: it has a machine of its own, so that nothing need be saved. */
@@ -517,33 +485,25 @@ export class BpfMachine {
 
   /** Replaces program and registers of the current frame; r1 is kept. */
   private replaceProgram(next: BpfProgram): void {
-    const { program, regs: old, depth } = this;
-    if (depth === 0 || this.replaced.at(-1)?.depth === depth) program!.release();
-    else this.replaced.push({ depth, program: program!, regs: old });
-    const regs = next.acquire();
+    const { program, regs, depth } = this;
+    if (depth > 0 && this.replaced.at(-1)?.depth !== depth) this.replaced.push({ depth, program: program! });
+    const [low, high] = [regs[2]!, regs[3]!];
     if (this.isChecked) regs.fill(0, 0, 20);
-    regs[2] = old[2]!;
-    regs[3] = old[3]!;
+    this.setArg(1, low, high);
     this.program = next;
-    this.regs = regs;
     this.setFramePointer(regs);
   }
 
-  /** At the end of a frame whose program was replaced: its caller's goes on, with r0 as it is. */
+  /** At the end of a frame whose program was replaced: its caller's goes on. */
   private putBack(): void {
     const outer = this.replaced.at(-1)!;
     if (outer.depth !== this.depth) return;
     this.replaced.pop();
-    const inner = this.regs;
-    this.program!.release();
     this.program = outer.program;
-    this.regs = outer.regs;
-    this.regs[0] = inner[0]!;
-    this.regs[1] = inner[1]!;
   }
 
   private setFramePointer(regs: Int32Array): void {
-    regs[20] = this.stackTop - this.depth * FRAME_BYTES;
+    regs[20] = this.options.stackTop - this.depth * FRAME_BYTES;
     regs[21] = this.high;
   }
 }

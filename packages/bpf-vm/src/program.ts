@@ -8,7 +8,7 @@
  * another the bytes that immediates left free. Whatever cannot run is a `TRAP`, so that running needs no checks of its own:
  * a second slot of a wide load, a jump target outside, an unknown opcode, and the slot after the last.
  */
-import { CALL, PSEUDO, REGISTERS, decode, identify } from "@alien-ts/bpf-isa";
+import { CALL, MAX_INSNS, PSEUDO, REGISTERS, decode, identify } from "@alien-ts/bpf-isa";
 import type { Insn, OpcodeRow } from "@alien-ts/bpf-isa";
 import type { KAddr } from "@alien-ts/abi";
 import type { BpfMachine } from "./machine.ts";
@@ -76,11 +76,11 @@ export class BpfProgram {
   readonly helpers: readonly (Helper | undefined)[];
   /** The program in WebAssembly, which runs instead of `code`; see `Jit.compile`. */
   compiled: CompiledProgram | null = null;
+  /** Where the interpreter's core has a copy of the code, as long as `generation` is the core's. */
+  base = 0;
+  generation = 0;
   /** What the call instructions call, by their source word. */
   readonly calls: readonly Helper[];
-  /** Register files by nesting level: a run inside a run of the same program has its own. */
-  private readonly files: Int32Array[];
-  private inUse = 0;
 
   constructor(insns: readonly Insn[], builder: Builder, options: PrepareOptions) {
     this.insns = insns;
@@ -88,27 +88,18 @@ export class BpfProgram {
     this.calls = builder.calls;
     this.helpers = options.helpers ?? [];
     this.constants = Int32Array.from(builder.file);
-    this.files = [this.constants.slice()];
-  }
-
-  /** A register file that nobody uses, constants in place; registers hold anything. Released in reverse order. */
-  acquire(): Int32Array {
-    const level = this.inUse++;
-    const file = this.files[level];
-    if (file !== undefined) return file;
-    const fresh = this.constants.slice();
-    this.files.push(fresh);
-    return fresh;
-  }
-
-  release(): void {
-    this.inUse -= 1;
   }
 }
 
-/** The program made of `insns`; anything that cannot run is found when it is reached. */
+/**
+ * The program made of `insns`; anything that cannot run is found when it is reached. Throws RangeError for more instructions than
+ * Linux allows.
+ */
 export function prepare(insns: Uint8Array | readonly Insn[], options: PrepareOptions = {}): BpfProgram {
   const slots = insns instanceof Uint8Array ? decode(insns) : insns;
+  if (slots.length > MAX_INSNS) {
+    throw new RangeError(`program of ${slots.length} instructions: expected at most ${MAX_INSNS}`);
+  }
   const builder = new Builder(slots, options);
   builder.build();
   return new BpfProgram(slots, builder, options);

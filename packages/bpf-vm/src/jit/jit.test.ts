@@ -7,6 +7,7 @@ import { BpfMachine } from "../machine.ts";
 import { prepare } from "../program.ts";
 import type { BpfProgram, Helper } from "../program.ts";
 import { describeFault, RUN, runOptions } from "../run.ts";
+import { LOOP_PROGRAM, loopHelper } from "../test-callback.ts";
 import { testHost } from "../test-host.ts";
 import { Jit } from "./jit.ts";
 import type { CompileOptions, HashShape, TypedHelper } from "./options.ts";
@@ -88,36 +89,7 @@ describe.each([
 
   test("a helper calls back into the program, frame by frame", () => {
     const at = bench();
-    const loop: Helper = (machine) => {
-      const count = machine.argLow(1);
-      const slot = machine.argLow(2);
-      const data = machine.argLow(3);
-      for (let i = 0; i < count; i++) {
-        machine.setArg(1, i, 0);
-        machine.setArgPointer(2, data);
-        if (!machine.callFunction(slot)) return;
-      }
-      machine.setR0(count, 0);
-    };
-    const parts = [
-      asm.storeImm(8, 10, -8, 0),
-      asm.movImm(6, 1000),
-      asm.movImm(1, 5),
-      asm.functionAddress(2, 7),
-      asm.movReg(3, 10),
-      asm.aluImm("add", 3, -8),
-      asm.call(1),
-      asm.load(8, 0, 10, -8),
-      asm.aluReg("add", 0, 6),
-      asm.exit(),
-      asm.load(8, 3, 2, 0),
-      asm.aluReg("add", 3, 1),
-      asm.storeReg(8, 2, 0, 3),
-      asm.storeReg(8, 10, -8, 3),
-      asm.movImm(6, 0),
-      asm.exit(),
-    ];
-    expect(run(at, load(at.jit, parts, [undefined, loop], options))).toMatchObject({
+    expect(run(at, load(at.jit, [LOOP_PROGRAM], [undefined, loopHelper], options))).toMatchObject({
       status: RUN.done,
       r0: 1010,
     });

@@ -5,7 +5,7 @@
  * throws. Programs may call the helpers that the bpf_conformance suite defines (0 to 5). Nothing of a case is left for the next.
  */
 import { LinearMemory } from "@alien-ts/abi";
-import { asm, decode, program } from "@alien-ts/bpf-isa";
+import { INSN_BYTES, MAX_INSNS, asm, decode, program } from "@alien-ts/bpf-isa";
 import {
   BpfMachine,
   BpfProgram,
@@ -87,6 +87,8 @@ export class VmRunner {
     if (insns.length % 8 !== 0) return { error: `program of ${insns.length} bytes is not a multiple of 8` };
     if (memory.length > MOST_MEMORY)
       return { error: `memory of ${memory.length} bytes: expected at most ${MOST_MEMORY}` };
+    if (insns.length > MAX_INSNS * INSN_BYTES)
+      return { error: `program of ${insns.length / INSN_BYTES} instructions: expected at most ${MAX_INSNS}` };
     return prepare(decode(insns), { helpers: HELPERS });
   }
 
