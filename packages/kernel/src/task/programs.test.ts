@@ -298,9 +298,9 @@ describe("signals", () => {
         const pid = await task.call(NR.getpid);
         const writer = task.u32(fds + 4);
         await task.clone(CHILD, async (child) => {
-          await child.call(NR.rt_sigtimedwait, child.words(0), 0, child.words(0, 1000), 8);
+          await child.call(NR.rt_sigtimedwait, child.words(0), 0, child.words(0, 1e6), 8);
           await child.call(NR.kill, pid, SIG.USR1);
-          await child.call(NR.rt_sigtimedwait, child.words(0), 0, child.words(0, 1000), 8);
+          await child.call(NR.rt_sigtimedwait, child.words(0), 0, child.words(0, 1e6), 8);
           await child.call(NR.write, writer, child.string("x"), 1);
         });
         results.push(await task.call(NR.read, task.u32(fds), task.alloc(16), 1));

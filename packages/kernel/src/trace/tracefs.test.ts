@@ -127,7 +127,7 @@ describe("tracefs", () => {
       {
         cx: task.cx,
         task: task.task,
-        cpu: kernel.cpus[1]!,
+        cpu: kernel.cpus.at(-1)!,
         flags: TRACE_FLAG.IRQS_OFF | TRACE_FLAG.HARDIRQ,
         preemptCount: 2,
       },
@@ -138,14 +138,14 @@ describe("tracefs", () => {
     expect(text.split("\n").slice(0, 4)).toEqual([
       "# tracer: nop",
       "#",
-      "# entries-in-buffer/entries-written: 2/2   #P:2",
+      `# entries-in-buffer/entries-written: 2/2   #P:${kernel.cpus.length}`,
       "#",
     ]);
     expect(
       records().map((line) => line.replace(/ +\d+\.\d{6}/, (time) => "T".padStart(time.length))),
     ).toEqual([
       `            test-${String(task.task.pid).padEnd(7)} [00${task.cx.cpu.id}] .....            T: tracing_mark_write: one`,
-      `            test-${String(task.task.pid).padEnd(7)} [001] d.h2.            T: event: two`,
+      `            test-${String(task.task.pid).padEnd(7)} [00${kernel.cpus.length - 1}] d.h2.            T: event: two`,
     ]);
     write("/t/trace", "");
     expect(records()).toEqual([]);

@@ -3,6 +3,7 @@
  * offsets that hot paths need. `initVfs` comes first of everything in this folder.
  */
 import { type KAddr, type Layout } from "@alien-ts/abi";
+import { kgid_t, kuid_t } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
 import type { CharDevices } from "./char-dev.ts";
@@ -51,8 +52,8 @@ const offsetsOf = (layout: Layout): VfsOffsets => ({
   pathMnt: layout.offset(path, "mnt"),
   pathDentry: layout.offset(path, "dentry"),
   pathSize: layout.size(path),
-  inodeUid: layout.offset(inode, "i_uid"),
-  inodeGid: layout.offset(inode, "i_gid"),
+  inodeUid: layout.offset(inode, "i_uid") + layout.offset(kuid_t, "val"),
+  inodeGid: layout.offset(inode, "i_gid") + layout.offset(kgid_t, "val"),
 });
 
 /** Room that an inode number or mount id set draws from: the lowest free one first. */
