@@ -13,15 +13,9 @@ const folder = fileURLToPath(new URL("../packages/userland/src/apps/bpf/", impor
 for (const name of readdirSync(folder).filter((file) => file.endsWith(".bpf.c"))) {
   const base = name.slice(0, -".bpf.c".length);
   const object = `${base}.bpf.o`;
-  execFileSync(
-    "clang",
-    // The map keeps the path of this checkout out of the line information.
-    [
-      ...["-g", "-O2", `-ffile-prefix-map=${resolve(folder)}=.`, "-target", "bpf", "-mcpu=v2"],
-      ...["-c", name, "-o", object],
-    ],
-    { cwd: folder, stdio: "inherit" },
-  );
+  // The map keeps the path of this checkout out of the line information.
+  const options = ["-g", "-O2", `-ffile-prefix-map=${resolve(folder)}=.`, "-target", "bpf", "-mcpu=v2"];
+  execFileSync("clang", [...options, "-c", name, "-o", object], { cwd: folder, stdio: "inherit" });
   execFileSync("llvm-strip", ["-g", object], { cwd: folder, stdio: "inherit" });
   writeFileSync(
     join(folder, `${base.replaceAll("_", "-")}.object.ts`),

@@ -236,7 +236,10 @@ test("import_iovec checks the array, its lengths and its addresses", () => {
 test("a program's own access that faults is told to the kernel and unwinds the program", () => {
   const { mm, user, readOnly, hole } = scene();
   const faults: [number, number][] = [];
-  const memory = new TaskMemory(mm, (addr, code) => faults.push([addr, code]));
+  const memory = new TaskMemory(mm, (addr, code) => {
+    faults.push([addr, code]);
+    return false;
+  });
   memory.write(user + PAGE_SIZE - 3, utf8Encode("hello\0"));
   expect(memory.readCString(user + PAGE_SIZE - 3)).toEqual(utf8Encode("hello"));
   expect(memory.read(user + PAGE_SIZE - 1, 2)).toEqual(utf8Encode("ll"));
@@ -269,7 +272,7 @@ test("a view of a ring is the kernel's own pages, and scattered pages have no vi
     file,
   };
   const addr = ok(do_mmap(mm, map));
-  const memory = new TaskMemory(mm, () => undefined);
+  const memory = new TaskMemory(mm, () => false);
   const view = memory.view(addr + 8, PAGE_SIZE * 2 - 8)!;
   mm.manager.pages.memory.dv.setUint32(kernel + 16, 77, true);
   expect(view.getUint32(8, true)).toBe(77);

@@ -1,16 +1,16 @@
 /**
  * A task's memory as its own TypeScript program sees it: `UserMemory` of the trap gate over an address space.
  *
- * Faults are resolved at once. One that cannot be is told to `onFault`, which delivers the signal, and then throws
- * `UserFault`, which unwinds the program. A write that crosses into a bad page writes what comes before, as a CPU would.
+ * Faults are resolved at once. One that cannot be is told to `onFault`, which delivers the signal; then
+ * `UserFault` unwinds the program, unless memory was freed for another try. A write that crosses into a bad page writes what comes before, as a CPU would.
  */
 import { PAGE_SIZE, type UAddr, UserFault, type UserMemory } from "@alien-ts/abi";
 import type { AddressSpace } from "./address-space.ts";
 import { ACCESS } from "./fault.ts";
 import { pageAlign } from "./mmap.ts";
 
-/** Told of a fault before `UserFault` is thrown: the address and a negative `FAULT` code. */
-export type FaultListener = (addr: UAddr, code: number) => void;
+/** Told of a fault: the address and a negative `FAULT` code. Returns whether to try again; else `UserFault` is thrown. */
+export type FaultListener = (addr: UAddr, code: number) => boolean;
 
 const TWO_32 = 0x1_0000_0000;
 
@@ -104,10 +104,11 @@ export class TaskMemory implements UserMemory {
   }
 
   #translate(addr: UAddr, access: number): number {
-    const at = this.mm.translate(addr, access);
-    if (at >= 0) return at;
-    this.#onFault(addr, at);
-    throw new UserFault(addr);
+    for (;;) {
+      const at = this.mm.translate(addr, access);
+      if (at >= 0) return at;
+      if (!this.#onFault(addr, at)) throw new UserFault(addr);
+    }
   }
 }
 

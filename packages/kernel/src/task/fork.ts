@@ -120,6 +120,7 @@ function copyState(cx: Cx, parent: Task, child: Task, request: CloneRequest): Re
   }
   // Hooks that are undone see a process without threads, never the parent's own.
   child.process = new Process(child, parent.process.pgid, parent.process.sid, parent.process.limits);
+  child.process.oomScoreAdj = parent.process.oomScoreAdj;
   const hooked = runForkHooks(cx, parent, child, flags);
   if (isErr(hooked)) {
     mm?.put();

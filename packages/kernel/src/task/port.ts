@@ -34,7 +34,8 @@ import { FAULT } from "../mm/fault.ts";
 import { TaskMemory } from "../mm/user-memory.ts";
 import { ECALL_BYTES, exitToUser } from "./deliver.ts";
 import { reapDeadTasks } from "./exit.ts";
-import { deliverable, forceSignal, sendToProcess, siginfo, sigmask } from "./signal.ts";
+import { outOfMemory } from "./oom.ts";
+import { deliverable, forceSignal, siginfo, sigmask } from "./signal.ts";
 
 declare module "../core/kernel.ts" {
   interface Kernel {
@@ -322,15 +323,11 @@ export class Port implements TrapPort {
 
   /**
    * An access that the mappings do not allow: SIGSEGV, or SIGBUS behind the end of a mapped file. One that memory does not
-   * allow: SIGKILL. Differs from Linux: the task that asked is killed, not the largest one, since an access cannot wait.
+   * allow: the OOM killer makes room. Returns whether the access may be tried again.
    */
-  #segfault(addr: UAddr, code: number): void {
+  #segfault(addr: UAddr, code: number): boolean {
     const task = this.#task;
-    if (code === FAULT.OOM) {
-      task.kernel.log.err(`Out of memory: Killed process ${task.tgid} (${task.t.comm})`);
-      sendToProcess(task.cx, task.process, siginfo(SIG.KILL, SI_KERNEL));
-      return;
-    }
+    if (code === FAULT.OOM) return outOfMemory(task.cx);
     const signo = code === FAULT.BUS ? SIG.BUS : SIG.SEGV;
     const si = code === FAULT.BUS ? BUS_ADRERR : code === FAULT.ACCERR ? SEGV_ACCERR : SEGV_MAPERR;
     if (task.sighand.actions[signo]!.handler === SIG_DFL)
@@ -338,11 +335,11 @@ export class Port implements TrapPort {
         `${task.t.comm}[${task.pid}]: unhandled signal ${signo} code 0x${si.toString(16)} at 0x${addr.toString(16).padStart(16, "0")}`,
       );
     forceSignal(task.cx, task, { ...siginfo(signo, si), addr });
+    return false;
   }
 }
 
 const BUS_ADRERR = 2;
-const SI_KERNEL = 0x80;
 
 /** Indices of words in kernel memory. */
 interface TrapRegisters {

@@ -130,6 +130,10 @@ export class Process {
   readonly waitedChildren = noTimes();
   maxRssPages = 0;
   childrenMaxRssPages = 0;
+  /** How likely the OOM killer takes it: -1000 (never) to 1000; inherited by children. */
+  oomScoreAdj = 0;
+  /** The OOM killer killed it, and took its memory. */
+  isOomVictim = false;
 
   constructor(leader: Task, pgid: number, sid: number, limits: readonly ResourceLimit[]) {
     this.leader = leader;

@@ -480,39 +480,98 @@ describe("init", () => {
     await expect(runMachine(kernel, setImmediate)).rejects.toThrow("No working init found.");
   });
 
-  test("a store that memory does not allow kills the process, and the machine goes on", async () => {
-    const results: unknown[] = [];
-    const { log } = await run(
-      {
-        init: async (task) => {
-          const pid = await task.clone(CLONE.VFORK | CLONE.VM | SIG.CHLD, async (child) => {
-            await child.execve("/bin/eater", ["eater"], []);
-            return 127;
-          });
-          results.push((await wait(task, pid))[1]);
-          task.port.memory.writeU32(task.alloc(64 * 1024), 1);
-        },
-        eater: async (task) => {
-          const size = 1024 * 1024;
-          const fill = (start: number): void => {
-            for (let at = start; at < start + size; at += 4096) task.port.memory.writeU32(at, 1);
-          };
-          for (let isFault = false; !isFault;) {
-            const start = await task.call(NR.mmap, 0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
-            try {
-              fill(start);
-            } catch (error) {
-              isFault = error instanceof UserFault;
-            }
-          }
+  describe("when memory runs out", () => {
+    /** Maps and writes memory until it is killed. */
+    const eat = async (task: TestTask): Promise<number> => {
+      const size = 1024 * 1024;
+      for (;;) {
+        const start = await task.call(NR.mmap, 0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+        try {
+          for (let at = start; at < start + size; at += 4096) task.port.memory.writeU32(at, 1);
+        } catch (error) {
+          if (!(error instanceof UserFault)) throw error;
+          // A program is unwound by the fault; its next trap, at the latest, does not return.
           await task.call(NR.getpid);
-          return 0;
+        }
+      }
+    };
+    const start = (task: TestTask, path: string): Promise<number> =>
+      task.clone(CLONE.VFORK | CLONE.VM | SIG.CHLD, async (child) => {
+        await child.execve(path, [path], []);
+        return 127;
+      });
+    const memory = (): ArrayBuffer => new ArrayBuffer(16 * 1024 * 1024);
+
+    test("the process that asks is killed when it is the largest, and the machine goes on", async () => {
+      const results: unknown[] = [];
+      const { log } = await run(
+        {
+          init: async (task) => {
+            results.push((await wait(task, await start(task, "/bin/eater")))[1]);
+            task.port.memory.writeU32(task.alloc(64 * 1024), 1);
+          },
+          eater: eat,
         },
-      },
-      { memory: new ArrayBuffer(16 * 1024 * 1024) },
-    );
-    expect(results).toEqual([SIG.KILL]);
-    expect(log).toContain("Out of memory: Killed process 3 (eater)");
+        { memory: memory() },
+      );
+      expect(results).toEqual([SIG.KILL]);
+      expect(log).toMatch(
+        /eater invoked oom-killer: [^]*Out of memory: Killed process 3 \(eater\) total-vm:/,
+      );
+    });
+
+    test("init is spared, and has the memory of what was killed at once", async () => {
+      const seen: unknown[] = [];
+      const { log } = await run(
+        {
+          init: async (task) => {
+            const pid = await start(task, "/bin/holder");
+            const pages = 3000;
+            const at = await task.call(
+              NR.mmap,
+              0,
+              pages * 4096,
+              PROT_READ_WRITE,
+              MAP_PRIVATE_ANONYMOUS,
+              -1,
+              0,
+            );
+            // The holder takes half of memory, then init more than what is left.
+            await task.call(NR.rt_sigtimedwait, task.words(0), 0, task.words(1, 0), 8);
+            for (let page = 0; page < pages; page++) task.port.memory.writeU32(at + page * 4096, page);
+            for (const page of [0, pages - 1]) seen.push(task.port.memory.readU32(at + page * 4096));
+            seen.push((await wait(task, pid))[1]);
+          },
+          holder: async (task) => {
+            const pages = 1500;
+            const at = await task.call(
+              NR.mmap,
+              0,
+              pages * 4096,
+              PROT_READ_WRITE,
+              MAP_PRIVATE_ANONYMOUS,
+              -1,
+              0,
+            );
+            for (let page = 0; page < pages; page++) task.port.memory.writeU32(at + page * 4096, 1);
+            await task.call(NR.rt_sigtimedwait, task.words(0), 0, task.words(100, 0), 8);
+            return 0;
+          },
+        },
+        { memory: memory() },
+      );
+      expect(seen).toEqual([0, 2999, SIG.KILL]);
+      expect(log).toMatch(/init invoked oom-killer: [^]*Out of memory: Killed process 3 \(holder\)/);
+    });
+
+    test("init that eats all of it ends the machine with a panic", async () => {
+      const { kernel, host } = bootPrograms({ init: eat }, { memory: memory() });
+      const ended = runMachine(kernel, setImmediate).then(
+        () => String(host.errors[0]),
+        (error: unknown) => String(error),
+      );
+      expect(await ended).toBe("KernelBug: Kernel panic - not syncing: System is deadlocked on memory");
+    });
   });
 
   test("clone3 starts a child on the stack that its structure names, and refuses what it does not know", async () => {

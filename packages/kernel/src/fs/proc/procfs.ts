@@ -67,12 +67,10 @@ export function initProcfs(kernel: Kernel): void {
     simpleFileSystem({ name: "proc", magic: FS_MAGIC.PROC, root: kernel.procfs.root }),
   );
   const { task: bootTask } = kernel.bootCx;
-  bootTask.oomScoreAdj = 0;
   bootTask.loginUid = NO_LOGIN_UID;
   kernel.taskHooks.push({
     name: "procfs",
     fork(_cx, parent, child) {
-      child.oomScoreAdj = parent?.oomScoreAdj ?? 0;
       child.loginUid = parent?.loginUid ?? NO_LOGIN_UID;
       return 0;
     },

@@ -8,6 +8,7 @@ import type { Cx } from "../../core/cx.ts";
 import { TASK, type Task } from "../../core/task.ts";
 import type { AddressSpace } from "../../mm/address-space.ts";
 import { copyBytesFromUser } from "../../mm/uaccess.ts";
+import { OOM_SCORE_ADJ, oomBadness, totalPages } from "../../task/oom.ts";
 import { File } from "../../vfs/file.ts";
 import type { PathRef } from "../../vfs/mount.ts";
 import { showMountInfo, showMounts } from "../../vfs/namespace.ts";
@@ -20,8 +21,6 @@ import { pidFile, type PidEntry, type Target } from "./target.ts";
 
 declare module "../../core/task.ts" {
   interface Task {
-    /** How likely the OOM killer takes it: -1000 (never) to 1000; the same in all threads of a process. */
-    oomScoreAdj: number;
     /** The user that logged in (audit); 2^32 - 1 when nobody did. */
     loginUid: number;
   }
@@ -30,7 +29,6 @@ declare module "../../core/task.ts" {
 export const NO_LOGIN_UID = 0xffff_ffff;
 /** include/uapi/linux/capability.h */
 const CAP_AUDIT_CONTROL = 30;
-const OOM_SCORE_ADJ_MAX = 1000;
 const COMM_BYTES_MAX = 15;
 const EMPTY = new Uint8Array(0);
 
@@ -143,10 +141,9 @@ export function parseNumber(text: string): number | undefined {
 /** Linux: __set_oom_adj(). Lowering it needs CAP_SYS_RESOURCE. */
 function writeOomScoreAdj(cx: Cx, { task }: Target, text: string): Result<0> {
   const value = parseNumber(text);
-  if (value === undefined || value < -OOM_SCORE_ADJ_MAX || value > OOM_SCORE_ADJ_MAX) return EINVAL;
-  if (value < task.oomScoreAdj && !capable(cx, CAP.SYS_RESOURCE)) return EACCES;
-  for (const thread of task.process.threads) thread.oomScoreAdj = value;
-  task.oomScoreAdj = value;
+  if (value === undefined || value < OOM_SCORE_ADJ.MIN || value > OOM_SCORE_ADJ.MAX) return EINVAL;
+  if (value < task.process.oomScoreAdj && !capable(cx, CAP.SYS_RESOURCE)) return EACCES;
+  task.process.oomScoreAdj = value;
   return 0;
 }
 
@@ -201,7 +198,7 @@ export const MISC_ENTRIES: readonly PidEntry[] = [
   pidFile("cgroup", () => "0::/\n"),
   pidFile("children", (_cx, { task }) => childrenOf(task), { only: "thread" }),
   pidFile("oom_score", (_cx, { task }) => `${oomScore(task)}\n`),
-  pidFile("oom_score_adj", (_cx, { task }) => `${task.oomScoreAdj}\n`, { write: writeOomScoreAdj }),
+  pidFile("oom_score_adj", (_cx, { task }) => `${task.process.oomScoreAdj}\n`, { write: writeOomScoreAdj }),
   pidFile("loginuid", (_cx, { task }) => String(task.loginUid), { write: writeLoginUid }),
   pidFile("sessionid", () => String(NO_LOGIN_UID)),
   pidFile("coredump_filter", () => "00000033\n", { only: "process" }),
@@ -234,11 +231,9 @@ function exeLink(target: Target): ReturnType<typeof magicLink> {
   return symlink(path, path, target.nodeOptions);
 }
 
-/** Linux: oom_badness() scaled to 0 … 2000 (proc_oom_score). */
-function oomScore({ mm, oomScoreAdj, kernel }: Task): number {
-  if (oomScoreAdj === -OOM_SCORE_ADJ_MAX) return 0;
-  const total = kernel.pages.freePages + kernel.pages.usedPages;
-  const points = mm === null ? 0 : mm.rssPages + mm.table.tablePages;
-  const badness = points + Math.trunc((oomScoreAdj * total) / 1000);
-  return Math.max(0, Math.trunc(((1000 + Math.trunc((badness * 1000) / total)) * 2) / 3));
+/** The badness scaled to 0 … 2000 (proc_oom_score). */
+function oomScore({ process, kernel }: Task): number {
+  const badness = oomBadness(process);
+  if (badness === -Infinity) return 0;
+  return Math.max(0, Math.trunc(((1000 + Math.trunc((badness * 1000) / totalPages(kernel))) * 2) / 3));
 }
