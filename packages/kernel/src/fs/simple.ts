@@ -27,6 +27,7 @@ import {
   ENOENT,
   ENOMEM,
   isErr,
+  type Errno,
   type Result,
   S,
   SEEK,
@@ -67,6 +68,8 @@ export interface NodeOptions {
 export interface FileOptions extends NodeOptions {
   /** One write(2): answers an error, or takes all of it. */
   readonly write?: (cx: Cx, text: string, file: File) => MaybeBlocking<Result<unknown>>;
+  /** Without `write`: what writes answer, instead of what the file system says (`SimpleFileSystem.writeError`). */
+  readonly writeError?: Errno;
   readonly open?: (cx: Cx, file: File) => Result<0>;
   readonly release?: (cx: Cx, file: File) => void;
   readonly poll?: (cx: Cx, file: File, register: PollRegister | undefined) => number;
@@ -228,6 +231,8 @@ export interface SimpleFileSystem {
   /** /proc/filesystems shows "nodev" (default). */
   readonly nodev?: boolean;
   readonly show_options?: () => string;
+  /** What writes to a file that takes none answer (procfs); without it, opening for writing does: EACCES (sysfs). */
+  readonly writeError?: Errno;
 }
 
 /** A file system of one tree: every mount shows the same super block. */
@@ -249,14 +254,12 @@ export function simpleFileSystem(description: SimpleFileSystem): FileSystemType 
   return type;
 }
 
-function makeSuper(
-  cx: Cx,
-  type: FileSystemType,
-  { magic, root, show_options }: SimpleFileSystem,
-): Result<SuperBlock> {
+function makeSuper(cx: Cx, type: FileSystemType, description: SimpleFileSystem): Result<SuperBlock> {
+  const { magic, root, show_options } = description;
   const sb = alloc_super(cx.kernel, {
     type,
     magic,
+    info: description,
     ops: {
       statfs: () => EMPTY_STATFS,
       ...(show_options === undefined ? {} : { show_options: () => show_options() }),
@@ -431,13 +434,17 @@ class SeqState {
   content: Uint8Array | undefined = undefined;
 }
 
+const writeErrorOf = (node: SimpleFile, inode: Inode): Errno | undefined =>
+  node.options.writeError ?? (inode.sb.info as SimpleFileSystem).writeError;
+
 /** Operations of `file` nodes. */
 export const seq_file_operations: FileOperations = {
   name: "simple_seq_fops",
   open(cx, inode, opened) {
     const node = inode.data;
     if (!(node instanceof SimpleFile)) return ENOENT;
-    if (opened.canWrite && node.options.write === undefined) return EACCES;
+    if (opened.canWrite && node.options.write === undefined && writeErrorOf(node, inode) === undefined)
+      return EACCES;
     opened.private_data = new SeqState();
     return node.options.open?.(cx, opened) ?? 0;
   },
@@ -474,7 +481,8 @@ export const seq_file_operations: FileOperations = {
   },
   write_iter(cx, iocb, from) {
     const node = iocb.file.inode.data;
-    if (!(node instanceof SimpleFile) || node.options.write === undefined) return EINVAL;
+    if (!(node instanceof SimpleFile)) return EINVAL;
+    if (node.options.write === undefined) return writeErrorOf(node, iocb.file.inode) ?? EINVAL;
     const wanted = from.count;
     const bytes = from.take(wanted);
     if (bytes.length < wanted) return EFAULT;

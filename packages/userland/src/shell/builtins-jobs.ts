@@ -140,14 +140,22 @@ const targetsOf = (shell: Shell, job: Job): readonly number[] =>
 
 async function listSignals(shell: Shell, operands: readonly string[]): Promise<number> {
   const numbers = operands.length > 0 ? operands : Array.from({ length: 31 }, (_, i) => String(i + 1));
+  let status = 0;
   for (const text of numbers) {
-    const number = signalNumber(text) ?? Number(text);
-    const line = /^\d+$/.test(text)
-      ? signalName(Number(text) > 128 ? Number(text) - 128 : number)
-      : String(number);
-    await shell.process.stdout.writeLine(line);
+    const line = listedSignal(text);
+    if (line === undefined) {
+      await shell.complain(`kill: ${text}: invalid signal specification`);
+      status = 1;
+    } else await shell.process.stdout.writeLine(line);
   }
-  return 0;
+  return status;
+}
+
+/** The name of a number or of an exit status, the number of a name; undefined for what is no signal. */
+function listedSignal(text: string): string | undefined {
+  if (!/^\d+$/.test(text)) return signalNumber(text)?.toString();
+  const number = signalNumber(String(Number(text) > 128 ? Number(text) - 128 : Number(text)));
+  return number === undefined ? undefined : signalName(number);
 }
 
 interface Limit {

@@ -258,6 +258,11 @@ export const SHELL_CASES: Readonly<Record<string, ShellCase>> = {
   },
   "trap EXIT": { script: `trap 'echo bye $?' EXIT; exit 4`, stdout: "bye 4\n", status: 4 },
   "trap of a signal": { script: `trap 'echo got' USR1; kill -USR1 $$; echo after`, stdout: "got\nafter\n" },
+  "names and numbers of signals": {
+    script: `kill -l 9 137 USR1 TERM 999; echo $?`,
+    stdout: "KILL\nKILL\n10\n15\n1\n",
+    stderr: /kill: 999: invalid signal specification/,
+  },
   "an ignored signal": { script: `trap '' TERM; kill $$; echo alive`, stdout: "alive\n" },
   "traps are listed": { script: `trap 'echo x' INT; trap`, stdout: "trap -- 'echo x' INT\n" },
   "a subshell resets traps": {

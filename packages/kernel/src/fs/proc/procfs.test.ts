@@ -1,4 +1,4 @@
-import { DT, EACCES, EINVAL, ENOENT, EPERM, ESRCH, Layout, SEEK } from "@alien-ts/abi";
+import { DT, EACCES, EINVAL, EIO, ENOENT, EPERM, ESRCH, Layout, SEEK } from "@alien-ts/abi";
 import { describe, expect, test } from "vitest";
 import type { Kernel } from "../../core/kernel.ts";
 import type { FileTask } from "../../file-testing.ts";
@@ -390,6 +390,15 @@ describe("another user's process", () => {
     expect(listNode(user, "/proc/self/fd")).toHaveLength(1);
     expect(readLink(user, "/proc/self/cwd")).toBe("/");
     expect(text(user, "/proc/self/environ")).toBe("");
+  });
+
+  test("a file that takes nothing opens for those whom its mode does not bind, and answers writes with an error", () => {
+    const { root, user } = world();
+    expect(writeNode(root, "/proc/version", "x")).toBe(-EIO.number);
+    expect(writeNode(root, "/proc/self/status", "x")).toBe(-EINVAL.number);
+    expect(writeNode(root, "/proc/sys/kernel/osrelease", "x")).toBe(-EACCES.number);
+    expect(writeNode(root, "/sys/kernel/uevent_seqnum", "x")).toBe(-EACCES.number);
+    expect(writeNode(user, "/proc/version", "x")).toBe(-EACCES.number);
   });
 
   test("cannot be renamed, and one's own can", () => {

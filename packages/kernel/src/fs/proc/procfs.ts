@@ -7,7 +7,7 @@
  *
  * Files are made when they are read; nothing here holds a task, a file or memory between reads.
  */
-import { FS_MAGIC } from "@alien-ts/abi";
+import { EIO, FS_MAGIC } from "@alien-ts/abi";
 import type { Cx } from "../../core/cx.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import type { FileSystemType } from "../../vfs/super.ts";
@@ -64,7 +64,7 @@ export function initProcfs(kernel: Kernel): void {
   kernel.procfs = new Procfs(kernel.bootCx);
   register_filesystem(
     kernel,
-    simpleFileSystem({ name: "proc", magic: FS_MAGIC.PROC, root: kernel.procfs.root }),
+    simpleFileSystem({ name: "proc", magic: FS_MAGIC.PROC, root: kernel.procfs.root, writeError: EIO }),
   );
   const { task: bootTask } = kernel.bootCx;
   bootTask.loginUid = NO_LOGIN_UID;

@@ -3,7 +3,7 @@
  * makers of entries. An entry stands for its task as long as the task is not released and has the same owner; after that its
  * name is looked up again (ENOENT), and what is still open answers ESRCH.
  */
-import { EACCES, ESRCH, type Result } from "@alien-ts/abi";
+import { EACCES, EINVAL, ESRCH, type Result } from "@alien-ts/abi";
 import type { Cx } from "../../core/cx.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import type { Task } from "../../core/task.ts";
@@ -95,7 +95,7 @@ export function pidFile(
         ...(options.mode === undefined ? {} : { mode: options.mode }),
         ...(options.needsPtrace === true ? { open: (cx: Cx) => openChecked(cx, target) } : {}),
         ...(write === undefined
-          ? {}
+          ? { writeError: EINVAL }
           : { write: (cx: Cx, text: string) => (target.isAlive ? write(cx, target, text) : ESRCH) }),
       }),
   };
