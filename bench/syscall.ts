@@ -3,7 +3,7 @@
  * BPF program (syscall_count's: a lookup in a hash map, an atomic addition) adds to every call.
  */
 import { NR } from "@alien-ts/abi";
-import { boot } from "@alien-ts/kernel";
+import { boot, jitMemory, type WasmHost } from "@alien-ts/kernel";
 import {
   createProgramHost,
   imageFiles,
@@ -70,7 +70,7 @@ export async function benchSyscall(): Promise<void> {
   const times: Times = { plain: none, call: none, probed: none };
   const programs = [...PROGRAMS, benchProgram(times)];
   const kernel = boot({
-    memory: new ArrayBuffer(MEMORY_BYTES),
+    ...jitMemory((globalThis as { readonly WebAssembly?: WasmHost }).WebAssembly, MEMORY_BYTES),
     programHost: createProgramHost(programs),
     files: imageFiles(programs),
     init: ["/sbin/init", "-c", "/bin/bench"],

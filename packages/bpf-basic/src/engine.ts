@@ -2,8 +2,9 @@
  * `BpfEngine`: the BPF state of one kernel: its maps, programs, machines and stacks. `bpf()` (commands/) and `perfEventOpen()`
  * (perf/) take it as their first argument; two engines share nothing.
  *
- * Programs run in the checked interpreter of bpf-vm, one machine per CPU, on stacks in linear memory. A program that faults or
- * runs out of fuel stops, answers 0, and is told of in the kernel log.
+ * Accepted programs run compiled, or in the interpreter where net.core.bpf_jit_enable was 0 at their load, on one machine per CPU
+ * and stacks in linear memory. What no proof bounds is counted: callbacks of helpers, turns of may_goto. A program that goes on for
+ * too long, or faults (a bug of the verifier's), stops, answers 0, and is told of in the kernel log.
  */
 import { type KAddr, type LinearMemory, MAX_BPF_STACK, PAGE_SIZE } from "@alien-ts/abi";
 import {
@@ -14,18 +15,24 @@ import {
   RUN,
   type RunOptions,
   runOptions,
+  SCRATCH_BYTES as JIT_SCRATCH_BYTES,
 } from "@alien-ts/bpf-vm";
 import type { BtfObject } from "./btf/btf-object.ts";
 import { type HelperHost, SCRATCH_BYTES } from "./helpers/host.ts";
 import { bindHelpers } from "./helpers/table.ts";
 import { type MapHost, MapTable } from "./maps/map.ts";
 import type { KernelAuxiliaryOps } from "./ports.ts";
+import { ProgramCompiler } from "./programs/compiler.ts";
 import type { BpfProgram } from "./programs/program.ts";
 
 const MAX_FRAMES = 8;
 const STACK_BYTES = MAX_BPF_STACK * MAX_FRAMES;
 /** Runs that may nest on one CPU. */
 const MAX_NESTING = 4;
+/** Instructions of a run in the interpreter: as many as its counter can count, a quarter of a minute's. */
+const MOST_INSNS = 0x7fff_ffff;
+/** Calls of callbacks in a run: half a second's. */
+const MOST_TURNS = 1 << 26;
 const STACK_PAGES = (STACK_BYTES * MAX_NESTING) / PAGE_SIZE;
 
 interface Cpu {
@@ -44,6 +51,8 @@ export class BpfEngine implements HelperHost, MapHost {
   readonly maps: MapTable;
   readonly regions = new MemoryRegions();
   readonly scratch: KAddr;
+  /** Undefined where the host cannot compile. */
+  readonly compiler: ProgramCompiler | undefined;
   readonly resultHigh: KAddr;
   readonly helpers: readonly (Helper | undefined)[];
   readonly programs = new Set<BpfProgram>();
@@ -58,11 +67,24 @@ export class BpfEngine implements HelperHost, MapHost {
     this.ports = ports;
     this.m = ports.memory;
     this.maps = new MapTable(ports);
-    this.scratch = ports.alloc(SCRATCH_BYTES + 8);
-    this.resultHigh = this.scratch + SCRATCH_BYTES;
+    // With or without a compiler the same memory is taken, so that either engine's run has the same addresses.
+    this.scratch = ports.alloc(SCRATCH_BYTES + JIT_SCRATCH_BYTES);
+    if (this.scratch === 0) throw new Error("no memory for BPF");
+    const mailbox = this.scratch + SCRATCH_BYTES;
+    this.compiler = ports.jit === undefined ? undefined : new ProgramCompiler(this, ports.jit, mailbox);
+    this.resultHigh = this.compiler?.resultHigh ?? mailbox;
     this.helpers = bindHelpers(this);
     for (let cpu = 0; cpu < ports.possibleCpus; cpu++) this.#cpus.push(this.#makeCpu());
-    if (this.scratch === 0) throw new Error("no memory for BPF");
+  }
+
+  /** Whether interpreted programs have every access checked: what the verifier claims, for tests. */
+  set checksAccesses(isChecked: boolean) {
+    for (const { options } of this.#cpus) for (const one of options) one.isChecked = isChecked;
+  }
+
+  /** Calls of callbacks that a run may make. */
+  set mostTurns(count: number) {
+    for (const { options } of this.#cpus) for (const one of options) one.turns = count;
   }
 
   nextProgramId(): number {
@@ -114,7 +136,7 @@ export class BpfEngine implements HelperHost, MapHost {
   }
 
   #report(program: BpfProgram, machine: BpfMachine, status: number): number {
-    const what = status === RUN.outOfFuel ? "ran out of fuel" : describeFault(machine.fault);
+    const what = status === RUN.outOfFuel ? "ran for too long" : describeFault(machine.fault);
     this.ports.printk(`bpf: program ${program.name || program.id} stopped: ${what}`);
     return 0;
   }
@@ -123,7 +145,12 @@ export class BpfEngine implements HelperHost, MapHost {
     const stacks = this.ports.allocPages(STACK_PAGES);
     if (stacks === 0) throw new Error("no memory for BPF stacks");
     const options = Array.from({ length: MAX_NESTING }, (_, level) =>
-      runOptions({ stackTop: stacks + STACK_BYTES * (level + 1) }),
+      runOptions({
+        stackTop: stacks + STACK_BYTES * (level + 1),
+        isChecked: false,
+        fuel: MOST_INSNS,
+        turns: MOST_TURNS,
+      }),
     );
     return { machine: new BpfMachine(this.m, this.regions), stacks, options, nesting: 0, isTracing: false };
   }

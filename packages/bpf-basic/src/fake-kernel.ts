@@ -13,6 +13,8 @@ import {
   type Result,
   type UAddr,
 } from "@alien-ts/abi";
+import type { WasmHost } from "@alien-ts/bpf-vm";
+import { jitMemory } from "./jit-memory.ts";
 import type { BpfObject } from "./objects.ts";
 import type { PerfEvent } from "./perf/event.ts";
 import type { KernelAuxiliaryOps, KprobeHandle, KprobeOps } from "./ports.ts";
@@ -21,8 +23,13 @@ import type { KernelAuxiliaryOps, KprobeHandle, KprobeOps } from "./ports.ts";
 export const USER_BASE = 0x40_0000;
 const USER_BYTES = 0x10_0000;
 
+const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: WasmHost };
+const MEMORY_BYTES = 32 << 20;
+
 export class FakeKernel implements KernelAuxiliaryOps {
-  readonly memory = new LinearMemory(new ArrayBuffer(32 << 20));
+  readonly #memory = jitMemory(WebAssembly, MEMORY_BYTES);
+  readonly jit = this.#memory.jit;
+  readonly memory = new LinearMemory(this.#memory.memory);
   readonly layout: Layout;
   readonly user = new Uint8Array(USER_BYTES);
   readonly fds: (BpfObject | "other file" | undefined)[] = [];
@@ -35,6 +42,7 @@ export class FakeKernel implements KernelAuxiliaryOps {
   readonly ptRegsBytes = 36 * 8;
   readonly pmuTypes = { kprobe: 6 };
   readonly possibleCpus: number;
+  bpfJitEnable = 1;
   unprivilegedBpfDisabled = 2;
   perfEventParanoid = 2;
   cpu = 0;

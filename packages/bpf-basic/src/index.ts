@@ -16,5 +16,7 @@ export { PerfEvent, type PerfMapping } from "./perf/event.ts";
 export { KprobePerfEvent } from "./perf/kprobe.ts";
 export { perfEventOpen, type PerfEventOpenArguments } from "./perf/open.ts";
 export type * from "./ports.ts";
+export { type JitMemory, jitMemory } from "./jit-memory.ts";
 export { BpfProgram } from "./programs/program.ts";
 export { programTypeRow, type ProgramTypeRow, programTypes } from "./programs/types.ts";
+export type { WasmHost } from "@alien-ts/bpf-vm";

@@ -5,6 +5,7 @@
  * No port throws for what a guest can cause, none sleeps, and none returns a promise.
  */
 import type { KAddr, Layout, LinearMemory, Result, UAddr } from "@alien-ts/abi";
+import type { WasmApi, WasmMemory } from "@alien-ts/bpf-vm";
 import type { BpfObject } from "./objects.ts";
 import type { PerfEvent } from "./perf/event.ts";
 
@@ -75,6 +76,21 @@ export interface FdOps {
   objectOf(fd: number): Result<BpfObject | undefined>;
 }
 
+/** What the JIT compiles with and for. */
+export interface JitHost {
+  /** The host's `WebAssembly`. */
+  readonly wasm: WasmApi;
+  /** The memory whose buffer `MemoryOps.memory` is a view of. */
+  readonly memory: WasmMemory;
+}
+
+export interface JitOps {
+  /** Undefined where the host cannot compile: programs are interpreted then. */
+  readonly jit: JitHost | undefined;
+  /** net.core.bpf_jit_enable: 0 interpreter, 1 JIT, 2 JIT that prints what it made into the kernel log. */
+  readonly bpfJitEnable: number;
+}
+
 export interface SysctlOps {
   /** kernel.unprivileged_bpf_disabled: 0, 1 or 2. */
   readonly unprivilegedBpfDisabled: number;
@@ -120,6 +136,7 @@ export interface KernelAuxiliaryOps
     LogOps,
     FdOps,
     SysctlOps,
+    JitOps,
     WakeOps {
   readonly kprobes: KprobeOps;
   /** Bytes of `struct pt_regs` that kprobe programs may read. */

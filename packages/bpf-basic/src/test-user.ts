@@ -35,6 +35,10 @@ const INT: BtfType = {
 
 type Fields = Readonly<Record<string, number | string>>;
 
+/** What runs the programs of a test. */
+export const ENGINES = ["the checked interpreter", "the interpreter", "the JIT"] as const;
+export type EngineName = (typeof ENGINES)[number];
+
 export class TestUser {
   readonly kernel: FakeKernel;
   readonly engine: BpfEngine;
@@ -42,9 +46,11 @@ export class TestUser {
   readonly baseline: number;
   #next = USER_BASE + 0x1000;
 
-  constructor(kernel: FakeKernel = new FakeKernel()) {
+  constructor(kernel: FakeKernel = new FakeKernel(), engine: EngineName = "the JIT") {
     this.kernel = kernel;
+    kernel.bpfJitEnable = engine === "the JIT" ? 1 : 0;
     this.engine = new BpfEngine(kernel);
+    this.engine.checksAccesses = engine === "the checked interpreter";
     this.baseline = this.allocations;
   }
 

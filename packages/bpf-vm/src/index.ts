@@ -9,7 +9,7 @@ export type { RunHook } from "./hooks.ts";
 export { MemoryRegions } from "./regions.ts";
 export { Jit } from "./jit/jit.ts";
 export type { JitOptions } from "./jit/jit.ts";
-export { HASH_LINK } from "./jit/options.ts";
+export { HASH_LINK, MURMUR } from "./jit/options.ts";
 export type {
   ArrayShape,
   CompileOptions,
@@ -20,4 +20,4 @@ export type {
   WasmHelper,
 } from "./jit/options.ts";
 export { SCRATCH_BYTES } from "./jit/scratch.ts";
-export type { WasmApi, WasmInstance, WasmMemory, WasmTable } from "./jit/wasm-api.ts";
+export type { WasmApi, WasmHost, WasmInstance, WasmMemory, WasmTable } from "./jit/wasm-api.ts";

@@ -87,6 +87,7 @@ export class BpfMachine {
   private isChecked = true;
   private context = 0;
   private tailCallsLeft = 0;
+  private turnsLeft = 0;
   private pendingTail: BpfProgram | null = null;
   /** How a function that a helper called ended the run; `done` where none did. */
   private stopStatus: RunStatus = RUN.done;
@@ -189,6 +190,8 @@ export class BpfMachine {
    */
   callFunction(slot: number): boolean {
     const program = this.program!;
+    if (this.turnsLeft === 0) return this.interrupt(RUN.outOfFuel);
+    this.turnsLeft -= 1;
     if (this.running !== null) return this.running.callFunction(this, slot);
     const callIndex = this.callIndex;
     const target = slot >= 0 && slot < program.insns.length ? slot : program.insns.length;
@@ -362,7 +365,7 @@ export class BpfMachine {
     const status = inner.interpretOnly(
       program,
       context,
-      { ...this.options, stackTop: framePointer },
+      { ...this.options, stackTop: framePointer, turns: this.turnsLeft },
       this.tailCallsLeft,
     );
     this.regs[0] = inner.r0Low;
@@ -391,6 +394,7 @@ export class BpfMachine {
     this.fuel = options.fuel;
     this.frames[FRAME.loopsLeft] = MAX_MAY_GOTO;
     this.tailCallsLeft = MAX_TAIL_CALLS;
+    this.turnsLeft = options.turns;
     this.isInterrupted = false;
     this.stopStatus = RUN.done;
     this.pendingTail = null;
@@ -438,6 +442,7 @@ export class BpfMachine {
     this.isInterrupted = false;
     this.stopStatus = RUN.done;
     this.tailCallsLeft = MAX_TAIL_CALLS;
+    this.turnsLeft = options.turns;
     this.context = context;
     this.isChecked = compiled.isChecked;
     const status = compiled.run(this, context, repeats);

@@ -49,6 +49,8 @@ export interface RunOptions {
   contextIsWritable: boolean;
   /** Instructions that may be executed, at most 2^31 - 1. */
   fuel: number;
+  /** Functions of the program that helpers may call back, on either engine. */
+  turns: number;
   isChecked: boolean;
   /** r2 at entry, a 32-bit number: only test programs have one. */
   r2: number;
@@ -64,6 +66,7 @@ export function runOptions(options: Partial<RunOptions> & Pick<RunOptions, "stac
     contextBytes: options.contextBytes ?? 0,
     contextIsWritable: options.contextIsWritable ?? false,
     fuel: options.fuel ?? 10_000_000,
+    turns: options.turns ?? 0x7fff_ffff,
     isChecked: options.isChecked ?? true,
     r2: options.r2 ?? 0,
     packet: options.packet ?? null,

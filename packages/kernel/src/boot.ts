@@ -13,6 +13,7 @@ import {
   PAGE_SIZE,
   type ProgramHost,
 } from "@alien-ts/abi";
+import type { JitHost } from "@alien-ts/bpf-basic";
 import type { Arch } from "./arch/arch.ts";
 import { riscv64 } from "./arch/riscv64/arch.ts";
 import { Clock } from "./core/clock.ts";
@@ -42,8 +43,10 @@ export const MEMORY_BYTES_MAX = 1024 * 1024 * 1024;
 export const CPUS_MAX = 64;
 
 export interface BootOptions extends Partial<KernelConfig> {
-  /** Zeroed, a multiple of 64 KiB. A WebAssembly.Memory's buffer where BPF programs are to be compiled. */
+  /** Zeroed, a multiple of 64 KiB. */
   readonly memory?: MemoryBuffer;
+  /** With what BPF programs are compiled: `memory` is then its memory's buffer. Without it they are interpreted. */
+  readonly jit?: JitHost;
   readonly layout?: Layout;
   readonly clock?: Clock;
   readonly observer?: Observer;
@@ -164,6 +167,7 @@ export function boot(options: BootOptions = {}): Kernel {
   log.info(`kallsyms: ${text.symbols.size} symbols, ${text.rows.length} functions`);
   log.info(`smp: Brought up 1 node, ${config.cpus} CPU${config.cpus === 1 ? "" : "s"}`);
   kernel.programHost = options.programHost;
+  kernel.jitHost = options.jit;
   for (const subsystem of [...SUBSYSTEMS, ...(options.subsystems ?? [])]) subsystem.init(kernel);
   if (options.programHost !== undefined)
     startInit(kernel, {

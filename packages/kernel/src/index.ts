@@ -9,6 +9,7 @@ export {
   MEMORY_BYTES_MAX,
   MEMORY_BYTES_MIN,
 } from "./boot.ts";
+export { jitMemory, type JitHost, type WasmHost } from "@alien-ts/bpf-basic";
 export { Clock } from "./core/clock.ts";
 export { Kernel, KernelBug, type KernelConfig } from "./core/kernel.ts";
 export { type CoverageRow, kernelCoverage } from "./coverage.ts";

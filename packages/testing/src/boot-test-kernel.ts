@@ -1,6 +1,6 @@
 /** `bootTestKernel`: from options to a machine whose init is up and waits for what the test asks. */
 import { S, utf8Encode } from "@alien-ts/abi";
-import { boot, type BootOptions } from "@alien-ts/kernel";
+import { boot, type BootOptions, jitMemory, type WasmHost } from "@alien-ts/kernel";
 import { createProgramHost, type ImageFile, imageFiles, type Program, PROGRAMS } from "@alien-ts/userland";
 import { AGENT_PATH, agentProgram, type AgentRequest } from "./agent.ts";
 import { Driver, type Settle } from "./driver.ts";
@@ -21,8 +21,11 @@ export interface TestKernelOptions extends KernelOptions {
   readonly memoryBytes?: number;
   /** A program that awaits anything but system calls is an error. Default true: such a run does not repeat. */
   readonly strictTasks?: boolean;
+  /** How BPF programs run: compiled by default, which net.core.bpf_jit_enable can change later. */
+  readonly bpf?: "jit" | "interpreter";
 }
 
+const { WebAssembly } = globalThis as { readonly WebAssembly?: WasmHost };
 const MEMORY_BYTES = 64 * 1024 * 1024;
 
 /** The kallsyms table of kernels without text of their own, from the first that was linked: it is the same for all of them. */
@@ -39,7 +42,10 @@ export async function bootTestKernel(options: TestKernelOptions = {}): Promise<T
   const { cpus, seed, layout, release, observer, text, subsystems } = options;
   const kernel = boot({
     ...defined({ cpus, seed, layout, release, observer, text, subsystems, kallsyms }),
-    memory: new ArrayBuffer(options.memoryBytes ?? MEMORY_BYTES),
+    ...jitMemory(
+      options.bpf === "interpreter" ? undefined : WebAssembly,
+      options.memoryBytes ?? MEMORY_BYTES,
+    ),
     programHost: gate.guard(createProgramHost(programs)),
     files: [...imageFiles(programs), ...extraFiles(options.files ?? {})],
     init: ["/sbin/init", "-c", `exec ${AGENT_PATH}`],

@@ -168,18 +168,57 @@ kprobe_trace -s 1 & syscall_count -q -s 2 & sleep 1
 cat /etc/passwd | sort | uniq -c
 wait; echo end >/dev/console`;
 
-async function digestOf(seed: number): Promise<{ readonly digest: string; readonly stdout: string }> {
+async function digestOf(
+  seed: number,
+  bpf: TestKernelOptions["bpf"] = "jit",
+): Promise<{ readonly digest: string; readonly stdout: string }> {
   const observer = new Digest();
-  await using machine = await bootTestKernel({ seed, cpus: 2, observer });
+  await using machine = await bootTestKernel({ seed, cpus: 2, observer, bpf });
   const { stdout, status } = await machine.run(RUN);
   expect(status).toBe(0);
   return { digest: observer.hex(), stdout };
 }
 
-test("one seed, one run: every trap, switch, breakpoint, timer and console byte repeats; another seed is another run", async () => {
+test("one seed, one run: every trap, switch, breakpoint, timer and console byte repeats, on either BPF engine", async () => {
   const first = await digestOf(42);
   expect(await digestOf(42)).toEqual(first);
   expect((await digestOf(43)).digest).not.toBe(first.digest);
+  expect(await digestOf(42, "interpreter")).toEqual(first);
+});
+
+test("net.core.bpf_jit_enable chooses the engine of programs that are loaded after it was set", async () => {
+  await using machine = await bootTestKernel();
+  const enable = "/proc/sys/net/core/bpf_jit_enable";
+  const trace = async (): Promise<readonly boolean[]> => {
+    const tracing = await machine.spawn("exec kprobe_trace");
+    await machine.advance(100);
+    const compiled = Array.from(machine.kernel.bpf.engine.programs, ({ isCompiled }) => isCompiled);
+    await machine.run("cat /etc/hostname");
+    await tracing.kill(2);
+    expect((await tracing.wait()).stdout).toMatch(/\d+ +cat +\/etc\/hostname\n/);
+    return compiled;
+  };
+  expect((await machine.run(`cat ${enable}`)).stdout).toBe("1\n");
+  expect(await trace()).toEqual([true]);
+  await machine.run(`echo 0 >${enable}`);
+  expect(await trace()).toEqual([false]);
+  await machine.run(`echo 2 >${enable}`);
+  expect(await trace()).toEqual([true]);
+  const log = (await machine.run("dmesg")).stdout;
+  expect(log).toContain(
+    "bpf_jit_enable = 2 was set! NEVER use this in production, only for JIT debugging!\n",
+  );
+  expect(log).toMatch(/ flen=\d+ proglen=\d+ pass=1 image=0+ from=kprobe_trace pid=\d+\n/);
+  // The beginning of every WebAssembly module.
+  expect(log).toMatch(/ JIT code: 00000000: 00 61 73 6d 01 00 00 00 /);
+  expect(await machine.run(`echo 3 >${enable}`)).not.toMatchObject({ status: 0 });
+});
+
+test("without a compiler, programs are interpreted, and the parameter says so", async () => {
+  await using machine = await bootTestKernel({ bpf: "interpreter" });
+  const enable = "/proc/sys/net/core/bpf_jit_enable";
+  expect((await machine.run(`cat ${enable}`)).stdout).toBe("0\n");
+  expect(await machine.run(`echo 1 >${enable}`)).not.toMatchObject({ status: 0 });
 });
 
 test("two machines side by side do what each does alone", async () => {

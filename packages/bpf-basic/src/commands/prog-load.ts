@@ -20,6 +20,7 @@ import {
   isErr,
   type Result,
   type UAddr,
+  utf8Decode,
   type View,
 } from "@alien-ts/abi";
 import { decode, type Insn } from "@alien-ts/bpf-isa";
@@ -48,6 +49,9 @@ type Attributes = typeof bpf_attr_prog_load extends { readonly fields: infer F e
 
 const KNOWN_FLAGS = Object.values(BPF_PROG_F).reduce<number>((all, flag) => all | flag, 0);
 const LICENSE_BYTES = 127;
+const COMM_BYTES = 16;
+/** Of net.core.bpf_jit_enable. */
+const JIT_DUMP = 2;
 
 export function progLoad(call: BpfCall): Result<number> {
   const { engine } = call;
@@ -215,7 +219,19 @@ function install(
     verifiedInsns: verdict.processed,
   });
   engine.programs.add(program);
+  compile(engine, program);
   const fd = engine.ports.installFd(program, true);
   if (isErr(fd)) program.put();
   return fd;
+}
+
+/** `bpf_prog_select_runtime`: compiled code, where the host has a compiler, the administrator wants it and it is not too large. */
+function compile({ compiler, ports, m, scratch }: BpfEngine, { prepared }: BpfProgram): void {
+  const wanted = ports.bpfJitEnable;
+  if (compiler === undefined || wanted === 0) return;
+  const isCompiled = compiler.compile(prepared, () => false);
+  if (!isCompiled || wanted !== JIT_DUMP) return;
+  ports.currentComm(scratch);
+  const comm = m.bytes(scratch, COMM_BYTES);
+  compiler.dump(prepared, utf8Decode(comm.subarray(0, comm.indexOf(0))));
 }

@@ -14,6 +14,7 @@ import {
   PAGE_SIZE,
   type Result,
 } from "@alien-ts/abi";
+import type { MapShape } from "@alien-ts/bpf-vm";
 import { ACCESS_FLAGS, flagsAreOk, isProgramWritable } from "./checks.ts";
 import { copyBytes } from "./copy.ts";
 import { createWithStorage } from "./create.ts";
@@ -129,6 +130,10 @@ export class ArrayMap extends BpfMap {
 
   override directValue(offset: number): KAddr {
     return offset < this.#bytes ? this.values + offset : 0;
+  }
+
+  override get shape(): MapShape {
+    return { kind: "array", values: this.values, stride: this.#stride, maxEntries: this.maxEntries };
   }
 
   override copyValue(key: KAddr, to: KAddr): Status {

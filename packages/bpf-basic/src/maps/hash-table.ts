@@ -9,11 +9,13 @@
  * this map, as in Linux, where a deleted element may be reused at once. A bucket's newest element is its first.
  */
 import type { KAddr, LinearMemory } from "@alien-ts/abi";
+import { HASH_LINK, type HashShape, MURMUR } from "@alien-ts/bpf-vm";
 import { type MapHost, roundUp8 } from "./map.ts";
 
-const NEXT = 0;
-const HASH = 1;
-const DATA = 2;
+/** Indices of a link's words: the first three are those that the JIT's lookups read. */
+const NEXT = HASH_LINK.next >> 2;
+const HASH = HASH_LINK.hash >> 2;
+const DATA = HASH_LINK.data >> 2;
 const NEWER = 3;
 const OLDER = 4;
 const REFERENCED = 5;
@@ -76,6 +78,18 @@ export class HashTable {
     return true;
   }
 
+  /** What the JIT's lookups need. */
+  get shape(): HashShape {
+    return {
+      kind: "hash",
+      buckets: this.#buckets,
+      bucketCount: this.bucketCount,
+      seed: this.#seed,
+      keyBytes: this.keySize,
+      valueOffset: this.valueOffset,
+    };
+  }
+
   /** A free element; 0 when there is none. */
   take(): KAddr {
     const link = this.#free;
@@ -118,9 +132,9 @@ export class HashTable {
       hash = mix(hash, tail);
     }
     hash ^= hash >>> 16;
-    hash = Math.imul(hash, 0x85eb_ca6b);
+    hash = Math.imul(hash, MURMUR.final1);
     hash ^= hash >>> 13;
-    hash = Math.imul(hash, 0xc2b2_ae35);
+    hash = Math.imul(hash, MURMUR.final2);
     return (hash ^ (hash >>> 16)) >>> 0;
   }
 
@@ -233,10 +247,10 @@ export class HashTable {
   }
 }
 
-/** One round of MurmurHash3 (Austin Appleby, public domain). */
+/** One round of MurmurHash3. */
 function mix(hash: number, word: number): number {
-  let k = Math.imul(word, 0xcc9e_2d51);
-  k = Math.imul((k << 15) | (k >>> 17), 0x1b87_3593);
+  let k = Math.imul(word, MURMUR.c1);
+  k = Math.imul((k << 15) | (k >>> 17), MURMUR.c2);
   const h = hash ^ k;
-  return (Math.imul((h << 13) | (h >>> 19), 5) + 0xe654_6b64) | 0;
+  return (Math.imul((h << 13) | (h >>> 19), 5) + MURMUR.add) | 0;
 }

@@ -23,6 +23,7 @@ import {
   type KAddr,
   type Result,
 } from "@alien-ts/abi";
+import type { MapShape } from "@alien-ts/bpf-vm";
 import {
   ACCESS_FLAGS,
   flagsAreOk,
@@ -129,6 +130,10 @@ export class HashMap extends BpfMap {
     if (this.#kind.isLru) this.#table.setReferenced(link);
     const value = this.#table.valueOf(link);
     return this.#kind.isPerCpu ? value + this.host.ports.currentCpu() * this.#stride : value;
+  }
+
+  override get shape(): MapShape | undefined {
+    return this.#kind.isLru || this.#kind.isPerCpu ? undefined : this.#table.shape;
   }
 
   override lookupPercpu(key: KAddr, cpu: number): KAddr {

@@ -24,7 +24,7 @@ import {
   type ViewOf,
 } from "@alien-ts/abi";
 import type { MapBtf } from "../btf/map-btf.ts";
-import type { MemoryRegions } from "@alien-ts/bpf-vm";
+import type { MapShape, MemoryRegions } from "@alien-ts/bpf-vm";
 import type { MemoryOps, PerCpuVariantsOps, RandomOps, TaskOps } from "../ports.ts";
 
 export type Status = 0 | Errno;
@@ -42,7 +42,7 @@ export interface MapAttributes {
 /** What maps need of their surroundings. */
 export interface MapHost {
   readonly ports: MemoryOps & PerCpuVariantsOps & RandomOps & Pick<TaskOps, "capable">;
-  /** What unverified programs may touch. */
+  /** What programs may touch, where every access is checked. */
   readonly regions: MemoryRegions;
   readonly maps: MapTable;
 }
@@ -143,6 +143,11 @@ export abstract class BpfMap {
   /** Address of value `index` of a map whose values may be addressed directly (ld_imm64 of a map value); 0 where not. */
   directValue(_offset: number): KAddr {
     return 0;
+  }
+
+  /** Where values lie, for the JIT to look up without a call; undefined where a lookup does more than that. */
+  get shape(): MapShape | undefined {
+    return undefined;
   }
 
   // --- System-call side ---------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ test("fdinfo of a program and of a map has Linux's lines", () => {
   const prog = user.programAt(ok(user.load(program(asm.movImm(0, 0), asm.exit()))));
   prog.run(user.regs());
   expect(prog.fdInfo()).toBe(
-    "prog_type:\t2\nprog_jited:\t0\nprog_tag:\t59f4a931744dcdc6\nmemlock:\t4096\nprog_id:\t1\n" +
+    "prog_type:\t2\nprog_jited:\t1\nprog_tag:\t59f4a931744dcdc6\nmemlock:\t4096\nprog_id:\t1\n" +
       "run_time_ns:\t0\nrun_cnt:\t1\nrecursion_misses:\t0\nverified_insns:\t2\n",
   );
 });

@@ -73,6 +73,10 @@ export class BpfProgram {
     this.verifiedInsns = options.verifiedInsns;
   }
 
+  get isCompiled(): boolean {
+    return this.prepared.compiled !== null;
+  }
+
   /** Runs it on the current CPU with its context at `context`; the low word of r0, unsigned. */
   run(context: KAddr): number {
     return this.#engine.run(this, context);
@@ -83,7 +87,7 @@ export class BpfProgram {
     const pages = Math.ceil((this.insns.length * BPF_INSN_SIZE) / PAGE_SIZE);
     const lines: [string, string | number][] = [
       ["prog_type", this.type],
-      ["prog_jited", 0],
+      ["prog_jited", this.isCompiled ? 1 : 0],
       ["prog_tag", this.tag],
       ["memlock", pages * PAGE_SIZE],
       ["prog_id", this.id],
@@ -101,6 +105,7 @@ export class BpfProgram {
   put(): void {
     this.#references -= 1;
     if (this.#references > 0) return;
+    this.#engine.compiler?.release(this.prepared);
     for (const map of this.maps) map.put();
     this.btf?.object.put();
     this.#engine.programs.delete(this);

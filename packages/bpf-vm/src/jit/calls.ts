@@ -95,7 +95,8 @@ function emitProbeRead({ e, module }: Site): void {
   e.get32(destination).get32(source).get32(size).op(OP.bulk).op(BULK.memory_copy).op(0).op(0);
   e.i64(0, 0).localSet(e.localOf(0)).op(OP.else);
   e.get32(destination).i32(0).get32(size).op(OP.bulk).op(BULK.memory_fill).op(0);
-  e.i64(-14, -1).set(0).close();
+  // No bytes can be read at any address.
+  e.i64(0, 0).i64(-14, -1).get32(size).op(OP.i32_eqz).op(OP.select).set(0).close();
 }
 
 function emitMachineCall(site: Site, id: number): void {

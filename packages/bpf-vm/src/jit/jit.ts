@@ -107,11 +107,11 @@ export class Jit {
       if (error instanceof this.wasm.CompileError || error instanceof RangeError) return false;
       throw error;
     }
-    for (const request of requests) request.program.compiled = this.makeProgram(request);
+    for (const request of requests) request.program.compiled = this.makeProgram(request, compiled.bytes);
     return true;
   }
 
-  private makeProgram({ functions, slots, options }: ModuleRequest): JitProgram {
+  private makeProgram({ functions, slots, options }: ModuleRequest, code: Uint8Array): JitProgram {
     const callbacks = callbacksOf(functions);
     const isChecked = options.checks === "all";
     const readsR2 = (functions.byEntry.get(0)!.liveIn & 4) !== 0;
@@ -119,6 +119,7 @@ export class Jit {
     return new JitProgram(this, {
       slots,
       callbacks,
+      code,
       isChecked,
       needsState,
       hasFuel: options.hasFuel,
@@ -345,6 +346,7 @@ interface JitProgramParts {
   /** Of the entry, of the function that repeats it, and of the callbacks. */
   readonly slots: readonly number[];
   readonly callbacks: readonly number[];
+  readonly code: Uint8Array;
   readonly isChecked: boolean;
   readonly hasFuel: boolean;
   /** Whether it reads more of the run's state than context and stack. */
@@ -355,6 +357,7 @@ interface JitProgramParts {
 class JitProgram implements CompiledProgram {
   readonly jit: Jit;
   readonly slots: readonly number[];
+  readonly code: Uint8Array;
   readonly isChecked: boolean;
   readonly hasFuel: boolean;
   readonly needsState: boolean;
@@ -363,6 +366,7 @@ class JitProgram implements CompiledProgram {
   constructor(jit: Jit, parts: JitProgramParts) {
     this.jit = jit;
     this.slots = parts.slots;
+    this.code = parts.code;
     this.callbacks = parts.callbacks;
     this.isChecked = parts.isChecked;
     this.hasFuel = parts.hasFuel;

@@ -28,3 +28,10 @@ export interface WasmApi {
   readonly CompileError: new (message?: string) => Error;
   validate(bytes: Uint8Array): boolean;
 }
+
+/** The `WebAssembly` of a host that gives memories too. */
+export interface WasmHost extends WasmApi {
+  readonly Memory: new (limits: { initial: number; maximum?: number }) => WasmMemory & {
+    readonly buffer: ArrayBuffer;
+  };
+}

@@ -15,6 +15,8 @@ import {
   NO_OBSERVER,
   type Observer,
   timestamp,
+  jitMemory,
+  type WasmHost,
 } from "@alien-ts/kernel";
 import { createProgramHost, imageFiles, PROGRAMS } from "@alien-ts/userland";
 import { kallsyms } from "../kallsyms.ts";
@@ -157,7 +159,7 @@ export class Machine {
 function bootKernel(options: MachineOptions, onBug: (error: unknown) => void): Kernel {
   const { cpus, seed, release, memoryMiB, layoutSeed, commandLine } = options.arguments;
   return boot({
-    memory: new ArrayBuffer(memoryMiB * BYTES_PER_MIB),
+    ...jitMemory((globalThis as { readonly WebAssembly?: WasmHost }).WebAssembly, memoryMiB * BYTES_PER_MIB),
     layout: layoutSeed === undefined ? Layout.natural() : Layout.shuffled(layoutSeed),
     clock: chooseClock(options),
     observer: options.progress === undefined ? NO_OBSERVER : new ProgressObserver(options.progress),

@@ -4,6 +4,7 @@
  * Ports get no context: who runs is `kernel.current`, which the scheduler and the text traps keep.
  */
 import {
+  CAP,
   EADDRNOTAVAIL,
   EBADF,
   ENOENT,
@@ -18,6 +19,7 @@ import {
 import {
   BpfEngine,
   type BpfObject,
+  type JitHost,
   type KernelAuxiliaryOps,
   type KprobeHandle,
   type KprobeOps,
@@ -26,7 +28,9 @@ import {
 } from "@alien-ts/bpf-basic";
 import { KprobeBuilder } from "@alien-ts/kprobe";
 import { capable } from "../core/cred.ts";
+import type { Cx } from "../core/cx.ts";
 import type { Kernel } from "../core/kernel.ts";
+import { cell, intSysctl, registerSysctl, sysctlInt } from "../fs/proc/sysctl.ts";
 import { ACCESS } from "../mm/fault.ts";
 import { copy_from_user, copy_to_user } from "../mm/uaccess.ts";
 import { type WaitQueue, wakeUpAll } from "../sched/wait.ts";
@@ -47,6 +51,8 @@ export interface BpfSubsystem {
 declare module "../core/kernel.ts" {
   interface Kernel {
     bpf: BpfSubsystem;
+    /** What BPF programs are compiled with; undefined where they are interpreted. Set by boot. */
+    jitHost: JitHost | undefined;
   }
 }
 
@@ -198,6 +204,12 @@ class KernelBpfHost implements KernelAuxiliaryOps {
     return file === undefined ? EBADF : bpfObjectOf(file);
   }
 
+  get jit(): JitHost | undefined {
+    return this.#kernel.jitHost;
+  }
+  get bpfJitEnable(): number {
+    return sysctlInt(this.#kernel, JIT_ENABLE);
+  }
   get unprivilegedBpfDisabled(): number {
     return this.#sysctl("sysctl_unprivileged_bpf_disabled");
   }
@@ -213,8 +225,29 @@ class KernelBpfHost implements KernelAuxiliaryOps {
   }
 }
 
+const JIT_ENABLE = "net/core/bpf_jit_enable";
+const JIT_DUMP = 2;
+
+/** Documentation/admin-guide/sysctl/net.rst. Without a compiler it is 0 and stays so. */
+function registerJitEnable(kernel: Kernel): void {
+  const canCompile = kernel.jitHost !== undefined;
+  const warn = (_cx: Cx, value: number): Result<0> => {
+    if (value === JIT_DUMP)
+      kernel.log.warn("bpf_jit_enable = 2 was set! NEVER use this in production, only for JIT debugging!");
+    return 0;
+  };
+  const bounds = { min: 0, max: canCompile ? JIT_DUMP : 0 };
+  const row = intSysctl([cell(canCompile ? 1 : 0)], {
+    ...bounds,
+    writeCapability: CAP.SYS_ADMIN,
+    check: warn,
+  });
+  registerSysctl(kernel, JIT_ENABLE, row);
+}
+
 /** Needs probes, files and the trace buffer. */
 export function initBpf(kernel: Kernel): void {
+  registerJitEnable(kernel);
   const queues = new EventQueues();
   const engine = new BpfEngine(new KernelBpfHost(kernel, queues));
   kernel.bpf = { engine, queueOf: (event) => queues.queueOf(event) };

@@ -78,6 +78,8 @@ const engine = new BpfEngine({
   copyToUser: copy,
   readKernelNofault: copy,
   readUserNofault: copy,
+  jit: undefined,
+  bpfJitEnable: 0,
   ktimeNs: () => 42,
   currentPid: () => 7,
   currentTgid: () => 7,

@@ -151,7 +151,6 @@ function uuid(prng: Prng): string {
 const BPF_JIT_LIMIT = 264_241_152;
 
 const NET_CORE = (): Table => ({
-  bpf_jit_enable: intSysctl([cell(1)], { min: 0, max: 2, ...adminOnly }),
   bpf_jit_harden: intSysctl([cell(0)], { mode: 0o600, min: 0, max: 2, ...adminOnly }),
   bpf_jit_kallsyms: intSysctl([cell(1)], { mode: 0o600, min: 0, max: 1, ...adminOnly }),
   bpf_jit_limit: intSysctl([cell(BPF_JIT_LIMIT)], { mode: 0o600, min: 1, max: 2 ** 53 - 1, ...adminOnly }),
