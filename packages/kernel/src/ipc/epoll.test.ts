@@ -166,6 +166,7 @@ describe("epoll", () => {
     const kernel = ipcKernel();
     runProgram(kernel, function* (p) {
       const ep = yield* p.call(NR.epoll_create1, 0);
+      // oxlint-disable-next-line require-yield -- a task that never sleeps
       startProgram(kernel, "killer", function* (killer) {
         sendToProcess(killer.cx, p.cx.task.process, siginfo(SIG.TERM, SI.USER));
       });

@@ -43,6 +43,7 @@ test("a signal ends an interruptible wait, and leaves no timer behind", () => {
     log.push(yield* waitEvent(cx, new WaitQueue(), () => false, { deadlineNs: Number.MAX_SAFE_INTEGER }));
   });
   if (isErr(task)) throw new Error(task.name);
+  // oxlint-disable-next-line require-yield -- a task that never sleeps
   startTask(kernel, "killer", function* (cx) {
     forceSignal(cx, task, siginfo(SIG.TERM, SI.KERNEL));
   });

@@ -5,6 +5,7 @@ import { accessible, isRegular, readFile, tryStat } from "../libc/files.ts";
 import { parseOptions } from "../libc/getopt.ts";
 import { LAST_NAMED_SIGNAL, signalName, signalNumber } from "../libc/signals.ts";
 import { ExitControl, LoopControl, ReturnControl } from "./control.ts";
+import { RESERVED } from "./parser.ts";
 import type { Shell } from "./shell.ts";
 import { DEFAULT_PATH, becomeProgram, quoteWord } from "./simple.ts";
 import { ShellError } from "./variables.ts";
@@ -136,28 +137,9 @@ export async function findProgram(shell: Shell, name: string): Promise<string | 
   return undefined;
 }
 
-const KEYWORDS = new Set([
-  "if",
-  "then",
-  "else",
-  "elif",
-  "fi",
-  "do",
-  "done",
-  "case",
-  "esac",
-  "while",
-  "until",
-  "for",
-  "{",
-  "}",
-  "!",
-  "in",
-]);
-
 /** What `type` and `command -V` print; undefined where the name means nothing. */
 async function describe(shell: Shell, name: string): Promise<string | undefined> {
-  if (KEYWORDS.has(name)) return `${name} is a shell keyword`;
+  if (RESERVED.has(name)) return `${name} is a shell keyword`;
   if (shell.state.functions.has(name)) return `${name} is a function`;
   const builtin = shell.builtins.get(name);
   if (builtin !== undefined) return `${name} is a ${builtin.special === true ? "special " : ""}shell builtin`;
@@ -188,7 +170,7 @@ export async function command(shell: Shell, words: readonly string[]): Promise<n
 }
 
 async function showCommand(shell: Shell, name: string): Promise<number> {
-  const isOwn = KEYWORDS.has(name) || shell.state.functions.has(name) || shell.builtins.has(name);
+  const isOwn = RESERVED.has(name) || shell.state.functions.has(name) || shell.builtins.has(name);
   const text = isOwn ? name : await findProgram(shell, name);
   if (text === undefined) return 127;
   await shell.process.stdout.writeLine(text);

@@ -17,7 +17,8 @@ import {
 } from "./ast.ts";
 import { Lexer, SyntaxError, type Token } from "./lexer.ts";
 
-const RESERVED = new Set([
+/** Words that the grammar gives a meaning where a command may begin. */
+export const RESERVED: ReadonlySet<string> = new Set([
   "if",
   "then",
   "else",
