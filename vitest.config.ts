@@ -14,6 +14,9 @@ export default defineConfig({
   resolve: { conditions: source },
   ssr: { resolve: { conditions: source, externalConditions: source } },
   test: {
+    // How long a test takes says how busy the machine is; the limit is there for what hangs.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     setupFiles: [fileURLToPath(new URL("scripts/test-variant.setup.ts", import.meta.url))],
     projects: [
       ...packages.map(({ name, root }) => ({
