@@ -68,6 +68,7 @@ export class Engines {
       ...options,
       helper: (id) => helper ?? this.fastHelper(id),
       mapAt: (address) => SHAPES.get(address),
+      argumentCount: () => 2,
     });
     if (!isCompiled) throw new Error("a program was not compiled");
   }

@@ -92,6 +92,7 @@ export function benchMicro(): void {
   const empty = compiled(program(asm.movImm(0, 7), asm.exit()));
   const entry = engines.jit.entryOf(empty)!;
   const { dispatch } = engines.jit;
+  const { context, stackTop } = WORLD;
   const inLoop = (name: string, insns: Insn[], helper?: FastHelper) => {
     const prepared = compiled(insns, helper);
     return {
@@ -105,14 +106,14 @@ export function benchMicro(): void {
     {
       name: "a program called through the machine",
       run: (count: number): void => {
-        for (let i = 0; i < count; i++) engines.machine.run(empty, WORLD.context, options);
+        for (let i = 0; i < count; i++) engines.machine.run(empty, context, options);
       },
     },
     {
       name: "a program called through the dispatcher",
       run: (count: number): void => {
         let sum = 0;
-        for (let i = 0; i < count; i++) sum += dispatch(entry, WORLD.context, WORLD.stackTop);
+        for (let i = 0; i < count; i++) sum += dispatch(entry, context, stackTop);
         if (sum !== 7 * count) throw new Error("the empty program's result is wrong");
       },
     },

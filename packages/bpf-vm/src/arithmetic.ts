@@ -51,23 +51,11 @@ export function divideSigned(regs: Int32Array, d: number, s: number, isModulo: b
 }
 
 /** d = -d */
-export function negate(regs: Int32Array, d: number): void {
+function negate(regs: Int32Array, d: number): void {
   const low = regs[d]!;
   regs[d + 1] = negatedHigh(low, regs[d + 1]!);
   regs[d] = -low;
 }
-
-/** d = d with the order of its eight bytes reversed. */
-export function swap64(regs: Int32Array, d: number): void {
-  const low = regs[d]!;
-  regs[d] = swap32(regs[d + 1]!);
-  regs[d + 1] = swap32(low);
-}
-
-export const swap32 = (word: number): number =>
-  (word << 24) | ((word & 0xff00) << 8) | ((word >> 8) & 0xff00) | (word >>> 24);
-
-export const swap16 = (word: number): number => ((word & 0xff) << 8) | ((word >> 8) & 0xff);
 
 const negatedHigh = (low: number, high: number): number => (~high + (low === 0 ? 1 : 0)) | 0;
 

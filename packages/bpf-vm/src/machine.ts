@@ -76,8 +76,6 @@ export class BpfMachine {
   options: RunOptions = NO_OPTIONS;
   /** The compiled program that runs, null where the interpreter does. */
   private running: CompiledProgram | null = null;
-  /** The bottom of its frame. */
-  private compiledFrame = 0;
   private hook: RunHook | null = null;
   /** What is left of the budget of a run with a hook, whose `fuel` is a single instruction's. */
   private budget = 0;
@@ -222,8 +220,7 @@ export class BpfMachine {
     if (!this.isChecked) return low >>> 0 <= this.memoryBytes - size;
     if (high !== this.high) return false;
     const { options } = this;
-    const stackLow =
-      this.running === null ? options.stackTop - (this.depth + 1) * FRAME_BYTES : this.compiledFrame;
+    const stackLow = this.running?.frame ?? options.stackTop - (this.depth + 1) * FRAME_BYTES;
     const inStack = (low - stackLow) >>> 0;
     if (inStack <= options.stackTop - stackLow - size) return true;
     const inContext = (low - this.context) >>> 0;
@@ -312,10 +309,9 @@ export class BpfMachine {
 
   // --- What compiled programs use -----------------------------------------------------------------------------------
 
-  /** Notes which call is made, from the function whose frame ends at `frame`. */
-  enterHelper(slot: number, frame: KAddr): void {
+  /** Notes at which slot a call is made. */
+  enterHelper(slot: number): void {
     this.callIndex = slot * STRIDE;
-    this.compiledFrame = frame;
   }
 
   /** Fills in the fault of a program that stops at `slot`. */

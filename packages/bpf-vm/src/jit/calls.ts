@@ -143,9 +143,10 @@ function finishMachineCall(site: Site): void {
   e.open(OP.if, BLOCK_VOID);
   emitInterrupted(site);
   e.close();
-  e.i32(0)
-    .memory(OP.i64_load, scratch + SCRATCH.registers)
-    .set(0);
+  // In halves, as it was written: a load of what two stores have left in the store buffer waits for both to reach the cache.
+  e.i32(0).memory(OP.i64_load32_u, scratch + SCRATCH.registers);
+  e.i32(0).memory(OP.i64_load32_u, scratch + SCRATCH.registers + 4);
+  e.i64(32, 0).op(OP.i64_shl).op(OP.i64_or).set(0);
 }
 
 function emitInterrupted(site: Site): void {

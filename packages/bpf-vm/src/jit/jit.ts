@@ -259,7 +259,7 @@ export class Jit {
   private bind(helper: Helper): (slot: number) => number {
     return (slot) => {
       const machine = this.machine!;
-      machine.enterHelper(slot, this.words[FRAME]! >>> 0);
+      machine.enterHelper(slot);
       helper(machine);
       return machine.isInterrupted ? this.interrupted(machine) : 0;
     };
@@ -267,7 +267,7 @@ export class Jit {
 
   private callHelper(helper: Helper, slot: number): number {
     const machine = this.machine!;
-    machine.enterHelper(slot, this.words[FRAME]! >>> 0);
+    machine.enterHelper(slot);
     helper(machine);
     return machine.isInterrupted ? this.interrupted(machine) : 0;
   }
@@ -303,7 +303,8 @@ export class Jit {
     const machine = this.machine!;
     const size = info & ACCESS.sizeMask;
     const isWrite = (info & ACCESS.write) !== 0;
-    machine.enterHelper(slot, frame >>> 0);
+    machine.enterHelper(slot);
+    this.words[FRAME] = frame;
     const isAllowed = machine.mayAccess(low, high, size, isWrite);
     if (isAllowed && ((info & ACCESS.aligned) === 0 || (low & (size - 1)) === 0)) return 1;
     machine.interrupt(
@@ -375,6 +376,10 @@ class JitProgram implements CompiledProgram {
 
   get registers(): Int32Array {
     return this.jit.registers;
+  }
+
+  get frame(): KAddr {
+    return this.jit.words[FRAME]! >>> 0;
   }
 
   run(machine: BpfMachine, context: KAddr, repeats: number): RunStatus {
