@@ -4,9 +4,11 @@
  * `findSubprograms` cuts the program where calls and function addresses point; `checkSubprograms` keeps jumps inside their
  * function; `checkReachable` finds dead instructions, and loops for those who may not have any.
  */
-import { E2BIG, EINVAL, ENOTSUPP, EPERM } from "@alien-ts/abi";
+import { E2BIG, EINVAL, ENOTSUPP, EPERM, EPROTO } from "@alien-ts/abi";
 import { CALL, CLASS, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
+import { isGplCompatible } from "./env.ts";
+import type { VerifierEnv } from "./env.ts";
 import type { Subprogram, Verification } from "./state.ts";
 import { reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
@@ -51,13 +53,29 @@ export function findSubprograms(verification: Verification): Check {
 
 /** Linux: add_kfunc_call() */
 function checkKfunc({ env }: Verification, insn: Insn): Check {
-  // Loaders leave calls of functions that the kernel lacks unresolved; they must be dead code.
-  if (insn.imm === 0 && insn.off === 0 && env.toleratesUnresolved === true) return undefined;
   if (env.kfunc === undefined) {
     return reject(ENOTSUPP, "calling kernel function is not supported without CONFIG_DEBUG_INFO_BTF");
   }
-  if (env.kfunc(insn.imm, insn.off) !== undefined) return undefined;
-  return reject(EINVAL, `kernel btf_id ${insn.imm} is not a function`);
+  if (!isGplCompatible(env.license))
+    return reject(EINVAL, "cannot call kernel function from non-GPL compatible program");
+  // Loaders leave calls of functions that the kernel lacks unresolved; they must be dead code.
+  if (insn.imm === 0 && insn.off === 0) return undefined;
+  if (insn.off !== 0) return noModule(env, insn.off);
+  const name = env.kfunc(insn.imm, insn.off);
+  if (name === undefined) return reject(EINVAL, `kernel btf_id ${insn.imm >>> 0} is not a function`);
+  return env.kfuncRules?.(name)?.flags.has("device_bound") === true
+    ? reject(EINVAL, "metadata kfuncs require device-bound program")
+    : undefined;
+}
+
+/** Functions of modules, of which there are none. Linux: __find_kfunc_desc_btf() */
+function noModule(env: VerifierEnv, off: number): Check {
+  const refusal = "failed to find BTF for kernel function";
+  if (off < 0)
+    return reject(EINVAL, `negative offset disallowed for kernel module function call\n${refusal}`);
+  if (env.fdArray === undefined)
+    return reject(EPROTO, `kfunc offset > 0 without fd_array is invalid\n${refusal}`);
+  return reject(EINVAL, refusal);
 }
 
 export const isLocalCall = (insn: Insn): boolean => insn.opcode === CALL_OPCODE && insn.src === CALL.LOCAL;

@@ -21,6 +21,30 @@ export interface HelperName {
   readonly gplOnly: boolean;
 }
 
+/** `KF_…` flags of a kernel function, and what else is special about it. */
+export type KfuncFlag =
+  | "acquire"
+  | "release"
+  | "ret_null"
+  | "trusted_args"
+  | "sleepable"
+  | "destructive"
+  | "rcu"
+  | "rcu_protected"
+  | "iter_new"
+  | "iter_next"
+  | "iter_destroy"
+  | "fastcall"
+  | "arena_ret"
+  | "device_bound";
+
+/** What the verifier knows of a kernel function beside its prototype. */
+export interface KfuncRules {
+  readonly flags: ReadonlySet<KfuncFlag>;
+  /** Whether programs of this type may call it. */
+  allows(program: ProgramRules): boolean;
+}
+
 /** What the verifier knows of a helper. */
 export interface HelperPrototype extends HelperName {
   readonly args: readonly ArgumentKind[];
@@ -114,6 +138,8 @@ export interface ValueField {
     readonly btf: Btf;
     readonly type: number;
   };
+  /** Of a list or tree: the type of its elements, and where in them their nodes are. */
+  readonly graph?: { readonly btf: Btf; readonly type: number; readonly nodeOffset: number };
 }
 
 /** What the verifier knows of a map. */
@@ -147,8 +173,12 @@ export interface VerifierEnv {
   fdArray?: (index: number) => number | Errno;
   /** Name of the kernel function with this BTF id, or undefined. */
   kfunc?: (btfId: number, moduleOffset: number) => string | undefined;
-  /** A call of kernel function 0 is refused where it is reached, not where it stands. */
-  readonly toleratesUnresolved?: boolean;
+  /** Rules of the kernel function with this name; undefined where no program may call it. */
+  kfuncRules?: (name: string) => KfuncRules | undefined;
+  /** The kernel's own types. */
+  readonly kernelBtf: Btf | undefined;
+  /** Address of a variable or function of the kernel; undefined where there is none. */
+  symbol?: (name: string, kind: "var" | "func") => KAddr | undefined;
   /** High word of kernel addresses (`LinearMemory.baseHi`). */
   readonly addressHigh: number;
   /** The program's licence, as in its `license` section. */
@@ -173,8 +203,10 @@ export interface ProgramBtf {
 /** What a program is attached to, by BTF. */
 export interface AttachTarget {
   readonly name: string;
-  /** The FUNC_PROTO of the function, hook or tracepoint. */
+  /** The FUNC_PROTO of the function, hook, tracepoint or operation. */
   readonly prototype: number;
+  /** Of an operation: the structure that has it. */
+  readonly structure?: string;
 }
 
 /** Everything that a whole verification may ask. */
@@ -182,7 +214,6 @@ export interface ProgramEnv extends VerifierEnv {
   readonly programType: ProgramRules;
   helper(id: number): HelperPrototype | undefined;
   map(fd: number): MapInfo | Errno;
-  readonly kernelBtf: Btf | undefined;
   readonly program: ProgramBtf | undefined;
   readonly attach: AttachTarget | undefined;
   readonly isSleepable: boolean;

@@ -3,8 +3,10 @@ import type { Errno } from "@alien-ts/abi";
 import { asm, program } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { describe, expect, test } from "vitest";
+import { declare } from "../test/declare.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { linuxHelper } from "./linux/helpers.ts";
+import { linuxKfunc } from "./linux/kfuncs.ts";
 import { linuxProgramType } from "./linux/program-types.ts";
 import { LOG } from "./log.ts";
 import { verifyProgram } from "./verify-program.ts";
@@ -33,6 +35,14 @@ const MAPS: Record<number, MapInfo | Errno> = {
   4: map(0x5_1000, 8),
   5: EINVAL,
 };
+const SECTIONS = declare("void bpf_rcu_read_lock(void); void bpf_rcu_read_unlock(void);");
+const kfunc = (name: string): Insn => ({
+  opcode: 0x85,
+  dst: 0,
+  src: 2,
+  off: 0,
+  imm: SECTIONS.find(name, "func")!,
+});
 const KPROBE = linuxProgramType(2, 0)!;
 const SOCKET_FILTER = linuxProgramType(1, 0)!;
 
@@ -335,8 +345,8 @@ const ACCEPTED: readonly [string, Parts, Extra?][] = [
   ],
   [
     "kernel functions that exist",
-    [asm.callKfunc(5), asm.callKfunc(6), r0, exit()],
-    { kfunc: (id) => (id === 5 ? "bpf_rcu_read_lock" : "bpf_rcu_read_unlock") },
+    [kfunc("bpf_rcu_read_lock"), kfunc("bpf_rcu_read_unlock"), r0, exit()],
+    { kfunc: (id) => SECTIONS.type(id)?.name, kfuncRules: linuxKfunc, kernelBtf: SECTIONS },
   ],
 ];
 

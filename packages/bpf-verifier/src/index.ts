@@ -4,6 +4,8 @@ export type {
   AttachTarget,
   HelperName,
   HelperPrototype,
+  KfuncFlag,
+  KfuncRules,
   MapDescription,
   MapInfo,
   ProgramBtf,
@@ -14,6 +16,7 @@ export type {
   VerifierEnv,
 } from "./env.ts";
 export { linuxHelper } from "./linux/helpers.ts";
+export { linuxKfunc } from "./linux/kfuncs.ts";
 export { linuxProgramType } from "./linux/program-types.ts";
 export { LOG, fitLog, isLogRequestValid } from "./log.ts";
 export type { FittedLog, LogOptions } from "./log.ts";

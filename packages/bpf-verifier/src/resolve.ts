@@ -1,10 +1,10 @@
 /**
  * Wide loads, and opcodes that do not exist. Linux: resolve_pseudo_ldimm64().
  *
- * A reference to a map becomes the address that the register will hold, with pseudo source 0; function addresses stay, the VM
- * resolves them. A BTF id stays too and is refused: the kernel variable behind it is not known here.
+ * A reference to a map or to the kernel's variables becomes the address that the register will hold, a map's with pseudo source
+ * 0; addresses of the program's functions stay, the VM resolves them.
  */
-import { E2BIG, EINVAL, EPROTO, isErr } from "@alien-ts/abi";
+import { E2BIG, EINVAL, ENOENT, EPROTO, isErr } from "@alien-ts/abi";
 import type { KAddr } from "@alien-ts/abi";
 import { CLASS, MODE, PSEUDO, isKnownOpcode } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
@@ -53,7 +53,7 @@ function resolveSource(verification: Verification, index: number, insn: Insn, se
     case PSEUDO.FUNC:
       return undefined;
     case PSEUDO.BTF_ID:
-      return reject(EINVAL, `invalid BPF_PSEUDO_BTF_ID ${insn.imm}`);
+      return resolveVariable(verification, index, insn, second);
     case PSEUDO.MAP_FD:
     case PSEUDO.MAP_IDX:
       if (second.imm !== 0) return reject(EINVAL, "unrecognized bpf_ld_imm64 insn");
@@ -64,6 +64,29 @@ function resolveSource(verification: Verification, index: number, insn: Insn, se
     default:
       return reject(EINVAL, "unrecognized bpf_ld_imm64 insn");
   }
+}
+
+/** A variable or function of the kernel. Linux: check_pseudo_btf_id() */
+function resolveVariable(verification: Verification, index: number, { imm }: Insn, second: Insn): Check {
+  const { env, insns } = verification;
+  const { kernelBtf: btf } = env;
+  if (second.imm !== 0) return reject(EINVAL, "invalid module BTF object FD specified.");
+  if (btf === undefined) {
+    return reject(
+      EINVAL,
+      "kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.",
+    );
+  }
+  const type = btf.type(imm);
+  if (type === undefined) return reject(ENOENT, `ldimm64 insn specifies invalid btf_id ${imm}.`);
+  if (type.kind !== "var" && type.kind !== "func")
+    return reject(EINVAL, `pseudo btf_id ${imm} in ldimm64 isn't KIND_VAR or KIND_FUNC`);
+  const address = env.symbol?.(type.name, type.kind);
+  if (address === undefined)
+    return reject(ENOENT, `ldimm64 failed to find the address for kernel symbol '${type.name}'.`);
+  insns[index] = { ...insns[index]!, imm: address | 0 };
+  insns[index + 1] = { ...second, imm: env.addressHigh | 0 };
+  return undefined;
 }
 
 function resolveMap(

@@ -7,7 +7,9 @@ import { AssembleError, assemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { expect, test } from "vitest";
 import type { MapInfo, ProgramEnv } from "./env.ts";
+import { declare } from "../test/declare.ts";
 import { linuxHelper } from "./linux/helpers.ts";
+import { linuxKfunc } from "./linux/kfuncs.ts";
 import { linuxProgramType } from "./linux/program-types.ts";
 import { verifyProgram } from "./verify-program.ts";
 
@@ -59,8 +61,21 @@ const KFUNCS: Record<number, string> = {
   5007: "bpf_iter_num_destroy",
 };
 
-const kernelCall = (insn: Insn): Insn | undefined =>
-  insn.opcode === 0x85 && KFUNCS[insn.imm] !== undefined ? { ...insn, src: 2 } : undefined;
+const KERNEL = declare(`
+  struct bpf_iter_num { u64 opaque[1]; };
+  void bpf_preempt_disable(void);
+  void bpf_preempt_enable(void);
+  void bpf_rcu_read_lock(void);
+  void bpf_rcu_read_unlock(void);
+  int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end);
+  int *bpf_iter_num_next(struct bpf_iter_num *it);
+  void bpf_iter_num_destroy(struct bpf_iter_num *it);
+`);
+
+function kernelCall(insn: Insn): Insn | undefined {
+  const name = insn.opcode === 0x85 ? KFUNCS[insn.imm] : undefined;
+  return name === undefined ? undefined : { ...insn, src: 2, imm: KERNEL.find(name, "func")! };
+}
 
 const mapLoad = (insn: Insn): Insn =>
   insn.opcode === 0x18 && insn.imm >= MARK && insn.imm < MARK + 16
@@ -81,13 +96,14 @@ function messageOf(type: string, text: string): string {
     insns: programOf(text),
     programType: linuxProgramType(TYPE[type]!, type === "xdp" ? 37 : type === "cgroup_sock" ? 2 : 0)!,
     helper: linuxHelper,
-    kfunc: (id) => KFUNCS[id],
+    kfunc: (id) => KERNEL.type(id)?.name,
+    kfuncRules: linuxKfunc,
     map: (fd) => MAPS[FDS[fd] ?? ""] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
     isCapable: true,
     log: { level: 1 },
-    kernelBtf: undefined,
+    kernelBtf: KERNEL,
     program: undefined,
     attach: undefined,
     isSleepable: false,

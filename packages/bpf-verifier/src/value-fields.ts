@@ -1,5 +1,6 @@
 /**
- * Special fields of a map's value, found by the names and tags of its BTF type. Linux: btf_parse_fields().
+ * Special fields of a map's value or of an object of the program, found by the names and tags of its BTF type. Linux:
+ * btf_parse_fields(), btf_find_graph_root().
  */
 import type { Btf } from "@alien-ts/btf";
 import type { ValueField } from "./env.ts";
@@ -24,41 +25,97 @@ const TAGS: Record<string, "untrusted" | "referenced" | "percpu"> = {
 };
 
 const MAX_FIELDS = 64;
+const CONTAINS = "contains:";
+
+const known = new WeakMap<Btf, Map<number, readonly ValueField[]>>();
 
 /** Fields of the type `id`, through structures and arrays, in order of offset. */
-export function valueFields(btf: Btf, id: number): ValueField[] {
-  const fields: ValueField[] = [];
-  collect(btf, id, 0, fields, 0);
-  return fields.sort((a, b) => a.offset - b.offset);
+export function valueFields(btf: Btf, id: number): readonly ValueField[] {
+  let byType = known.get(btf);
+  if (byType === undefined) known.set(btf, (byType = new Map()));
+  let fields = byType.get(id);
+  if (fields === undefined) {
+    const found: ValueField[] = [];
+    collect({ btf, found, contains: containsTags(btf) }, { id, offset: 0, owner: 0, component: -1 }, 0);
+    fields = found.sort((a, b) => a.offset - b.offset);
+    byType.set(id, fields);
+  }
+  return fields;
 }
 
-function collect(btf: Btf, id: number, offset: number, into: ValueField[], depth: number): void {
-  if (depth > 8 || into.length > MAX_FIELDS) return;
+interface Search {
+  readonly btf: Btf;
+  readonly found: ValueField[];
+  readonly contains: ReadonlyMap<string, string>;
+}
+
+/** A type at an offset: member `component` of `owner`, or a variable. */
+interface Place {
+  readonly id: number;
+  readonly offset: number;
+  readonly owner: number;
+  readonly component: number;
+}
+
+/** The `contains:` tags of members and variables, by "type/component". */
+function containsTags(btf: Btf): ReadonlyMap<string, string> {
+  const tags = new Map<string, string>();
+  for (const [, type] of btf.types()) {
+    if (type.kind === "decl_tag" && type.name.startsWith(CONTAINS))
+      tags.set(`${type.type}/${type.component}`, type.name.slice(CONTAINS.length));
+  }
+  return tags;
+}
+
+function collect(search: Search, place: Place, depth: number): void {
+  const { btf, found } = search;
+  const { id, offset } = place;
+  if (depth > 8 || found.length > MAX_FIELDS) return;
   const kptr = kptrField(btf, id, offset);
   if (kptr !== undefined) {
-    into.push(kptr);
+    found.push(kptr);
     return;
   }
-  const type = btf.type(btf.resolve(id));
+  const resolved = btf.resolve(id);
+  const type = btf.type(resolved);
   if (type === undefined) return;
-  const known = KINDS[type.name];
-  if (type.kind === "struct" && known !== undefined) {
-    into.push({ kind: known.kind, offset, size: known.size });
+  const special = KINDS[type.name];
+  if (type.kind === "struct" && special !== undefined) {
+    const graph = graphOf(search, place, special.kind);
+    found.push({ kind: special.kind, offset, size: special.size, ...(graph === undefined ? {} : { graph }) });
     return;
   }
   if (type.kind === "struct") {
-    for (const member of type.members)
-      collect(btf, member.type, offset + Math.floor(member.bitOffset / 8), into, depth + 1);
+    for (const [component, member] of type.members.entries()) {
+      const at = offset + Math.floor(member.bitOffset / 8);
+      collect(search, { id: member.type, offset: at, owner: resolved, component }, depth + 1);
+    }
   } else if (type.kind === "datasec") {
     for (const entry of type.vars) {
       const variable = btf.type(entry.type);
-      if (variable?.kind === "var") collect(btf, variable.type, offset + entry.offset, into, depth + 1);
+      if (variable?.kind !== "var") continue;
+      const inner = { id: variable.type, offset: offset + entry.offset, owner: entry.type, component: -1 };
+      collect(search, inner, depth + 1);
     }
   } else if (type.kind === "array") {
     const bytes = btf.sizeOf(type.element) ?? 0;
     for (let i = 0; i < Math.min(type.count, MAX_FIELDS); i++)
-      collect(btf, type.element, offset + i * bytes, into, depth + 1);
+      collect(search, { ...place, id: type.element, offset: offset + i * bytes }, depth + 1);
   }
+}
+
+/** What a list or tree contains: "type:member". */
+function graphOf(
+  { btf, contains }: Search,
+  { owner, component }: Place,
+  kind: ValueField["kind"],
+): ValueField["graph"] {
+  if (kind !== "list_head" && kind !== "rb_root") return undefined;
+  const [name = "", node = ""] = contains.get(`${owner}/${component}`)?.split(":") ?? [];
+  const type = btf.find(name, "struct");
+  const member = type === undefined ? undefined : btf.members(type)?.find((entry) => entry.name === node);
+  if (type === undefined || member === undefined) return undefined;
+  return { btf, type, nodeOffset: member.bitOffset / 8 };
 }
 
 /** A pointer whose target has a type tag. */

@@ -18,7 +18,7 @@ import {
 import type { Insn } from "@alien-ts/bpf-isa";
 import { HELPER } from "./call/callback-kinds.ts";
 import { Analysis, startRegisters } from "./analysis.ts";
-import { ITERATOR_NEXT } from "./call/kfunc.ts";
+import { calledKfunc } from "./call/kfunc/facts.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
 import { checkReachable, checkSubprograms, findSubprograms, isLocalCall, subprogramAt } from "./cfg.ts";
 import { checkAttach } from "./check/attach.ts";
@@ -150,14 +150,12 @@ class Run {
     const analysis = new Analysis(this.#verification, env, maps);
     const live = liveRegisters(env);
     if (log.isVerbose) log.write(liveText(env, this.#verification.insns, live));
-    const points = findPoints(
-      env.insns,
-      (insn) => insn.src === 2 && env.kfunc?.(insn.imm, insn.off) === ITERATOR_NEXT,
-    );
+    const points = findPoints(env, (insn) => isIteratorNext(env, insn));
     const visited = new Visited(analysis, points, live);
     analysis.live = live;
     this.#analysis = analysis;
     this.#visited = visited;
+    this.#logMainArguments(analysis);
     const main = this.#walkFrom(analysis, 0, () => walk(analysis, points, visited));
     if (main !== undefined) return main;
     if (!log.isVerbose) log.reset();
@@ -172,7 +170,26 @@ class Run {
       const bad = this.#walkGlobal(analysis, next, () => walk(analysis, points, visited));
       if (bad !== undefined) return bad;
     }
-    return this.#checkDepth(analysis);
+    return this.#checkDepth(analysis) ?? this.#checkUnresolved(analysis);
+  }
+
+  /** Calls of nothing must not be reached. Linux: fixup_kfunc_call() */
+  #checkUnresolved({ notes }: Analysis): Check {
+    const isCalled = this.#env.insns.some(
+      ({ opcode, src, imm }, i) => opcode === 0x85 && src === CALL.KFUNC && imm === 0 && notes[i]!.isSeen,
+    );
+    return isCalled
+      ? reject(EINVAL, "invalid kernel function call not eliminated in verifier pass")
+      : undefined;
+  }
+
+  /** The main function's arguments need not be what its type says; the log tells. */
+  #logMainArguments(analysis: Analysis): void {
+    const { program } = this.#env;
+    if (program?.functions[0]?.insn !== 0) return;
+    const list = globalArguments(analysis, 0);
+    if (list instanceof Reject && analysis.log.isEnabled && list.message !== "")
+      analysis.log.line(list.message);
   }
 
   #walkGlobal(analysis: Analysis, number: number, run: () => Check): Check {
@@ -255,6 +272,8 @@ class Run {
   }
 }
 
+const isIteratorNext = (env: ProgramEnv, insn: Insn): boolean =>
+  env.kfuncRules?.(calledKfunc(env, insn) ?? "")?.flags.has("iter_next") ?? false;
 const isPacketLoad = ({ opcode }: Insn): boolean =>
   (opcode & 7) === CLASS.LD && ((opcode & 0xe0) === MODE.ABS || (opcode & 0xe0) === MODE.IND);
 const isHelperCall = ({ opcode, src }: Insn): boolean => opcode === 0x85 && src === CALL.HELPER;

@@ -6,7 +6,9 @@ import { CALL, CLASS, MAX_INSNS, MODE, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "./analysis.ts";
 import { checkHelperCall } from "./call/helper.ts";
-import { checkKfuncCall } from "./call/kfunc.ts";
+import { HELPER } from "./call/callback-kinds.ts";
+import { checkKfuncCall } from "./call/kfunc/call.ts";
+import { calledKfunc, isAllowedUnderLock } from "./call/kfunc/facts.ts";
 import { checkLocalCall } from "./call/subprogram.ts";
 import { checkAlu } from "./check/alu.ts";
 import { checkExit } from "./check/exit.ts";
@@ -25,6 +27,8 @@ const JA = 0x05;
 const JA32 = 0x06;
 const EXIT = 0x95;
 const CALL_OPCODE = 0x85;
+/** Helpers that may be called while a spin lock is held: spin_unlock, kptr_xchg. */
+const HELD_HELPERS: readonly number[] = [HELPER.spin_unlock, HELPER.kptr_xchg];
 
 /** Walks from the analysis' current state and instruction. */
 export function walk(analysis: Analysis, points: Points, visited: Visited): Check {
@@ -159,12 +163,15 @@ function jump(analysis: Analysis, insn: Insn, next: (index: number) => void): Ch
   if (src > CALL.KFUNC || (src !== CALL.KFUNC && off !== 0) || dst !== 0)
     return reject(EINVAL, "BPF_CALL uses reserved fields");
   if (analysis.state.hasLocks) {
-    const isUnlock = src === CALL.HELPER && imm === 94;
-    if (!isUnlock && !(src === CALL.LOCAL))
-      return reject(EINVAL, "function calls are not allowed while holding a lock");
+    const isAllowed =
+      src === CALL.HELPER
+        ? HELD_HELPERS.includes(imm)
+        : src === CALL.LOCAL || isAllowedUnderLock(calledKfunc(analysis.env, insn) ?? "");
+    if (!isAllowed) return reject(EINVAL, "function calls are not allowed while holding a lock");
   }
   if (src === CALL.LOCAL) return checkLocalCall(analysis, insn, next);
-  const bad = src === CALL.HELPER ? checkHelperCall(analysis, insn) : checkKfuncCall(analysis, insn);
+  if (src === CALL.KFUNC) return checkKfuncCall(analysis, insn, next);
+  const bad = checkHelperCall(analysis, insn);
   if (bad === undefined) next(analysis.index + 1);
   return bad;
 }

@@ -24,6 +24,7 @@ import {
 } from "./region.ts";
 import type { Access, AccessKind } from "./region.ts";
 import { accessKptr } from "./kptr.ts";
+import { checkContextPointer } from "./pointer-offset.ts";
 import { checkStackBounds, readStack, writeStack } from "./stack.ts";
 import type { Stored } from "./stack.ts";
 
@@ -223,18 +224,6 @@ function traceBuffer(register: Register, { number, off, size }: Access): Registe
     );
   }
   return UNKNOWN;
-}
-
-/** Linux: check_ptr_off_reg() */
-export function checkContextPointer(register: Register, number: number, fixedOffsetAllowed = false): Check {
-  const name = kindName(register);
-  if (register.off < 0)
-    return reject(EACCES, `negative offset ${name} ptr R${number} off=${register.off} disallowed`);
-  if (!fixedOffsetAllowed && register.off !== 0)
-    return reject(EACCES, `dereference of modified ${name} ptr R${number} off=${register.off} disallowed`);
-  if (!register.scalar.isConst || register.scalar.tnum.value !== 0n)
-    return reject(EACCES, `variable ${name} access var_off=${tnumText(register.scalar.tnum)} disallowed`);
-  return undefined;
 }
 
 const ALIGNMENT_NAMES: Partial<Record<Register["kind"], string>> = {

@@ -78,7 +78,7 @@ export function checkPacket(register: Register, access: Access): Check {
   return reject(bad.errno, `${before}R${number} offset is outside of the packet`);
 }
 
-const FIELD_NAMES: Record<ValueField["kind"], string> = {
+export const FIELD_NAMES: Record<ValueField["kind"], string> = {
   spin_lock: "bpf_spin_lock",
   res_spin_lock: "bpf_res_spin_lock",
   timer: "bpf_timer",

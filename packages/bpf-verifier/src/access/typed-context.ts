@@ -1,74 +1,169 @@
-/** Contexts that BTF describes: an array of 64-bit arguments of the traced function. Linux: btf_ctx_access(). */
+/**
+ * Contexts that BTF describes: an array of 64-bit arguments of the traced function, hook or operation. Linux: btf_ctx_access().
+ */
 import { EACCES } from "@alien-ts/abi";
-import type { Btf, BtfType } from "@alien-ts/btf";
+import type { Btf, BtfParam, BtfType } from "@alien-ts/btf";
 import type { Analysis } from "../analysis.ts";
+import { iteratorArgument } from "../linux/iterator-arguments.ts";
+import { tracepointArgument } from "../linux/trusted-fields.ts";
 import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
+import { structsMatch } from "./struct-walk.ts";
 import type { ContextAccess } from "./context.ts";
 
+const TRACING = 26;
+const STRUCT_OPS = 27;
+const LSM = 29;
 const RAW_TP = 23;
 const FEXIT = 25;
+const MODIFY_RETURN = 26;
+const LSM_MAC = 27;
 const ITERATOR = 28;
+const LSM_CGROUP = 43;
+const MAX_ARGUMENTS = 12;
+const PROBE_PREFIX = "btf_trace_";
 
-export function accessTypedContext(
-  analysis: Analysis,
-  { off, size, isWrite }: ContextAccess,
-): Register | undefined | Check {
+/** Hooks that see objects before or after their time. */
+const EARLY_HOOKS: readonly string[] = [
+  "bpf_lsm_bpf_map_free",
+  "bpf_lsm_bpf_prog_free",
+  "bpf_lsm_file_alloc_security",
+  "bpf_lsm_file_free_security",
+  "bpf_lsm_sk_alloc_security",
+  "bpf_lsm_sk_free_security",
+  "bpf_lsm_task_free",
+];
+
+type Answer = Register | undefined | Check;
+
+export function accessTypedContext(analysis: Analysis, { off, size, isWrite }: ContextAccess): Answer {
   const { attach, kernelBtf: btf, programType } = analysis.env;
-  const invalid = reject(EACCES, `invalid bpf_context access off=${off} size=${size}`);
-  if (attach === undefined || btf === undefined || isWrite) return invalid;
-  if (off < 0 || off % size !== 0) return invalid;
-  if (off % 8 !== 0) {
-    return reject(EACCES, `func '${attach.name}' offset ${off} is not multiple of 8\n${invalid.message}`);
-  }
+  const { message } = invalid(off, size);
+  if (attach === undefined || btf === undefined || isWrite) return invalid(off, size);
+  if (off < 0 || off >= MAX_ARGUMENTS * 8 || off % size !== 0) return invalid(off, size);
+  const refuse = (why: string): Check => reject(EACCES, `func '${attach.name}' ${why}\n${message}`);
+  if (off % 8 !== 0) return refuse(`offset ${off} is not multiple of 8`);
   const prototype = btf.type(attach.prototype);
-  if (prototype?.kind !== "func_proto") return invalid;
+  if (prototype?.kind !== "func_proto") return invalid(off, size);
   // A tracepoint's first argument is the data of its probe.
-  const params = programType.attachType === RAW_TP ? prototype.params.slice(1) : prototype.params;
-  const index = off / 8;
+  const isProbe = programType.type === TRACING && programType.attachType === RAW_TP;
+  const params = isProbe ? prototype.params.slice(1) : prototype.params;
+  const index = argumentAt(btf, params, off);
   const param = params[index];
-  const isResult = param === undefined && programType.attachType === FEXIT && index === params.length;
-  if (param === undefined && !isResult) {
-    return reject(EACCES, `func '${attach.name}' doesn't have ${index + 1}-th argument\n${invalid.message}`);
+  if (param === undefined && (index > params.length || !hasResult(analysis)))
+    return refuse(`doesn't have ${index + 1}-th argument`);
+  const type = btf.type(btf.resolve(param === undefined ? prototype.type : param.type));
+  if (type === undefined) return invalid(off, size);
+  if (param === undefined && programType.attachType === MODIFY_RETURN && type.kind !== "int")
+    return reject(EACCES, `ret type ${type.kind.toUpperCase()} not allowed for fmod_ret\n${message}`);
+  if (isNumber(type)) return UNKNOWN;
+  if (type.kind !== "ptr")
+    return refuse(
+      `arg${index} '${type.name}' has type ${type.kind.toUpperCase()}. Only pointer access is allowed`,
+    );
+  if (size !== 8) return refuse(`size ${size} must be 8`);
+  const made = pointerArgument(analysis, btf, { target: type.type, param, index });
+  return typeof made === "string" ? refuse(made) : made;
+}
+
+const invalid = (off: number, size: number): NonNullable<Check> =>
+  reject(EACCES, `invalid bpf_context access off=${off} size=${size}`);
+
+/** Programs that run when the function is done see what it returns. */
+function hasResult({ env: { programType } }: Analysis): boolean {
+  const { type, attachType } = programType;
+  if (type === LSM) return attachType === LSM_MAC || attachType === LSM_CGROUP;
+  return type === TRACING && (attachType === FEXIT || attachType === MODIFY_RETURN);
+}
+
+/** Structures take as many words as they need. */
+function argumentAt(btf: Btf, params: readonly BtfParam[], off: number): number {
+  let end = 0;
+  for (const [index, { type }] of params.entries()) {
+    end += Math.ceil((btf.sizeOf(type) ?? 8) / 8) * 8;
+    if (off < end) return index;
   }
-  const typeId = btf.resolve(param === undefined ? prototype.type : param.type);
-  const type = btf.type(typeId);
-  if (type === undefined) return invalid;
-  if (type.kind !== "ptr") return isNumber(type) && size <= 8 ? UNKNOWN : invalid;
-  if (size !== 8) {
-    return reject(EACCES, `func '${attach.name}' size ${size} must be 8\n${invalid.message}`);
-  }
-  return pointerArgument(analysis, btf, type.type, invalid);
+  return params.length + (off < end + 8 ? 0 : 1);
 }
 
 const isNumber = (type: BtfType): boolean =>
-  type.kind === "int" || type.kind === "enum" || type.kind === "enum64";
+  type.kind === "int" ||
+  type.kind === "enum" ||
+  type.kind === "enum64" ||
+  type.kind === "struct" ||
+  type.kind === "union";
 
-function pointerArgument(
-  analysis: Analysis,
-  btf: Btf,
-  target: number,
-  invalid: Check,
-): Register | undefined | Check {
+interface Argument {
+  readonly target: number;
+  readonly param: BtfParam | undefined;
+  readonly index: number;
+}
+
+/** The register, or why there is none. */
+function pointerArgument(analysis: Analysis, btf: Btf, argument: Argument): Register | string {
+  const { index, param, target } = argument;
+  const attach = analysis.env.attach!;
   const id = btf.resolve(target);
   const type = btf.type(id);
-  if (
-    type === undefined ||
-    type.kind === "void" ||
-    type.kind === "int" ||
-    type.kind === "func_proto" ||
-    type.kind === "ptr"
-  )
-    return UNKNOWN;
-  if (type.kind !== "struct" && type.kind !== "union") return invalid;
-  const { programType } = analysis.env;
-  const isIterator = programType.attachType === ITERATOR;
-  return pointer("ptr_", {
-    flags: FLAG.TRUSTED | (isIterator && type.name !== "bpf_iter_meta" ? FLAG.MAYBE_NULL : 0),
-    btf,
-    btfId: id,
-    id: isIterator && type.name !== "bpf_iter_meta" ? analysis.newId() : 0,
-  });
+  const isIterator =
+    analysis.env.programType.attachType === ITERATOR && analysis.env.programType.type === TRACING;
+  const given = isIterator ? iteratorArgument(attach.name, index) : undefined;
+  if (given?.kind === "buf") return pointer("buf", { flags: given.flags, id: analysis.newId() });
+  if (type === undefined || type.kind === "void" || type.kind === "int") return UNKNOWN;
+  if (type.kind !== "struct" && type.kind !== "union")
+    return `arg${index} type ${type.kind.toUpperCase()} is not a struct`;
+  if (given !== undefined) return made(analysis, btf, id, given.flags);
+  if (isNullableOperation(analysis, btf, index))
+    return made(analysis, btf, id, FLAG.TRUSTED | FLAG.MAYBE_NULL);
+  let flags = isTrusted(analysis) ? FLAG.TRUSTED : 0;
+  if (param?.name.endsWith("__nullable") === true) flags |= FLAG.MAYBE_NULL;
+  let isError = false;
+  if (attach.name.startsWith(PROBE_PREFIX)) {
+    const known = tracepointArgument(attach.name.slice(PROBE_PREFIX.length), index);
+    if (known.isNullable) flags |= FLAG.MAYBE_NULL;
+    ({ isError } = known);
+  }
+  const tag = btf.type(target);
+  if (tag?.kind === "type_tag")
+    flags |= tag.name === "user" ? FLAG.USER : tag.name === "percpu" ? FLAG.PERCPU : 0;
+  const { log } = analysis;
+  if (log.isEnabled) {
+    log.line(
+      `func '${attach.name}' arg${index} has btf_id ${id} type ${type.kind.toUpperCase()} '${type.name}'`,
+    );
+    if (isError) log.write(`marking pointer arg${index} as scalar as it may encode error`);
+  }
+  return isError ? UNKNOWN : made(analysis, btf, promoted(analysis, btf, id, flags), flags);
+}
+
+function made(analysis: Analysis, btf: Btf, btfId: number, flags: number): Register {
+  const isMaybeNull = (flags & FLAG.MAYBE_NULL) !== 0;
+  return pointer("ptr_", { flags, btf, btfId, id: isMaybeNull ? analysis.newId() : 0 });
+}
+
+/** Linux: prog_args_trusted() */
+function isTrusted({ env: { programType, attach } }: Analysis): boolean {
+  const { type, attachType } = programType;
+  if (type === STRUCT_OPS) return true;
+  if (type === LSM) return !EARLY_HOOKS.includes(attach!.name);
+  return type === TRACING && (attachType === RAW_TP || attachType === ITERATOR);
+}
+
+/** Operations say in the names of their stubs' parameters what may be NULL. */
+function isNullableOperation({ env: { attach } }: Analysis, btf: Btf, index: number): boolean {
+  if (attach?.structure === undefined) return false;
+  const id = btf.find(`${attach.structure}__${attach.name}`, "func");
+  const func = id === undefined ? undefined : btf.type(id);
+  const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
+  return prototype?.kind === "func_proto" && prototype.params[index]?.name.endsWith("__nullable") === true;
+}
+
+/** Congestion control is given sockets that are known to be TCP's. Linux: bpf_tcp_ca_is_valid_access() */
+function promoted({ env: { attach } }: Analysis, btf: Btf, id: number, flags: number): number {
+  if (attach?.structure !== "tcp_congestion_ops" || (flags & ~FLAG.TRUSTED) !== 0) return id;
+  const sock = btf.find("sock", "struct");
+  const isSock = sock !== undefined && structsMatch({ btf, id }, 0, { btf, id: sock }, true);
+  return isSock ? (btf.find("tcp_sock", "struct") ?? id) : id;
 }

@@ -1,19 +1,23 @@
 /** What a helper's prototype asks of the registers. Linux: check_func_arg(), check_reg_type(), check_func_arg_reg_off(). */
 import { EACCES, EINVAL } from "@alien-ts/abi";
-import { checkAlignment, checkContextPointer } from "../access/memory.ts";
+import { checkStored } from "../access/kptr.ts";
+import { checkAlignment } from "../access/memory.ts";
+import { structsMatch } from "../access/struct-walk.ts";
 import type { Analysis } from "../analysis.ts";
 import type { HelperPrototype, MapInfo } from "../env.ts";
 import { markPrecise, markSlotPrecise } from "../prune/precision.ts";
-import { FLAG, kindName } from "../state/register.ts";
+import { DYNPTR_FLAGS, FLAG, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { HELPER } from "./callback-kinds.ts";
 import { checkDynptrArgument } from "./dynptr.ts";
-import type { AcceptedType, ArgumentKind } from "./kinds.ts";
+import type { AcceptedType, ArgumentKind, ArgumentRole } from "./kinds.ts";
+import { isInLess } from "./kfunc/facts.ts";
 import { checkLock } from "./locks.ts";
+import { checkArgumentOffset } from "./offset.ts";
 import { accessHelperMemory, checkSize } from "./memory-arguments.ts";
-import { checkConstantString, checkKptrArgument, checkTimer } from "./value-fields.ts";
+import { checkConstantString, checkKptrArgument, checkMapField } from "./value-fields.ts";
 
 /** What the arguments of one call say together (struct bpf_call_arg_meta). */
 export interface CallFacts {
@@ -62,7 +66,12 @@ export function checkArgument(analysis: Analysis, facts: CallFacts, index: numbe
   if (register.isPacket && !mayReadPacket(analysis, facts))
     return reject(EACCES, "helper access to the packet is not allowed");
   if (!(register.isNull && argument.isNullable)) {
-    const wrong = checkType(analysis, number, argument, facts) ?? checkOffset(register, number, argument);
+    const wrong =
+      checkType(analysis, number, argument, facts) ??
+      checkArgumentOffset(register, number, {
+        releases: argument.releases,
+        isDynptr: argument.role === "dynptr",
+      });
     if (wrong !== undefined) return wrong;
   }
   return noteReferences(analysis, facts, number, argument) ?? checkRole(analysis, facts, number, argument);
@@ -75,22 +84,52 @@ const TAKES_PACKETS = new Set([1, 2, 3, 28, 84, 85, 87, 99, 100, 110, 195, 204, 
 const mayReadPacket = (analysis: Analysis, facts: CallFacts): boolean =>
   analysis.env.programType.packet !== "none" && TAKES_PACKETS.has(facts.id);
 
+/** Linux: check_reg_type() */
 function checkType(analysis: Analysis, number: number, argument: ArgumentKind, facts: CallFacts): Check {
   const register = analysis.register(number);
   let { flags } = register;
   if (argument.role === "memory" && !argument.isWritten) flags &= ~FLAG.RDONLY;
   if (argument.isNullable) flags &= ~FLAG.MAYBE_NULL;
-  if (argument.role === "memory") flags &= ~(FLAG.DYNPTR_SKB | FLAG.DYNPTR_XDP);
+  if (argument.role === "memory" || argument.role === "fixed memory") flags &= ~DYNPTR_FLAGS;
+  if (argument.role === "kptr value" && (flags & FLAG.ALLOC) !== 0) flags &= ~(FLAG.ALLOC | FLAG.PERCPU);
   const accepts = acceptedTypes(argument, facts);
   const isAccepted = accepts.some((type) => type.kind === register.kind && type.flags === flags);
   if (!isAccepted) {
     const expected = accepts.map((type) => kindName(type)).join(", ");
     return reject(EACCES, `R${number} type=${kindName(register)} expected=${expected}`);
   }
-  if (register.kind !== "ptr_" || argument.type === undefined) return undefined;
+  return register.kind === "ptr_" ? checkStructure(analysis, number, argument, facts) : undefined;
+}
+
+const MEMORY_ROLES: readonly ArgumentRole[] = ["memory", "fixed memory", "key", "value"];
+
+/** What a BTF pointer must point to. */
+function checkStructure(analysis: Analysis, number: number, argument: ArgumentKind, facts: CallFacts): Check {
+  const register = analysis.register(number);
+  const isSocketValue = acceptedTypes(argument, facts) !== argument.accepts;
+  if (MEMORY_ROLES.includes(argument.role) && !isSocketValue) {
+    if (argument.role === "memory" && !argument.isWritten) return undefined;
+    return reject(
+      EACCES,
+      `${facts.prototype.name}() may write into memory pointed by R${number} type=${kindName(register)}`,
+    );
+  }
+  if (argument.role === "kptr value") {
+    if (register.isMaybeNull && !register.has(FLAG.ALLOC))
+      return reject(EACCES, `Possibly NULL pointer passed to helper arg${number}`);
+    return checkStored(analysis, facts.field!, number);
+  }
+  const wanted = isSocketValue ? "sock_common" : argument.type;
+  if (wanted === undefined || register.has(FLAG.ALLOC)) return undefined;
+  if (register.isMaybeNull && (!argument.isNullable || argument.releases))
+    return reject(EACCES, `Possibly NULL pointer passed to helper arg${number}`);
+  const { kernelBtf } = analysis.env;
+  const target = { btf: kernelBtf, id: kernelBtf?.find(wanted, "struct") ?? 0 };
+  const isStrict = argument.releases && facts.id !== HELPER.sk_release;
+  if (structsMatch({ btf: register.btf, id: register.btfId }, register.off, target, isStrict))
+    return undefined;
   const name = register.btf?.type(register.btfId)?.name ?? "";
-  if (name === argument.type) return undefined;
-  return reject(EACCES, `R${number} is of type ${name} but ${argument.type} is expected`);
+  return reject(EACCES, `R${number} is of type ${name} but ${wanted} is expected`);
 }
 
 const ARRAY = 2;
@@ -111,35 +150,6 @@ function acceptedTypes(argument: ArgumentKind, facts: CallFacts): readonly Accep
     { kind: "ptr_", flags: 0 },
     { kind: "ptr_", flags: FLAG.TRUSTED },
   ];
-}
-
-function checkOffset(register: Register, number: number, argument: ArgumentKind): Check {
-  if (argument.releases) {
-    if (argument.role === "dynptr" && register.kind === "fp") return undefined;
-    if (register.off !== 0) {
-      return reject(
-        EINVAL,
-        `R${number} must have zero offset when passed to release func or trusted arg to kfunc`,
-      );
-    }
-    return checkContextPointer(register, number);
-  }
-  switch (register.kind) {
-    case "fp":
-    case "pkt":
-    case "pkt_meta":
-    case "map_key":
-    case "map_value":
-    case "mem":
-    case "buf":
-    case "scalar":
-    case "arena":
-      return undefined;
-    case "ptr_":
-      return checkContextPointer(register, number, true);
-    default:
-      return checkContextPointer(register, number);
-  }
 }
 
 function noteReferences(analysis: Analysis, facts: CallFacts, number: number, argument: ArgumentKind): Check {
@@ -165,7 +175,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
   const kind = argument.isWritten ? "write" : "read";
   switch (argument.role) {
     case "map":
-      return noteMap(facts, register);
+      return noteMap(facts, number, register);
     case "key":
       if (facts.map === undefined) return reject(EACCES, "invalid map_ptr to access map->key");
       return (
@@ -229,16 +239,20 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
 function checkField(analysis: Analysis, facts: CallFacts, number: number, argument: ArgumentKind): Check {
   switch (argument.role) {
     case "spin lock":
-      return checkLock(analysis, number, facts.id === HELPER.spin_lock);
+      if (isInLess(analysis)) return reject(EACCES, "can't spin_{lock,unlock} in rbtree cb");
+      return checkLock(analysis, number, "lock", facts.id === HELPER.spin_lock);
     case "percpu":
       facts.btfRegister = analysis.register(number);
       return undefined;
     case "timer":
-      return checkTimer(analysis, facts, number);
+      return checkMapField(analysis.register(number), number, "timer", facts);
     case "string":
       return checkConstantString(analysis, number);
     case "dynptr":
-      return checkDynptrArgument(analysis, facts, number, argument);
+      return checkDynptrArgument(analysis, number, argument, ({ id, refId }) => {
+        facts.dynptrId = id;
+        if (refId !== 0) facts.refId = refId;
+      });
     case "kptr":
       return checkKptrArgument(analysis, facts, number);
     default:
@@ -246,7 +260,14 @@ function checkField(analysis: Analysis, facts: CallFacts, number: number, argume
   }
 }
 
-function noteMap(facts: CallFacts, register: Register): Check {
+function noteMap(facts: CallFacts, number: number, register: Register): Check {
+  const { map, mapUid } = facts;
+  if (map !== undefined && (map.address !== register.map?.address || mapUid !== register.mapUid)) {
+    return reject(
+      EINVAL,
+      `timer pointer in R1 map_uid=${mapUid} doesn't match map pointer in R${number} map_uid=${register.mapUid}`,
+    );
+  }
   facts.map = register.map;
   facts.mapUid = register.mapUid;
   return undefined;

@@ -1,6 +1,7 @@
 /** Which calls run a function of the program. Linux: is_callback_calling_function() and the kinds beside it. */
 import { CALL } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
+import type { VerifierEnv } from "../env.ts";
 
 export const HELPER = {
   tail_call: 12,
@@ -43,6 +44,22 @@ const SYNCHRONOUS: readonly number[] = [
   HELPER.user_ringbuf_drain,
 ];
 
-/** Whether the instruction calls a helper that calls back before it returns. */
-export const callsCallback = (insn: Insn): boolean =>
-  insn.opcode === 0x85 && insn.src === CALL.HELPER && SYNCHRONOUS.includes(insn.imm);
+const LATER: readonly string[] = [
+  "bpf_wq_set_callback_impl",
+  "bpf_task_work_schedule_signal_impl",
+  "bpf_task_work_schedule_resume_impl",
+];
+
+/** Whether the instruction calls a function that calls back before it returns. */
+export function callsCallback(env: VerifierEnv, { opcode, src, imm, off }: Insn): boolean {
+  if (opcode !== 0x85) return false;
+  if (src === CALL.HELPER) return SYNCHRONOUS.includes(imm);
+  return src === CALL.KFUNC && env.kfunc?.(imm, off) === "bpf_rbtree_add_impl";
+}
+
+/** Whether the instruction names a function that is called later. */
+export function callsLater(env: VerifierEnv, { opcode, src, imm, off }: Insn): boolean {
+  if (opcode !== 0x85) return false;
+  if (src === CALL.HELPER) return imm === HELPER.timer_set_callback;
+  return src === CALL.KFUNC && LATER.includes(env.kfunc?.(imm, off) ?? "");
+}

@@ -1,103 +1,113 @@
 /** Dynptrs as arguments: made, read, released. Linux: process_dynptr_func(). */
 import { EINVAL } from "@alien-ts/abi";
-import { checkStackBounds } from "../access/stack.ts";
+import { checkMemory } from "../access/memory.ts";
 import type { Analysis } from "../analysis.ts";
 import { destroyDynptr } from "../state/dynptr.ts";
 import { UNKNOWN, pointer } from "../state/register.ts";
-import type { Register } from "../state/register.ts";
-import { EMPTY_SLOT, slotOf } from "../state/stack.ts";
-import type { Frame } from "../state/state.ts";
+import type { DynptrKind, Register } from "../state/register.ts";
+import { EMPTY_SLOT } from "../state/stack.ts";
 import { reject } from "../verdict.ts";
-import type { Check } from "../verdict.ts";
-import type { CallFacts } from "./arguments.ts";
-import type { ArgumentKind } from "./kinds.ts";
+import type { Check, Reject } from "../verdict.ts";
+import { stackPlace } from "./stack-place.ts";
+import type { Place } from "./stack-place.ts";
 
-const DYNPTR_BYTES = 16;
+const SLOTS = 2;
+const DYNPTR = "dddddddd";
 
-/** The main slot of the dynptr that the register points to, or the refusal. */
-function slotAt(analysis: Analysis, number: number): number | Check {
-  const register = analysis.register(number);
-  if (!register.scalar.isConst) return reject(EINVAL, "dynptr has to be at a constant offset");
-  const off = register.off + Number(register.scalar.constant);
-  if (off % 8 !== 0) return reject(EINVAL, `cannot pass in dynptr at an offset=${off}`);
-  const slot = slotOf(off);
-  return slot < 1 ? reject(EINVAL, `cannot pass in dynptr at an offset=${off}`) : slot;
+/** What a function does with a dynptr. */
+export interface DynptrArgument {
+  /** It makes one here. */
+  readonly isUninitialised: boolean;
+  /** It gives back what the dynptr holds. */
+  readonly releases: boolean;
+  readonly dynptr: DynptrKind | undefined;
+  /** Of a copy: the reference of the first. */
+  readonly clonedRef?: number;
 }
 
-export function dynptrOf(analysis: Analysis, number: number): Register | undefined {
+export interface FoundDynptr {
+  readonly id: number;
+  readonly kind: DynptrKind;
+  readonly refId: number;
+}
+
+/** The dynptr that the register points to, or where there is none. */
+function dynptrAt(analysis: Analysis, number: number): Register | Reject | undefined {
   const register = analysis.register(number);
   if (register.kind === "dynptr_ptr") return register;
-  const slot = slotAt(analysis, number);
-  if (typeof slot !== "number") return undefined;
-  const found = analysis.state.frames[register.frame]?.stack[slot];
-  return found?.types === "dddddddd" && found.spilled.isFirstSlot ? found.spilled : undefined;
+  const place = stackPlace(analysis, number, "dynptr", SLOTS);
+  if ("errno" in place) return place;
+  const { stack } = analysis.state.frames[place.frame]!;
+  const first = stack[place.slot];
+  const isWhole = first?.types === DYNPTR && stack[place.slot - 1]?.types === DYNPTR;
+  return isWhole && first.spilled.isFirstSlot ? first.spilled : undefined;
 }
 
+/** @param found told of the dynptr, made or met. */
 export function checkDynptrArgument(
   analysis: Analysis,
-  facts: CallFacts,
   number: number,
-  argument: ArgumentKind,
+  argument: DynptrArgument,
+  found: (dynptr: FoundDynptr) => void,
 ): Check {
   const register = analysis.register(number);
-  if (argument.isUninitialised) return makeDynptr(analysis, facts, number, argument);
-  if (register.kind === "fp") {
-    const slot = slotAt(analysis, number);
-    if (typeof slot !== "number") return slot;
+  if (register.kind !== "fp" && register.kind !== "dynptr_ptr")
+    return reject(EINVAL, `arg#${number - 1} expected pointer to stack or const struct bpf_dynptr`);
+  if (argument.isUninitialised) return makeDynptr(analysis, number, argument);
+  const dynptr = dynptrAt(analysis, number);
+  if (argument.releases) {
+    if (register.kind !== "fp") return reject(EINVAL, "cannot release unowned const bpf_dynptr");
+    if (dynptr === undefined || "errno" in dynptr || dynptr.refId === 0)
+      return reject(EINVAL, `${before(dynptr)}arg ${number} is an unacquired reference`);
   }
-  const dynptr = dynptrOf(analysis, number);
-  if (dynptr === undefined) return reject(EINVAL, `Expected an initialized dynptr as arg #${number - 1}`);
+  if (dynptr === undefined || "errno" in dynptr)
+    return reject(EINVAL, `${before(dynptr)}Expected an initialized dynptr as arg #${number - 1}`);
   if (argument.dynptr !== undefined && dynptr.dynptr !== argument.dynptr)
     return reject(EINVAL, `Expected a dynptr of type ${argument.dynptr} as arg #${number - 1}`);
-  if (argument.releases) {
-    if (register.kind !== "fp") return reject(EINVAL, `arg ${number} is an unacquired reference`);
-    if (dynptr.refId === 0) return reject(EINVAL, `arg ${number} is an unacquired reference`);
-    releaseDynptr(analysis, dynptr);
-  }
-  facts.dynptrId = dynptr.id;
-  if (dynptr.refId !== 0) facts.refId = dynptr.refId;
+  if (argument.releases) releaseDynptr(analysis, dynptr);
+  found({ id: dynptr.id, kind: dynptr.dynptr ?? "local", refId: dynptr.refId });
   return undefined;
 }
 
-function makeDynptr(analysis: Analysis, facts: CallFacts, number: number, argument: ArgumentKind): Check {
-  const register = analysis.register(number);
-  if (register.kind !== "fp") return reject(EINVAL, "Dynptr has to be an uninitialized dynptr");
-  const slot = slotAt(analysis, number);
-  if (typeof slot !== "number") return slot;
-  const outside = checkStackBounds(analysis, number, register.off, DYNPTR_BYTES, "write");
-  if (outside !== undefined) return outside;
-  const frame = analysis.state.frames[register.frame]!;
-  for (const index of [slot, slot - 1]) {
-    const types = frame.stack[index]!.types;
-    if (/[if]/.test(types)) return reject(EINVAL, "Dynptr has to be an uninitialized dynptr");
-    const bad = destroyDynptr(analysis, frame, index);
+const before = (refusal: Reject | Register | undefined): string =>
+  refusal !== undefined && "errno" in refusal ? `${refusal.message}\n` : "";
+
+function makeDynptr(analysis: Analysis, number: number, argument: DynptrArgument): Check {
+  const refusal = "Dynptr has to be an uninitialized dynptr";
+  if (analysis.register(number).kind !== "fp") return reject(EINVAL, refusal);
+  const place = stackPlace(analysis, number, "dynptr", SLOTS);
+  if ("errno" in place) return reject(EINVAL, `${place.message}\n${refusal}`);
+  for (let off = 0; off < SLOTS * 8; off += 8) {
+    const write = { number, off, size: 8, kind: "write", into: -1, stored: undefined } as const;
+    const bad = checkMemory(analysis, { ...write, isStrict: false, isSigned: false });
     if (bad !== undefined) return bad;
   }
-  return fill(analysis, facts, frame, slot, argument);
+  return fill(analysis, place, argument);
 }
 
-function fill(
-  analysis: Analysis,
-  facts: CallFacts,
-  frame: Frame,
-  slot: number,
-  argument: ArgumentKind,
-): Check {
+function fill(analysis: Analysis, { frame: index, slot }: Place, argument: DynptrArgument): Check {
+  const frame = analysis.state.frames[index]!;
+  for (const at of [slot, slot - 1]) {
+    const bad = destroyDynptr(analysis, frame, at);
+    if (bad !== undefined) return bad;
+  }
   const id = analysis.newId();
   const dynptr = argument.dynptr ?? "local";
   let refId = 0;
   if (dynptr === "ringbuf") {
-    refId = analysis.newId();
-    analysis.state.references.push({ kind: "object", id: refId, insn: analysis.index, object: undefined });
+    refId = argument.clonedRef ?? 0;
+    if (refId === 0) {
+      refId = analysis.newId();
+      analysis.state.references.push({ kind: "object", id: refId, insn: analysis.index, object: undefined });
+    }
   }
   const main = pointer("dynptr_ptr", { dynptr, isFirstSlot: true, id, refId });
-  frame.stack[slot] = { types: "dddddddd", spilled: main };
-  frame.stack[slot - 1] = { types: "dddddddd", spilled: main.with({ isFirstSlot: false }) };
+  frame.stack[slot] = { types: DYNPTR, spilled: main };
+  frame.stack[slot - 1] = { types: DYNPTR, spilled: main.with({ isFirstSlot: false }) };
   if (frame === analysis.frame) {
     analysis.touchSlot(slot);
     analysis.touchSlot(slot - 1);
   }
-  facts.dynptrId = id;
   return undefined;
 }
 
@@ -105,13 +115,18 @@ function fill(
 function releaseDynptr(analysis: Analysis, dynptr: Register): void {
   const { state } = analysis;
   state.references = state.references.filter(({ id }) => id !== dynptr.refId);
+  const ended = new Set<number>();
   for (const frame of state.frames) {
     frame.stack.forEach((slot, i) => {
-      if (slot.types[7] === "d" && slot.spilled.refId === dynptr.refId) {
-        frame.stack[i] = EMPTY_SLOT;
-        if (frame === analysis.frame) analysis.touchSlot(i);
-      }
+      if (slot.types[7] !== "d" || slot.spilled.refId !== dynptr.refId) return;
+      ended.add(slot.spilled.id);
+      frame.stack[i] = EMPTY_SLOT;
+      if (frame === analysis.frame) analysis.touchSlot(i);
     });
   }
-  state.replaceAll((register) => (register.refId === dynptr.refId ? UNKNOWN : register));
+  state.replaceAll((register) =>
+    register.refId === dynptr.refId || (register.dynptrId !== 0 && ended.has(register.dynptrId))
+      ? UNKNOWN
+      : register,
+  );
 }

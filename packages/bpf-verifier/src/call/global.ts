@@ -2,22 +2,29 @@
  * Global functions: their prototype in BTF says what callers must pass, and with what they are verified. Linux:
  * btf_prepare_func_args(), btf_check_func_arg_match().
  */
-import { EINVAL } from "@alien-ts/abi";
-import type { Btf } from "@alien-ts/btf";
+import { EINVAL, EOPNOTSUPP } from "@alien-ts/abi";
+import type { Btf, BtfType } from "@alien-ts/btf";
 import { REG } from "@alien-ts/bpf-isa";
-import { accessHelperMemory } from "./memory-arguments.ts";
-import { checkContextPointer } from "../access/memory.ts";
+import { structsMatch } from "../access/struct-walk.ts";
 import type { Analysis } from "../analysis.ts";
-import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
+import { checkKernelContext, isContextType } from "../linux/kernel-contexts.ts";
+import { FLAG, UNKNOWN, kindName, pointer } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { functionName } from "../state.ts";
-import { reject } from "../verdict.ts";
-import type { Check, Reject } from "../verdict.ts";
+import { Reject, reject } from "../verdict.ts";
+import type { Check } from "../verdict.ts";
+import { checkDynptrArgument } from "./dynptr.ts";
+import { checkFixedMemory } from "./kfunc/memory.ts";
+import { isScalarType, kindText, nameOf, typeOf } from "./kfunc/parameters.ts";
+import { checkArgumentOffset } from "./offset.ts";
 
 export type GlobalArgument =
   | { readonly kind: "scalar" }
   | { readonly kind: "ctx" }
-  | { readonly kind: "mem"; readonly bytes: number; readonly isNullable: boolean };
+  | { readonly kind: "arena" }
+  | { readonly kind: "dynptr" }
+  | { readonly kind: "mem"; readonly bytes: number; readonly flags: number }
+  | { readonly kind: "btf"; readonly id: number; readonly flags: number };
 
 /** What function `subprogram` takes, or why it cannot be verified by itself. */
 export function globalArguments(analysis: Analysis, subprogram: number): readonly GlobalArgument[] | Reject {
@@ -28,126 +35,241 @@ export function globalArguments(analysis: Analysis, subprogram: number): readonl
   const { btf } = program;
   const func = btf.type(info.type);
   const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
-  if (prototype?.kind !== "func_proto") return reject(EINVAL, `Invalid BTF of func ${name}`);
+  if (prototype?.kind !== "func_proto") return reject(EINVAL, `Invalid type of function ${name}()`);
   if (prototype.params.length > 5)
     return reject(
       EINVAL,
       `Global function ${name}() with ${prototype.params.length} > 5 args. Buggy compiler.`,
     );
-  const result = btf.type(btf.resolve(prototype.type));
-  if (result?.kind !== "int" && result?.kind !== "enum" && result?.kind !== "enum64")
+  if (!isScalarType(typeOf(btf, prototype.type)))
     return reject(EINVAL, `Global function ${name}() doesn't return scalar. Only those are supported.`);
   const list: GlobalArgument[] = [];
-  for (const [index, param] of prototype.params.entries()) {
-    const argument = argumentOf(analysis, btf, { type: param.type, funcType: info.type, index, name });
-    if ("errno" in argument) return argument;
+  for (const [index, { type }] of prototype.params.entries()) {
+    const tags = tagsOf(btf, info.type, index);
+    if (tags instanceof Reject) return tags;
+    const argument = argumentOf(analysis, btf, { type, tags, index, name });
+    if (argument instanceof Reject) return argument;
     list.push(argument);
   }
   return list;
 }
 
+type Tag = "ctx" | "trusted" | "untrusted" | "nonnull" | "nullable" | "arena";
+const TAGS: readonly string[] = ["ctx", "trusted", "untrusted", "nonnull", "nullable", "arena"];
+const PREFIX = "arg:";
+
+function tagsOf(btf: Btf, type: number, index: number): readonly Tag[] | Reject {
+  const tags: Tag[] = [];
+  for (const [, tag] of btf.types()) {
+    if (tag.kind !== "decl_tag" || tag.type !== type || tag.component !== index) continue;
+    if (!tag.name.startsWith(PREFIX)) continue;
+    const word = tag.name.slice(PREFIX.length);
+    if (!TAGS.includes(word)) return reject(EOPNOTSUPP, `arg#${index} has unsupported set of tags`);
+    tags.push(word as Tag);
+  }
+  return tags;
+}
+
 interface Param {
   readonly type: number;
-  readonly funcType: number;
+  readonly tags: readonly Tag[];
   readonly index: number;
   readonly name: string;
 }
 
 function argumentOf(analysis: Analysis, btf: Btf, param: Param): GlobalArgument | Reject {
-  const { index, name } = param;
-  const tags = tagsOf(btf, param.funcType, index);
-  if (tags.includes("arg:ctx")) return { kind: "ctx" };
-  const type = btf.type(btf.resolve(param.type));
-  if (type?.kind === "int" || type?.kind === "enum" || type?.kind === "enum64") return { kind: "scalar" };
-  if (type?.kind !== "ptr")
-    return reject(
-      EINVAL,
-      `Arg#${index} type ${type?.kind.toUpperCase() ?? "UNKNOWN"} in ${name}() is not supported yet.`,
-    );
-  const target = btf.resolve(type.type);
-  const pointee = btf.type(target);
-  const context = analysis.env.programType.context?.name;
-  if (pointee?.kind === "struct" && context !== undefined && pointee.name === context) return { kind: "ctx" };
-  if (tags.some((tag) => tag !== "arg:nonnull" && tag !== "arg:nullable"))
-    return reject(EINVAL, `arg#${index} has tags that are not supported`);
+  const { index, name, tags } = param;
+  const type = typeOf(btf, param.type);
+  if (type?.kind === "ptr") return pointerArgument(analysis, btf, type.type, param);
+  if (tags.length > 0) return reject(EINVAL, `arg#${index} has pointer tag, but is not a pointer type`);
+  if (isScalarType(type)) return { kind: "scalar" };
+  return reject(EINVAL, `Arg#${index} type ${kindText(type)} in ${name}() is not supported yet.`);
+}
+
+function pointerArgument(
+  analysis: Analysis,
+  btf: Btf,
+  target: number,
+  { tags, index }: Param,
+): GlobalArgument | Reject {
+  const has = (tag: Tag): boolean => tags.includes(tag);
+  const wrong = reject(EINVAL, `arg#${index} has invalid combination of tags`);
+  const type = typeOf(btf, target);
+  if (has("ctx") || isContextType(analysis.env, btf, target)) {
+    if (tags.some((tag) => tag !== "ctx")) return wrong;
+    return (has("ctx") ? checkKernelContext(analysis.env, btf, target, index) : undefined) ?? { kind: "ctx" };
+  }
+  if (type?.kind === "struct" && type.name === "bpf_dynptr")
+    return tags.length > 0 ? wrong : { kind: "dynptr" };
+  if (has("trusted")) {
+    if (has("nonnull")) return wrong;
+    const id = kernelType(analysis, btf, target, index);
+    if (id instanceof Reject) return id;
+    return { kind: "btf", id, flags: FLAG.TRUSTED | (has("nullable") ? FLAG.MAYBE_NULL : 0) };
+  }
+  if (has("untrusted")) return untrusted(analysis, btf, target, { tags, index });
+  if (has("arena")) {
+    if (tags.some((tag) => tag !== "arena"))
+      return reject(EINVAL, `arg#${index} arena cannot be combined with any other tags`);
+    return { kind: "arena" };
+  }
+  if (has("nullable")) return wrong;
   const bytes = btf.sizeOf(target);
   if (bytes === undefined) {
     return reject(
       EINVAL,
-      `arg#${index} reference type('${pointee?.kind.toUpperCase() ?? "UNKNOWN"} ${pointee?.name ?? ""}') size cannot be determined: -22`,
+      `arg#${index} reference type('${kindText(type)} ${nameOf(type)}') size cannot be determined: -22`,
     );
   }
-  return { kind: "mem", bytes, isNullable: !tags.includes("arg:nonnull") };
+  return { kind: "mem", bytes, flags: has("nonnull") ? 0 : FLAG.MAYBE_NULL };
 }
 
-function tagsOf(btf: Btf, type: number, component: number): string[] {
-  const tags: string[] = [];
-  for (const [, tag] of btf.types()) {
-    if (
-      tag.kind === "decl_tag" &&
-      tag.type === type &&
-      tag.component === component &&
-      tag.name.startsWith("arg:")
-    )
-      tags.push(tag.name);
+/** Read by probes, whatever is passed. */
+function untrusted(
+  analysis: Analysis,
+  btf: Btf,
+  target: number,
+  { tags, index }: Pick<Param, "tags" | "index">,
+): GlobalArgument | Reject {
+  if (tags.some((tag) => tag !== "untrusted"))
+    return reject(EINVAL, `arg#${index} untrusted cannot be combined with any other tags`);
+  const type = typeOf(btf, target);
+  if (type === undefined || type.kind === "void" || type.kind === "float" || isScalarType(type))
+    return { kind: "mem", bytes: 0, flags: FLAG.RDONLY | FLAG.UNTRUSTED };
+  const id = kernelType(analysis, btf, target, index);
+  if (id instanceof Reject) return id;
+  const found = analysis.env.kernelBtf!.type(id);
+  if (isStruct(found)) return { kind: "btf", id, flags: FLAG.UNTRUSTED };
+  return reject(
+    EINVAL,
+    `arg#${index} has type ${kindText(found)} '', but only struct or primitive types are allowed`,
+  );
+}
+
+const isStruct = (type: BtfType | undefined): boolean => type?.kind === "struct" || type?.kind === "union";
+
+/** The kernel's type of the same name and kind. Linux: btf_get_ptr_to_btf_id() */
+function kernelType(analysis: Analysis, btf: Btf, target: number, index: number): number | Reject {
+  const type = typeOf(btf, target);
+  const name = nameOf(type);
+  // Names of local flavours end with `___word`.
+  const plain = name.split("___")[0]!;
+  const { kernelBtf } = analysis.env;
+  if (type === undefined || plain === "") return reject(EINVAL, `arg#${index} type doesn't have a name`);
+  const candidates = (kernelBtf?.findAll(plain) ?? []).filter(
+    (id) => kernelBtf!.type(id)?.kind === type.kind,
+  );
+  const [id, second] = candidates;
+  if (id === undefined) {
+    return reject(EINVAL, `arg#${index} reference type('${kindText(type)} ${name}') has no matches`);
   }
-  return tags;
+  if (second === undefined) return id;
+  return reject(EINVAL, `arg#${index} reference type('${kindText(type)} ${name}') is ambiguous`);
 }
 
 /** The registers with which a global function is verified. */
 export function globalRegister(analysis: Analysis, argument: GlobalArgument): Register {
+  const idOf = (flags: number): number => ((flags & FLAG.MAYBE_NULL) === 0 ? 0 : analysis.newId());
   switch (argument.kind) {
     case "scalar":
       return UNKNOWN;
     case "ctx":
       return pointer("ctx");
-    case "mem":
-      return pointer("mem", {
-        memSize: argument.bytes,
-        flags: argument.isNullable ? FLAG.MAYBE_NULL : 0,
-        id: argument.isNullable ? analysis.newId() : 0,
-      });
+    case "arena":
+      return UNKNOWN.with({ kind: "arena" });
+    case "dynptr":
+      return pointer("dynptr_ptr", { dynptr: "local", isFirstSlot: true, id: analysis.newId() });
+    case "mem": {
+      const { flags, bytes } = argument;
+      return pointer("mem", { memSize: bytes, flags, id: idOf(flags) });
+    }
+    case "btf": {
+      const { flags, id } = argument;
+      return pointer("ptr_", { btf: analysis.env.kernelBtf, btfId: id, flags, id: idOf(flags) });
+    }
   }
 }
 
 /** What a caller passes to a global function. */
 export function checkGlobalArguments(analysis: Analysis, subprogram: number): Check {
   const list = globalArguments(analysis, subprogram);
-  if ("errno" in list) return list;
+  if (list instanceof Reject) return list;
   for (const [index, argument] of list.entries()) {
-    const number = REG.R1 + index;
-    const register = analysis.register(number);
-    const unreadable = analysis.read(number);
-    if (unreadable !== undefined) return unreadable;
-    if (argument.kind === "scalar") {
-      if (!register.isScalar) return reject(EINVAL, `R${number} is not a scalar`);
-    } else if (argument.kind === "ctx") {
-      if (register.kind !== "ctx") return reject(EINVAL, `arg#${index} expects pointer to ctx`);
-      const moved = checkContextPointer(register, number);
-      if (moved !== undefined) return moved;
-    } else {
-      const bad = checkMemoryArgument(analysis, number, argument);
-      if (bad !== undefined) return bad;
-    }
+    const bad = checkPassed(analysis, argument, index);
+    if (bad !== undefined) return bad;
   }
   return undefined;
 }
 
-function checkMemoryArgument(
-  analysis: Analysis,
-  number: number,
-  argument: GlobalArgument & { readonly kind: "mem" },
-): Check {
+const ANY = { releases: false, isDynptr: false };
+
+function checkPassed(analysis: Analysis, argument: GlobalArgument, index: number): Check {
+  const number = REG.R1 + index;
   const register = analysis.register(number);
-  if (register.isNull && argument.isNullable) return undefined;
-  if (register.isMaybeNull && !argument.isNullable)
-    return reject(EINVAL, `arg#${number - 1} arg is not nullable`);
-  const before = register;
-  if (register.isMaybeNull) analysis.set(number, register.with({ flags: register.flags & ~FLAG.MAYBE_NULL }));
-  const access = { number, size: argument.bytes, isZeroAllowed: true } as const;
-  const bad =
-    accessHelperMemory(analysis, { ...access, kind: "read" }) ??
-    accessHelperMemory(analysis, { ...access, kind: "write" });
-  analysis.set(number, before);
-  return bad;
+  switch (argument.kind) {
+    case "scalar":
+      return register.isScalar ? undefined : reject(EINVAL, `R${number} is not a scalar`);
+    case "ctx":
+      return (
+        checkArgumentOffset(register, number, ANY) ??
+        (register.kind === "ctx" ? undefined : reject(EINVAL, `arg#${index} expects pointer to ctx`))
+      );
+    case "arena":
+      return register.kind === "arena" || register.isScalar
+        ? undefined
+        : reject(EINVAL, `R${number} is not a pointer to arena or scalar.`);
+    case "dynptr":
+      return (
+        checkArgumentOffset(register, number, { releases: false, isDynptr: true }) ??
+        checkDynptrArgument(
+          analysis,
+          number,
+          { isUninitialised: false, releases: false, dynptr: undefined },
+          () => {},
+        )
+      );
+    case "mem":
+      return (argument.flags & FLAG.UNTRUSTED) === 0 ? checkMemory(analysis, argument, index) : undefined;
+    case "btf":
+      return (argument.flags & FLAG.UNTRUSTED) === 0 ? checkTrusted(analysis, argument, index) : undefined;
+  }
+}
+
+function checkMemory(
+  analysis: Analysis,
+  { bytes, flags }: GlobalArgument & { readonly kind: "mem" },
+  index: number,
+): Check {
+  const number = REG.R1 + index;
+  const register = analysis.register(number);
+  const bad = checkArgumentOffset(register, number, ANY) ?? checkFixedMemory(analysis, number, bytes);
+  if (bad !== undefined) return reject(EINVAL, bad.message);
+  return (flags & FLAG.MAYBE_NULL) === 0 && register.isMaybeNull
+    ? reject(EINVAL, `arg#${index} is expected to be non-NULL`)
+    : undefined;
+}
+
+const TRUSTED_KINDS: readonly number[] = [0, FLAG.TRUSTED, FLAG.RCU];
+
+function checkTrusted(
+  analysis: Analysis,
+  { id, flags: wanted }: GlobalArgument & { readonly kind: "btf" },
+  index: number,
+): Check {
+  const number = REG.R1 + index;
+  const register = analysis.register(number);
+  const isNullable = (wanted & FLAG.MAYBE_NULL) !== 0;
+  if (register.isNull && isNullable) return undefined;
+  const flags = isNullable ? register.flags & ~FLAG.MAYBE_NULL : register.flags;
+  if (register.kind !== "ptr_" || !TRUSTED_KINDS.includes(flags)) {
+    const expected = TRUSTED_KINDS.map((kind) => kindName({ kind: "ptr_", flags: kind })).join(", ");
+    return reject(EINVAL, `R${number} type=${kindName(register)} expected=${expected}`);
+  }
+  const { kernelBtf } = analysis.env;
+  const given = { btf: register.btf, id: register.btfId };
+  if (!structsMatch(given, register.off, { btf: kernelBtf, id }, false)) {
+    const name = register.btf?.type(register.btfId)?.name ?? "";
+    return reject(EINVAL, `R${number} is of type ${name} but ${kernelBtf?.type(id)?.name} is expected`);
+  }
+  return checkArgumentOffset(register, number, ANY);
 }

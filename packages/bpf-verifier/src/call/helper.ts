@@ -9,13 +9,14 @@ import { checkLeaks } from "../check/exit.ts";
 import { isGplCompatible } from "../env.ts";
 import { checkMapHelper } from "../linux/map-compatibility.ts";
 import { markPrecise } from "../prune/precision.ts";
-import { NOT_INIT, UNKNOWN, FLAG, kindName } from "../state/register.ts";
+import { kindName } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { checkArgument, newFacts } from "./arguments.ts";
 import type { CallFacts } from "./arguments.ts";
 import { HELPER } from "./callback-kinds.ts";
 import { runCallback } from "./callback.ts";
+import { forgetPackets, releaseReference } from "./release.ts";
 import { giveResult } from "./returns.ts";
 
 export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
@@ -106,17 +107,6 @@ function release(analysis: Analysis, facts: CallFacts): Check {
   return reject(EINVAL, `func ${facts.prototype.name}#${facts.id} reference has not been acquired before`);
 }
 
-/** Every copy of the object becomes unknown. Linux: release_reference() */
-export function releaseReference(analysis: Analysis, refId: number): boolean {
-  const { state } = analysis;
-  if (!state.references.some(({ id, kind }) => id === refId && kind === "object")) return false;
-  state.references = state.references.filter(({ id, kind }) => !(id === refId && kind === "object"));
-  state.replaceAll((register) =>
-    register.refId !== refId ? register : analysis.env.mayLeakPointers ? UNKNOWN : NOT_INIT,
-  );
-  return true;
-}
-
 function checkSpecial(analysis: Analysis, facts: CallFacts): Check {
   switch (facts.id) {
     case HELPER.tail_call:
@@ -156,13 +146,4 @@ function noteMap(analysis: Analysis, { map }: CallFacts): void {
   const notes = analysis.notes[analysis.index]!;
   if (map === undefined) return;
   notes.map = notes.map === undefined || notes.map === map ? map : null;
-}
-
-/** Linux: clear_all_pkt_pointers() */
-export function forgetPackets(analysis: Analysis): void {
-  analysis.state.replaceAll((register) => {
-    const isSlice = register.kind === "mem" && register.has(FLAG.DYNPTR_SKB | FLAG.DYNPTR_XDP);
-    const isPacket = register.isPacket || register.kind === "pkt_end";
-    return isSlice || isPacket ? UNKNOWN : register;
-  });
 }

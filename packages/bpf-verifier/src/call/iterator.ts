@@ -1,111 +1,164 @@
 /** Open-coded iterators on the stack: made, advanced, destroyed. Linux: process_iter_arg(), process_iter_next_call(). */
-import { EINVAL } from "@alien-ts/abi";
+import { EINVAL, EPROTO } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
-import { checkStackBounds } from "../access/stack.ts";
+import { isInRcu } from "../access/btf-pointer.ts";
+import { checkMemory } from "../access/memory.ts";
 import type { Analysis } from "../analysis.ts";
 import { findPreviousEntry } from "../prune/visited.ts";
 import { widen } from "../prune/widen.ts";
-import { FLAG, NULL_REGISTER, UNKNOWN, pointer } from "../state/register.ts";
-import type { IteratorState } from "../state/register.ts";
-import { EMPTY_SLOT, slotOf } from "../state/stack.ts";
+import { notNull } from "../state/nullness.ts";
+import { FLAG, NULL_REGISTER, pointer } from "../state/register.ts";
+import type { IteratorState, Register } from "../state/register.ts";
+import { EMPTY_SLOT } from "../state/stack.ts";
 import type { Frame } from "../state/state.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
+import { releaseReference } from "./release.ts";
+import { has } from "./kfunc/facts.ts";
+import type { Kfunc, KfuncFacts } from "./kfunc/facts.ts";
+import { typeOf } from "./kfunc/parameters.ts";
+import { stackPlace } from "./stack-place.ts";
+import type { Place } from "./stack-place.ts";
 
 const ITERATOR = "iiiiiiii";
-const NUMBER_BYTES = 4;
+const PREFIX = "bpf_iter_";
 
-interface Place {
-  readonly frame: number;
-  readonly slot: number;
+/** An iterator's type: its name, and how many slots it takes. */
+interface Kind {
+  readonly name: string;
+  readonly slots: number;
 }
 
-/** The slot that r1 points to, or the refusal. */
-function placeOf(analysis: Analysis): Place | NonNullable<Check> {
-  const bad = analysis.read(REG.R1);
-  if (bad !== undefined) return bad;
-  const register = analysis.register(REG.R1);
-  if (register.kind !== "fp") return reject(EINVAL, "arg#0 expected pointer to an iterator on stack");
-  if (!register.scalar.isConst) return reject(EINVAL, "iter has to be at a constant offset");
-  const off = register.off + Number(register.scalar.constant);
-  if (off % 8 !== 0) return reject(EINVAL, `cannot pass in iter at an offset=${off}`);
-  const outside = checkStackBounds(analysis, REG.R1, register.off, 8, "write");
-  if (outside !== undefined) return outside;
-  return { frame: register.frame, slot: slotOf(off) };
+function kindOf({ btf, prototype }: Kfunc, index: number): Kind | undefined {
+  const type = typeOf(btf, prototype.params[index]!.type);
+  const target = type?.kind === "ptr" ? typeOf(btf, type.type) : undefined;
+  if (target?.kind !== "struct" || !target.name.startsWith(PREFIX)) return undefined;
+  return { name: target.name.slice(PREFIX.length), slots: target.size / 8 };
 }
 
-export function newIterator(analysis: Analysis, name: string): Check {
-  const place = placeOf(analysis);
-  if (!("slot" in place)) return place;
+const CSS_TASK_PROGRAMS: readonly number[] = [29];
+const ITERATOR_ATTACH = 28;
+
+export function checkIteratorArgument(
+  analysis: Analysis,
+  kfunc: Kfunc,
+  number: number,
+  facts: KfuncFacts,
+): Check {
+  const { programType, isSleepable } = analysis.env;
+  if (kfunc.name === "bpf_iter_css_task_new") {
+    const isAllowed =
+      CSS_TASK_PROGRAMS.includes(programType.type) ||
+      (programType.type === 26 && programType.attachType === ITERATOR_ATTACH) ||
+      isSleepable ||
+      analysis.state.isInSleepable;
+    if (!isAllowed)
+      return reject(EINVAL, "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs");
+  }
+  if (analysis.register(number).kind !== "fp")
+    return reject(EINVAL, `arg#${number - 1} expected pointer to an iterator on stack`);
+  const kind = kindOf(kfunc, number - 1);
+  if (kind === undefined) return reject(EINVAL, `expected valid iter pointer as arg #${number - 1}`);
+  const place = stackPlace(analysis, number, "iter", kind.slots);
+  return has(kfunc, "iter_new")
+    ? makeIterator(analysis, kfunc, { number, kind, place })
+    : useIterator(analysis, kfunc, { number, kind, place }, facts);
+}
+
+interface Argument {
+  readonly number: number;
+  readonly kind: Kind;
+  readonly place: ReturnType<typeof stackPlace>;
+}
+
+function makeIterator(analysis: Analysis, kfunc: Kfunc, { number, kind, place }: Argument): Check {
+  const refusal = `expected uninitialized iter_${kind.name} as arg #${number - 1}`;
+  if ("errno" in place) return reject(EINVAL, `${place.message}\n${refusal}`);
   const frame = analysis.state.frames[place.frame]!;
-  if (/[dif]/.test(frame.stack[place.slot]!.types))
-    return reject(EINVAL, `expected uninitialized iter_${name} as arg #0`);
+  const slots = Array.from({ length: kind.slots }, (_, i) => place.slot - i);
+  if (slots.some((slot) => frame.stack[slot]?.types.includes("i") === true)) return reject(EINVAL, refusal);
+  for (let off = 0; off < kind.slots * 8; off += 8) {
+    const write = { number, off, size: 8, kind: "write", into: -1, stored: undefined } as const;
+    const bad = checkMemory(analysis, { ...write, isStrict: false, isSigned: false });
+    if (bad !== undefined) return bad;
+  }
   const id = analysis.newId();
   analysis.state.references.push({ kind: "object", id, insn: analysis.index, object: undefined });
-  put(analysis, frame, place.slot, id, { name, state: "active", depth: 0 });
+  const isProtected = has(kfunc, "rcu_protected");
+  const flags = !isProtected ? 0 : isInRcu(analysis) ? FLAG.RCU : FLAG.UNTRUSTED;
+  for (const [i, slot] of slots.entries()) {
+    const iterator: IteratorState = { name: kind.name, state: "active", depth: 0 };
+    put(analysis, frame, slot, pointer("fp", { flags, refId: i === 0 ? id : 0, iterator }));
+  }
   return undefined;
 }
 
-function put(analysis: Analysis, frame: Frame, slot: number, refId: number, iterator: IteratorState): void {
-  frame.stack[slot] = { types: ITERATOR, spilled: pointer("fp", { refId, iterator }) };
+function put(analysis: Analysis, frame: Frame, slot: number, spilled: Register): void {
+  frame.stack[slot] = { types: ITERATOR, spilled };
   if (frame === analysis.frame) analysis.touchSlot(slot);
 }
 
-interface Found extends Place {
-  readonly refId: number;
-  readonly iterator: IteratorState;
+function useIterator(
+  analysis: Analysis,
+  kfunc: Kfunc,
+  { number, kind, place }: Argument,
+  facts: KfuncFacts,
+): Check {
+  const refusal = `expected an initialized iter_${kind.name} as arg #${number - 1}`;
+  if ("errno" in place) return reject(EINVAL, `${place.message}\n${refusal}`);
+  const frame = analysis.state.frames[place.frame]!;
+  for (let i = 0; i < kind.slots; i++) {
+    const slot = frame.stack[place.slot - i];
+    const { spilled } = slot ?? EMPTY_SLOT;
+    if (slot !== undefined && spilled.has(FLAG.UNTRUSTED) && slot.types === ITERATOR)
+      return reject(EPROTO, `expected an RCU CS when using ${kfunc.name}`);
+    const isMain = i === 0;
+    if (slot?.types !== ITERATOR || spilled.iterator?.name !== kind.name || (spilled.refId !== 0) !== isMain)
+      return reject(EINVAL, refusal);
+  }
+  facts.iterator = place;
+  const { refId } = frame.stack[place.slot]!.spilled;
+  facts.refId = refId;
+  if (has(kfunc, "iter_destroy")) destroyIterator(analysis, place, kind.slots);
+  return undefined;
 }
 
-function found(analysis: Analysis, name: string): Found | NonNullable<Check> {
-  const place = placeOf(analysis);
-  if (!("slot" in place)) return place;
-  const { types, spilled } = analysis.state.frames[place.frame]!.stack[place.slot]!;
-  if (types !== ITERATOR || spilled.iterator?.name !== name)
-    return reject(EINVAL, `expected an initialized iter_${name} as arg #0`);
-  return { ...place, refId: spilled.refId, iterator: spilled.iterator };
-}
+/** The iterator that a call of a `next` function advances. */
+export const iteratorAt = ({ state }: Analysis, { frame, slot }: Place): Register =>
+  state.frames[frame]!.stack[slot]!.spilled;
 
-/** Two ways on: a number and an iterator that is one turn deeper, or NULL and an iterator at its end. */
-export function nextNumber(analysis: Analysis): Check {
-  const iterator = found(analysis, "num");
-  if (!("slot" in iterator)) return iterator;
+/** Two ways on: an element and an iterator that is one turn deeper, or NULL and an iterator at its end. */
+export function advance(analysis: Analysis, place: Place): Check {
   const { state } = analysis;
   const before = findPreviousEntry(state.parent ?? state, analysis.index);
-  analysis.clearCallerSaved();
-  if (iterator.iterator.state === "active") {
+  const spilled = iteratorAt(analysis, place);
+  const iterator = spilled.iterator!;
+  if (iterator.state === "active") {
     const queued = state.copy();
-    const { depth, name } = iterator.iterator;
-    put(analysis, queued.frames[iterator.frame]!, iterator.slot, iterator.refId, {
-      name,
-      state: "active",
-      depth: depth + 1,
-    });
+    const next = spilled.with({ iterator: { ...iterator, depth: iterator.depth + 1 } });
+    put(analysis, queued.frames[place.frame]!, place.slot, next);
     if (before !== undefined) widen(before, queued);
-    queued.registers[REG.R0] = pointer("mem", {
-      flags: FLAG.RDONLY,
-      memSize: NUMBER_BYTES,
-      refId: iterator.refId,
-    });
+    queued.registers[REG.R0] = notNull(queued.registers[REG.R0]!);
     const full = analysis.push(analysis.index + 1, queued);
     if (full !== undefined) return full;
   }
-  put(analysis, state.frames[iterator.frame]!, iterator.slot, iterator.refId, {
-    ...iterator.iterator,
-    state: "drained",
-  });
+  put(
+    analysis,
+    state.frames[place.frame]!,
+    place.slot,
+    spilled.with({ iterator: { ...iterator, state: "drained" } }),
+  );
   analysis.set(REG.R0, NULL_REGISTER);
   return undefined;
 }
 
-export function destroyIterator(analysis: Analysis, name: string): Check {
-  const iterator = found(analysis, name);
-  if (!("slot" in iterator)) return iterator;
-  const { state } = analysis;
-  state.references = state.references.filter(({ id }) => id !== iterator.refId);
-  const frame = state.frames[iterator.frame]!;
-  frame.stack[iterator.slot] = EMPTY_SLOT;
-  if (frame === analysis.frame) analysis.touchSlot(iterator.slot);
+function destroyIterator(analysis: Analysis, { frame: index, slot }: Place, slots: number): void {
+  const frame = analysis.state.frames[index]!;
+  const { refId } = frame.stack[slot]!.spilled;
   // What the iterator gave is no longer there.
-  state.replaceAll((register) => (register.refId === iterator.refId ? UNKNOWN : register));
-  return undefined;
+  releaseReference(analysis, refId);
+  for (let i = 0; i < slots; i++) {
+    frame.stack[slot - i] = EMPTY_SLOT;
+    if (frame === analysis.frame) analysis.touchSlot(slot - i);
+  }
 }

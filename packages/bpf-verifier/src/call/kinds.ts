@@ -114,8 +114,8 @@ const WORDS: Record<string, Partial<ArgumentKind>> = {
     role: "sock common",
     accepts: [type("sock_common"), type("sock"), type("tcp_sock"), type("xdp_sock")],
   },
-  sockbtf: { role: "btf socket", accepts: BTF_SOCKET },
-  sockrel: { role: "btf socket", accepts: BTF_SOCKET, releases: true },
+  sockbtf: { role: "btf socket", accepts: BTF_SOCKET, type: "sock_common" },
+  sockrel: { role: "btf socket", accepts: BTF_SOCKET, type: "sock_common", releases: true },
   btf: { role: "btf", accepts: BTF },
   percpu: {
     role: "percpu",
@@ -132,7 +132,7 @@ const WORDS: Record<string, Partial<ArgumentKind>> = {
   kptr: { role: "kptr", accepts: [type("map_value"), type("ptr_", FLAG.ALLOC)] },
   kptrrel: {
     role: "kptr value",
-    accepts: [...BTF, type("ptr_", FLAG.ALLOC), type("ptr_", FLAG.ALLOC | FLAG.PERCPU)],
+    accepts: BTF,
     releases: true,
   },
   dynptr: { role: "dynptr", accepts: [type("fp"), type("dynptr_ptr")] },

@@ -1,9 +1,10 @@
 /** What r0 holds after a helper. Linux: the second half of check_helper_call(), do_refine_retval_range(). */
 import { EINVAL } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
+import { kptrTarget } from "../access/kptr.ts";
 import type { Analysis } from "../analysis.ts";
 import { SCALAR_UNKNOWN, ScalarDraft } from "../scalar/scalar.ts";
-import { hasLock } from "../state/nullness.ts";
+import { hasLock } from "../state/fields.ts";
 import { FLAG, NOT_INIT, UNKNOWN, pointer, scalarRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
@@ -60,17 +61,24 @@ function resultOf(analysis: Analysis, facts: CallFacts): Register | NonNullable<
       return pointer("mem", { flags, memSize: facts.memSize, dynptrId: facts.dynptrId, refId: facts.refId });
     case "btf":
     case "kptr": {
-      const target = facts.field?.pointer;
-      const btf = ret.role === "kptr" ? target?.btf : analysis.env.kernelBtf;
-      const id = ret.role === "kptr" ? target?.type : btf?.find(ret.type ?? "", "struct");
-      if (btf === undefined || id === undefined)
+      const isKptr = ret.role === "kptr";
+      const { kernelBtf } = analysis.env;
+      const found = isKptr
+        ? kptrTarget(analysis, facts.field!)
+        : { btf: kernelBtf, id: kernelBtf?.find(ret.type ?? "", "struct") ?? 0 };
+      if (found.btf === undefined || found.id === 0)
         return reject(EINVAL, `invalid return type of func ${name}#${facts.id}`);
-      return pointer("ptr_", { flags: flags | (ret.isTrusted ? FLAG.TRUSTED : 0), btf, btfId: id });
+      const own = isKptr && found.btf !== kernelBtf ? ownFlags(facts) : 0;
+      const trust = ret.isTrusted ? FLAG.TRUSTED : 0;
+      return pointer("ptr_", { flags: flags | trust | own, btf: found.btf, btfId: found.id });
     }
     case "btf or memory":
       return variable(facts, flags);
   }
 }
+
+const ownFlags = ({ field }: CallFacts): number =>
+  FLAG.ALLOC | (field?.pointer?.tag === "percpu" ? FLAG.PERCPU : 0);
 
 function mapValue(analysis: Analysis, facts: CallFacts, flags: number): Register | NonNullable<Check> {
   const { map, constantKey } = facts;

@@ -101,7 +101,7 @@ export function returnToCaller(analysis: Analysis, next: (index: number) => void
   const to = callee.isCallback ? callee.callSite : callee.callSite + 1;
   logFrames(analysis, "returning from callee:", callee, `to caller at ${to}:`, caller);
   state.frames.pop();
-  if (callee.isCallback && callsCallback(analysis.insns[callee.callSite]!)) {
+  if (callee.isCallback && callsCallback(analysis.env, analysis.insns[callee.callSite]!)) {
     const before = findPreviousEntry(state, to);
     if (before !== undefined) widen(before, state);
   }
@@ -114,6 +114,8 @@ export interface Callback {
   readonly arguments: readonly (Register | undefined)[];
   readonly returns: ReturnRange | undefined;
   readonly isAsync: boolean;
+  /** Of one that runs later: it may sleep. */
+  readonly isSleepable?: boolean;
 }
 
 /** Walks the callback later, as if the helper called it now. */
@@ -128,6 +130,10 @@ export function pushCallback(analysis: Analysis, callback: Callback): Check {
     copy.parent = undefined;
     copy.branches = 1;
     copy.history = [];
+    copy.activeIrqId = 0;
+    copy.activeRcuLocks = 0;
+    copy.activePreemptLocks = 0;
+    copy.isInSleepable = callback.isSleepable === true;
   } else {
     copy.callbackUnrollDepth += 1;
     copy.top.callbackDepth += 1;
@@ -144,5 +150,7 @@ export function pushCallback(analysis: Analysis, callback: Callback): Check {
   if (callback.isAsync) frame.isAsyncCallback = true;
   frame.isCallback = !callback.isAsync;
   frame.returnRange = callback.returns;
+  // Linux takes every register for touched where a frame is made.
+  analysis.touchAll();
   return analysis.push(start, copy);
 }

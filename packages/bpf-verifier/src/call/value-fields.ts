@@ -1,28 +1,38 @@
-/** Arguments that point into map values: timers, kernel pointers, constant strings. */
+/** Arguments that point into map values and objects: timers, kernel pointers, constant strings. */
 import { EACCES, EINVAL } from "@alien-ts/abi";
-import { isReadOnlyMap } from "../access/region.ts";
+import { FIELD_NAMES, isReadOnlyMap } from "../access/region.ts";
 import type { Analysis } from "../analysis.ts";
+import type { MapInfo } from "../env.ts";
+import { fieldsOf } from "../state/fields.ts";
+import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import type { CallFacts } from "./arguments.ts";
 
-/** Linux: process_timer_func() */
-export function checkTimer(analysis: Analysis, facts: CallFacts, number: number): Check {
-  const register = analysis.register(number);
+type MapFieldKind = "timer" | "workqueue" | "task_work";
+
+/** A special field of a map's value, whose map the call is about. Linux: check_map_field_pointer() */
+export function checkMapField(
+  register: Register,
+  number: number,
+  kind: MapFieldKind,
+  facts: { map: MapInfo | undefined; mapUid: number },
+): Check {
   const map = register.map!;
+  const name = FIELD_NAMES[kind];
   if (!register.scalar.isConst)
     return reject(
       EINVAL,
-      `R${number} doesn't have constant offset. bpf_timer has to be at the constant offset`,
+      `R${number} doesn't have constant offset. ${name} has to be at the constant offset`,
     );
   if (map.btf === undefined)
-    return reject(EINVAL, `map '${map.name}' has to have BTF in order to use bpf_timer`);
-  const field = map.fields.find(({ kind }) => kind === "timer");
-  if (field === undefined) return reject(EINVAL, `map '${map.name}' has no valid bpf_timer`);
+    return reject(EINVAL, `map '${map.name}' has to have BTF in order to use ${name}`);
+  const field = map.fields.find((candidate) => candidate.kind === kind);
+  if (field === undefined) return reject(EINVAL, `map '${map.name}' has no valid ${name}`);
   const at = register.off + Number(register.scalar.constant);
   if (field.offset !== at)
-    return reject(EINVAL, `off ${at} doesn't point to 'struct bpf_timer' that is at ${field.offset}`);
-  if (facts.map !== undefined) return reject(EINVAL, "verifier bug. Two map pointers in a timer helper");
+    return reject(EINVAL, `off ${at} doesn't point to 'struct ${name}' that is at ${field.offset}`);
+  if (facts.map !== undefined) return reject(EINVAL, `verifier bug. Two map pointers in a ${name} helper`);
   facts.mapUid = register.mapUid;
   facts.map = map;
   return undefined;
@@ -31,16 +41,18 @@ export function checkTimer(analysis: Analysis, facts: CallFacts, number: number)
 /** Linux: process_kptr_func() */
 export function checkKptrArgument(analysis: Analysis, facts: CallFacts, number: number): Check {
   const register = analysis.register(number);
-  const map = register.map;
-  if (map === undefined) return reject(EINVAL, `R${number} has no valid kptr`);
+  const { map, kind } = register;
+  if (kind === "map_value" && map !== undefined) {
+    if (map.btf === undefined)
+      return reject(EINVAL, `map '${map.name}' has to have BTF in order to use bpf_kptr_xchg`);
+    facts.map = map;
+  }
   if (!register.scalar.isConst)
     return reject(EINVAL, `R${number} doesn't have constant offset. kptr has to be at the constant offset`);
-  if (map.btf === undefined)
-    return reject(EINVAL, `map '${map.name}' has to have BTF in order to use bpf_kptr_xchg`);
-  if (!map.fields.some(({ kind }) => kind === "kptr"))
-    return reject(EINVAL, `map '${map.name}' has no valid kptr`);
+  const fields = fieldsOf(register).filter((field) => field.kind === "kptr");
+  if (fields.length === 0) return reject(EINVAL, `R${number} has no valid kptr`);
   const at = register.off + Number(register.scalar.constant);
-  const field = map.fields.find(({ kind, offset }) => kind === "kptr" && offset === at);
+  const field = fields.find(({ offset }) => offset === at);
   if (field === undefined) return reject(EACCES, `off=${at} doesn't point to kptr`);
   if (field.pointer?.tag === "untrusted") return reject(EACCES, `off=${at} kptr isn't referenced kptr`);
   facts.field = field;

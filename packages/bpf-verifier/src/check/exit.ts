@@ -22,9 +22,14 @@ export function checkExit(analysis: Analysis, insn: Insn, next: (index: number) 
 }
 
 /** What is still held at a place where nothing may be. Linux: check_resource_leak() */
-export function checkLeaks(analysis: Analysis, place: string, withLocks: boolean): Check {
+export function checkLeaks(
+  analysis: Analysis,
+  place: string,
+  withLocks: boolean,
+  isException = false,
+): Check {
   const { state } = analysis;
-  const isMain = state.frames.length === 1;
+  const isMain = state.frames.length === 1 || isException;
   const lingering = state.references.filter(({ kind }) => kind === "object");
   if ((isMain || place !== "BPF_EXIT instruction in main prog") && lingering.length > 0) {
     const lines = lingering.map(({ id, insn }) => `Unreleased reference id=${id} alloc_insn=${insn}`);
@@ -39,6 +44,19 @@ export function checkLeaks(analysis: Analysis, place: string, withLocks: boolean
   if (state.activePreemptLocks > 0)
     return reject(EINVAL, `${place} cannot be used inside bpf_preempt_disable-ed region`);
   return undefined;
+}
+
+/** The number that an exception carries is the program's result. */
+export function checkThrown(analysis: Analysis): Check {
+  const range = analysis.env.programType.returns;
+  const register = analysis.register(REG.R1);
+  if (!register.isScalar)
+    return reject(EINVAL, `At program exit the register R1 is not a known value (${kindName(register)})`);
+  if (range === undefined) return undefined;
+  return (
+    markPrecise(analysis, REG.R1) ??
+    checkReturned(analysis.register(REG.R1), range, "At program exit the register R1")
+  );
 }
 
 function checkResult(analysis: Analysis): Check {

@@ -5,10 +5,10 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { ARENA_MAP } from "../analysis.ts";
 import type { Analysis } from "../analysis.ts";
 import { subprogramAt } from "../cfg.ts";
-import { checkContextPointer } from "../access/memory.ts";
+import { checkContextPointer } from "../access/pointer-offset.ts";
 import { checkLeaks } from "./exit.ts";
-import { hasLock } from "../state/nullness.ts";
-import { UNKNOWN, constRegister, pointer } from "../state/register.ts";
+import { FLAG, UNKNOWN, constRegister, pointer } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
 import { isGlobal } from "../state.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
@@ -33,6 +33,10 @@ export function checkWide(analysis: Analysis, insn: Insn): Check {
     analysis.set(dst, pointer("func", { subprogram }));
     return undefined;
   }
+  if (insn.src === PSEUDO.BTF_ID) {
+    analysis.set(dst, variable(analysis, imm));
+    return undefined;
+  }
   const map = analysis.maps.get(analysis.index);
   if (map === undefined) return reject(EINVAL, "bpf verifier is misconfigured");
   const isValue = insn.src === PSEUDO.MAP_VALUE || insn.src === PSEUDO.MAP_IDX_VALUE;
@@ -44,9 +48,25 @@ export function checkWide(analysis: Analysis, insn: Insn): Check {
     analysis.set(dst, UNKNOWN.with({ kind: "arena", map }));
     return undefined;
   }
-  const value = pointer("map_value", { map, off: second.imm });
-  analysis.set(dst, hasLock(value) ? value.with({ id: analysis.newId() }) : value);
+  // There is one value only: pointers to it are the same, and need no id.
+  analysis.set(dst, pointer("map_value", { map, off: second.imm }));
   return undefined;
+}
+
+const PER_CPU = ".data..percpu";
+
+/** A pointer to a variable or function of the kernel, which `resolve` has found. */
+function variable({ env }: Analysis, id: number): Register {
+  const btf = env.kernelBtf!;
+  const type = btf.type(id);
+  if (type?.kind !== "var") return pointer("mem", { flags: FLAG.RDONLY });
+  const section = btf.type(btf.find(PER_CPU, "datasec") ?? 0);
+  const isPerCpu = section?.kind === "datasec" && section.vars.some((entry) => entry.type === id);
+  if (isPerCpu) return pointer("ptr_", { flags: FLAG.PERCPU, btf, btfId: type.type });
+  const target = btf.type(btf.resolve(type.type));
+  return target?.kind === "struct" || target?.kind === "union"
+    ? pointer("ptr_", { btf, btfId: type.type })
+    : pointer("mem", { flags: FLAG.RDONLY, memSize: btf.sizeOf(type.type) ?? 0 });
 }
 
 /** Loads from the packet of the context in r6; the program ends where the packet does. */

@@ -121,6 +121,13 @@ type Variant = Partial<Row>;
 const inet6: Variant = { context: "sock_addr_inet6" };
 const ONE: ReturnRange = { min: 1n, max: 1n };
 
+const CONGESTION = "57 107-108 116 160";
+/** Operations of structures: "structure", or "structure.operation". */
+const OPERATIONS: Record<string, Variant> = {
+  tcp_congestion_ops: { helpers: `${CONGESTION} 49` },
+  "tcp_congestion_ops.release": { helpers: CONGESTION },
+};
+
 /** Where the attach type changes the rules: "program type/attach type". */
 const VARIANTS: Record<string, Variant> = {
   "8/1": { returns: { min: 0n, max: 3n } },
@@ -164,11 +171,19 @@ export function allowsAttachType(type: number, attachType: number): boolean {
   return allowed === undefined || ids(allowed).has(attachType);
 }
 
-/** The rules of a program type with an attach type; undefined for a number that is no type. */
-export function linuxProgramType(type: number, attachType: number): ProgramRules | undefined {
+/**
+ * The rules of a program type with an attach type; undefined for a number that is no type.
+ * @param operation of a structure of operations: "structure.operation".
+ */
+export function linuxProgramType(
+  type: number,
+  attachType: number,
+  operation?: string,
+): ProgramRules | undefined {
   const base = ROWS[type];
   if (base === undefined) return undefined;
-  const row: Row = { ...base, ...VARIANTS[`${type}/${attachType}`] };
+  const variant = VARIANTS[`${type}/${attachType}`] ?? operationOf(operation ?? "");
+  const row: Row = { ...base, ...variant };
   const helpers = ids(row.helpers);
   return {
     type,
@@ -182,6 +197,9 @@ export function linuxProgramType(type: number, attachType: number): ProgramRules
     isTracing: row.isTracing ?? false,
   };
 }
+
+const operationOf = (name: string): Variant | undefined =>
+  OPERATIONS[name] ?? OPERATIONS[name.split(".")[0]!];
 
 function ids(ranges: string): ReadonlySet<number> {
   const found = new Set<number>();

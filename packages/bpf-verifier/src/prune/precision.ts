@@ -305,7 +305,8 @@ function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
 function undoCall(analysis: Analysis, wanted: Wanted, { insn, index, subsequent }: Step): boolean {
   const { frame } = wanted;
   if (insn.opcode === EXIT) {
-    if (subsequent >= 0 && callsCallback(analysis.insns[subsequent]!)) wanted.registers[frame]! &= ~ARGUMENTS;
+    if (subsequent >= 0 && callsCallback(analysis.env, analysis.insns[subsequent]!))
+      wanted.registers[frame]! &= ~ARGUMENTS;
     const caller = subsequent >= 1 ? analysis.insns[subsequent - 1]! : undefined;
     const isLocal = caller?.opcode === CALL_OPCODE && caller.src === CALL.LOCAL;
     const isWanted = isLocal && (wanted.registers[frame]! & 1) !== 0;
@@ -327,7 +328,7 @@ function undoCall(analysis: Analysis, wanted: Wanted, { insn, index, subsequent 
     wanted.frame -= 1;
     return true;
   }
-  if (callsCallback(insn) && index !== subsequent - 1 && frame > 0) {
+  if (callsCallback(analysis.env, insn) && index !== subsequent - 1 && frame > 0) {
     wanted.registers[frame] = 0;
     wanted.slots[frame]!.clear();
     wanted.frame -= 1;

@@ -6,7 +6,8 @@ import { CALL } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { isActiveIterator } from "../call/iterator-state.ts";
-import { HELPER, callsCallback } from "../call/callback-kinds.ts";
+import { callsCallback, callsLater } from "../call/callback-kinds.ts";
+import type { VerifierEnv } from "../env.ts";
 import { stateText } from "../print.ts";
 import type { Frame, State } from "../state/state.ts";
 import { reject } from "../verdict.ts";
@@ -31,7 +32,8 @@ const WIDE = 0x18;
 const CALL_OPCODE = 0x85;
 
 /** Linux: visit_insn() */
-export function findPoints(insns: readonly Insn[], advances: (insn: Insn) => boolean): Points {
+export function findPoints(env: VerifierEnv, advances: (insn: Insn) => boolean): Points {
+  const { insns } = env;
   const next = new Uint8Array(insns.length + 1);
   const prune = new Uint8Array(insns.length + 1);
   const jump = new Uint8Array(insns.length + 1);
@@ -50,8 +52,8 @@ export function findPoints(insns: readonly Insn[], advances: (insn: Insn) => boo
     }
     if ((kind !== 5 && kind !== 6) || insn.opcode === 0x95) return;
     if (insn.opcode === CALL_OPCODE) {
-      if (insn.src === CALL.HELPER && insn.imm === HELPER.timer_set_callback) prune[index] = 1;
-      if (callsCallback(insn)) {
+      if (callsLater(env, insn)) prune[index] = 1;
+      if (callsCallback(env, insn)) {
         checkpoint[index] = 1;
         target(index);
       }
@@ -176,7 +178,7 @@ export class Visited {
     }
     if (this.#points.next[index] === 1)
       return this.#equal(old, now, "within") && isActiveIterator(now) ? "hit" : "miss";
-    if (callsCallback(insn)) return this.#equal(old, now, "within") ? "hit" : "miss";
+    if (callsCallback(analysis.env, insn)) return this.#equal(old, now, "within") ? "hit" : "miss";
     const isLoop =
       old.mayGotoDepth === now.mayGotoDepth &&
       old.callbackUnrollDepth === now.callbackUnrollDepth &&

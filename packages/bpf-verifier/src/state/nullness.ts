@@ -1,4 +1,5 @@
 /** Pointers that may be NULL: what they become when it is known. Linux: mark_ptr_or_null_regs(). */
+import { hasLock, isTrustedPointer } from "./fields.ts";
 import { FLAG, NULL_REGISTER } from "./register.ts";
 import type { Register } from "./register.ts";
 import type { State } from "./state.ts";
@@ -6,9 +7,6 @@ import type { State } from "./state.ts";
 const XSKMAP = 17;
 const SOCKMAP = 15;
 const SOCKHASH = 18;
-
-export const hasLock = (register: Register): boolean =>
-  register.map?.fields.some(({ kind }) => kind === "spin_lock" || kind === "res_spin_lock") ?? false;
 
 /** The pointer without its doubt. Linux: mark_ptr_not_null_reg() */
 export function notNull(register: Register): Register {
@@ -52,11 +50,12 @@ export function isTrusted(register: Register): boolean {
     case "sock_common":
     case "map_value":
     case "map_key":
-    case "mem":
     case "map_ptr":
       return true;
+    case "mem":
+      return !register.has(FLAG.UNTRUSTED);
     case "ptr_":
-      return register.refId !== 0 || register.has(FLAG.TRUSTED);
+      return isTrustedPointer(register);
     default:
       return false;
   }

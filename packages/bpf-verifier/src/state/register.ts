@@ -48,12 +48,25 @@ export const FLAG = {
   ALLOC: 256,
   /** A node of a list or tree that the program does not own. */
   NON_OWN_REF: 512,
-  /** Slices of dynptrs over packets. */
+  /** Slices of dynptrs, by what these are over. */
   DYNPTR_SKB: 1024,
   DYNPTR_XDP: 2048,
+  DYNPTR_LOCAL: 4096,
+  DYNPTR_RINGBUF: 8192,
+  DYNPTR_SKB_META: 16384,
 } as const;
+export const DYNPTR_FLAGS =
+  FLAG.DYNPTR_SKB | FLAG.DYNPTR_XDP | FLAG.DYNPTR_LOCAL | FLAG.DYNPTR_RINGBUF | FLAG.DYNPTR_SKB_META;
 
 export type DynptrKind = "local" | "ringbuf" | "skb" | "xdp" | "skb_meta";
+/** The flag of slices of a kind of dynptr. Linux: get_dynptr_type_flag() */
+export const DYNPTR_FLAG: Record<DynptrKind, number> = {
+  local: FLAG.DYNPTR_LOCAL,
+  ringbuf: FLAG.DYNPTR_RINGBUF,
+  skb: FLAG.DYNPTR_SKB,
+  xdp: FLAG.DYNPTR_XDP,
+  skb_meta: FLAG.DYNPTR_SKB_META,
+};
 
 export interface IteratorState {
   /** Type name after `bpf_iter_`. */
@@ -88,6 +101,8 @@ interface Fields {
   /** Of a slice: the dynptr that it came from. */
   dynptrId: number;
   iterator: IteratorState | undefined;
+  /** Of saved interrupt flags: what saved them. */
+  savedBy: "native" | "lock" | undefined;
   /** Of a function pointer. */
   subprogram: number;
   /** The exact value decided something: states that differ in it are different. */
@@ -113,6 +128,7 @@ export class Register {
   readonly isFirstSlot: boolean;
   readonly dynptrId: number;
   readonly iterator: IteratorState | undefined;
+  readonly savedBy: "native" | "lock" | undefined;
   readonly subprogram: number;
   readonly isPrecise: boolean;
 
@@ -135,6 +151,7 @@ export class Register {
     this.isFirstSlot = from.isFirstSlot;
     this.dynptrId = from.dynptrId;
     this.iterator = from.iterator;
+    this.savedBy = from.savedBy;
     this.subprogram = from.subprogram;
     this.isPrecise = from.isPrecise;
   }
@@ -183,6 +200,7 @@ const NONE: Fields = {
   isFirstSlot: false,
   dynptrId: 0,
   iterator: undefined,
+  savedBy: undefined,
   subprogram: 0,
   isPrecise: false,
 };

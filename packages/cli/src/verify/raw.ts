@@ -7,7 +7,7 @@
 import { EBADF } from "@alien-ts/abi";
 import { decode } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { linuxHelper, linuxProgramType, verifyProgram } from "@alien-ts/bpf-verifier";
+import { linuxHelper, linuxKfunc, linuxProgramType, verifyProgram } from "@alien-ts/bpf-verifier";
 import type { AttachTarget, MapInfo, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 import { assembleBtf } from "./btf.ts";
@@ -18,6 +18,9 @@ const FLAG = { STRICT: 1, ANY: 2, STATE_FREQUENT: 8, SLEEPABLE: 16, FRAGMENTS: 3
 
 /** Characters of a log that are printed: its end. */
 const KEPT_LOG = 4 << 20;
+
+/** Where functions of the kernel are; variables have no addresses, as in kernels that keep no symbols for them. */
+const FUNCTIONS = 0x2000_0000;
 
 /** Processors of the machine that programs are judged for. */
 const CPUS = 2;
@@ -88,13 +91,16 @@ interface Parts {
 }
 
 function environment(parts: Parts, options: RawOptions): ProgramEnv {
-  const programType = linuxProgramType(parts.type, parts.attachType);
-  if (programType === undefined) throw new Error(`prog_type ${parts.type} is not a program type`);
   const { kernelBtf } = options;
+  const attach = parts.attach === undefined ? undefined : attachTarget(kernelBtf, parts);
+  const operation = attach?.structure === undefined ? undefined : `${attach.structure}.${attach.name}`;
+  const programType = linuxProgramType(parts.type, parts.attachType, operation);
+  if (programType === undefined) throw new Error(`prog_type ${parts.type} is not a program type`);
   return {
     insns: parts.insns,
     programType,
     helper: linuxHelper,
+    kfuncRules: linuxKfunc,
     map: (fd) => parts.maps.get(fd) ?? EBADF,
     ...(kernelBtf === undefined
       ? {}
@@ -107,11 +113,11 @@ function environment(parts: Parts, options: RawOptions): ProgramEnv {
     addressHigh: 0xffff_8881,
     license: parts.license,
     isCapable: true,
-    toleratesUnresolved: true,
     log: { level: options.logLevel, keeps: KEPT_LOG },
     kernelBtf,
     program: parts.program,
-    attach: parts.attach === undefined ? undefined : attachTarget(kernelBtf, parts.attach, parts.attachType),
+    attach,
+    symbol: (name, kind) => (kind === "func" ? FUNCTIONS + name.length : undefined),
     cpus: CPUS,
     isSleepable: (parts.flags & FLAG.SLEEPABLE) !== 0,
     isStrictAlignment: (parts.flags & FLAG.STRICT) !== 0,
@@ -122,8 +128,14 @@ function environment(parts: Parts, options: RawOptions): ProgramEnv {
   };
 }
 
-function attachTarget(btf: Btf | undefined, name: string, attachType: number): AttachTarget | undefined {
+const STRUCT_OPS = 27;
+
+function attachTarget(
+  btf: Btf | undefined,
+  { attach: name = "", attachType, type }: Parts,
+): AttachTarget | undefined {
   if (btf === undefined) return undefined;
+  if (type === STRUCT_OPS) return operationTarget(btf, name, attachType);
   const probe = name.startsWith("btf_trace_") ? name : `btf_trace_${name}`;
   const typedef = attachType === 23 ? btf.find(probe, "typedef") : undefined;
   if (typedef !== undefined) {
@@ -138,6 +150,15 @@ function attachTarget(btf: Btf | undefined, name: string, attachType: number): A
     if (func?.kind === "func") return { name: candidate, prototype: func.type };
   }
   return undefined;
+}
+
+/** The operation of a structure of the kernel that has number `index`. */
+function operationTarget(btf: Btf, structure: string, index: number): AttachTarget {
+  const member = btf.members(btf.find(structure, "struct") ?? 0)?.[index];
+  const pointer = btf.type(btf.resolve(member?.type ?? 0));
+  const target = pointer?.kind === "ptr" ? pointer.type : 0;
+  const prototype = btf.type(target)?.kind === "func_proto" ? target : 0;
+  return { name: member?.name ?? "", prototype, structure };
 }
 
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"));

@@ -1,0 +1,168 @@
+/**
+ * BTF from declarations in C, as small as tests need it: structures, functions, variables, tags.
+ *
+ * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u32, u64, void, char.
+ * Tags: `__tag(kptr)` behind `*` tags what is pointed to; `__contains(type, member)` behind a member makes it a list of such.
+ */
+import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
+import type { Btf, BtfMember, BtfParam } from "@alien-ts/btf";
+
+const NUMBERS: Record<string, { readonly size: number; readonly isSigned: boolean }> = {
+  char: { size: 1, isSigned: true },
+  u8: { size: 1, isSigned: false },
+  int: { size: 4, isSigned: true },
+  u32: { size: 4, isSigned: false },
+  u64: { size: 8, isSigned: false },
+};
+
+export function declare(text: string): Btf {
+  const parsed = parseBtf(new Declarations(text).build());
+  if (parsed instanceof BtfError) throw parsed;
+  return parsed;
+}
+
+class Declarations {
+  readonly #builder = new BtfBuilder();
+  readonly #ids = new Map<string, number>();
+  readonly #sizes = new Map<number, number>();
+  readonly #tokens: readonly string[];
+  #at = 0;
+
+  constructor(text: string) {
+    this.#tokens = text.match(/[A-Za-z_]\w*|\d+|[{}()[\];,*]/g) ?? [];
+  }
+
+  build(): Uint8Array {
+    while (this.#at < this.#tokens.length) {
+      if (this.#peek() === "struct" && this.#tokens[this.#at + 2] === "{") this.#structure();
+      else this.#functionOrVariable();
+    }
+    return this.#builder.build();
+  }
+
+  #peek(): string {
+    return this.#tokens[this.#at] ?? "";
+  }
+
+  #next(expected?: string): string {
+    const token = this.#peek();
+    if (expected !== undefined && token !== expected) throw new Error(`expected ${expected}, found ${token}`);
+    this.#at += 1;
+    return token;
+  }
+
+  #known(key: string, make: () => number): number {
+    const id = this.#ids.get(key) ?? make();
+    this.#ids.set(key, id);
+    return id;
+  }
+
+  #number(name: string): number {
+    const row = NUMBERS[name];
+    if (row === undefined) throw new Error(`${name} is not a type`);
+    const { size, isSigned } = row;
+    return this.#known(name, () => {
+      const bits = size * 8;
+      const rest = { bits, offset: 0, isChar: false, isBool: false };
+      const id = this.#builder.add({ kind: "int", name, size, isSigned, ...rest });
+      this.#sizes.set(id, size);
+      return id;
+    });
+  }
+
+  /** A structure that is named before it is declared is empty until then. */
+  #struct(name: string): number {
+    return this.#known(`struct ${name}`, () =>
+      this.#builder.add({ kind: "struct", name, size: 0, members: [] }),
+    );
+  }
+
+  #type(): number {
+    while (this.#peek() === "const") this.#next();
+    const word = this.#next();
+    let id = word === "struct" ? this.#struct(this.#next()) : word === "void" ? 0 : this.#number(word);
+    while (this.#peek() === "*") {
+      this.#next();
+      if (this.#peek() === "__tag") id = this.#builder.add({ kind: "type_tag", name: this.#tag(), type: id });
+      id = this.#builder.add({ kind: "ptr", name: "", type: id });
+      this.#sizes.set(id, 8);
+    }
+    return id;
+  }
+
+  #tag(): string {
+    this.#next();
+    this.#next("(");
+    const name = this.#next();
+    this.#next(")");
+    return name;
+  }
+
+  #structure(): void {
+    this.#next("struct");
+    const name = this.#next();
+    const id = this.#struct(name);
+    const members: BtfMember[] = [];
+    const contains: [number, string][] = [];
+    let size = 0;
+    this.#next("{");
+    while (this.#peek() !== "}") {
+      let type = this.#type();
+      const member = this.#next();
+      if (this.#peek() === "[") type = this.#array(type);
+      const bytes = this.#sizes.get(type) ?? 0;
+      size = Math.ceil(size / Math.min(bytes || 1, 8)) * Math.min(bytes || 1, 8);
+      if (this.#peek() === "__contains") contains.push([members.length, this.#contains()]);
+      members.push({ name: member, type, bitOffset: size * 8, bitSize: 0 });
+      size += bytes;
+      this.#next(";");
+    }
+    this.#next("}");
+    this.#next(";");
+    this.#builder.set(id, { kind: "struct", name, size, members });
+    this.#sizes.set(id, size);
+    for (const [component, tag] of contains)
+      this.#builder.add({ kind: "decl_tag", name: tag, type: id, component });
+  }
+
+  #contains(): string {
+    this.#next();
+    this.#next("(");
+    const type = this.#next();
+    this.#next(",");
+    const member = this.#next();
+    this.#next(")");
+    return `contains:${type}:${member}`;
+  }
+
+  #array(element: number): number {
+    this.#next("[");
+    const count = Number(this.#next());
+    this.#next("]");
+    const id = this.#builder.add({ kind: "array", name: "", element, index: this.#number("int"), count });
+    this.#sizes.set(id, (this.#sizes.get(element) ?? 0) * count);
+    return id;
+  }
+
+  #functionOrVariable(): void {
+    const type = this.#type();
+    const name = this.#next();
+    if (this.#peek() === ";") {
+      this.#next();
+      this.#builder.add({ kind: "var", name, type, linkage: "global" });
+      return;
+    }
+    this.#next("(");
+    const params: BtfParam[] = [];
+    while (this.#peek() !== ")") {
+      if (this.#peek() === ",") this.#next();
+      const param = this.#type();
+      params.push({ name: /^\w/.test(this.#peek()) ? this.#next() : "", type: param });
+    }
+    this.#next(")");
+    this.#next(";");
+    const isVoid = params.length === 1 && params[0]!.type === 0;
+    const prototype = { kind: "func_proto", name: "", type, params: isVoid ? [] : params } as const;
+    this.#builder.add({ kind: "func", name, type: this.#builder.add(prototype), linkage: "static" });
+  }
+}
