@@ -20,10 +20,14 @@ import {
   intSysctl,
   registerSysctl,
   stringSysctl,
+  textCell,
   symbolInt,
   type SysctlRow,
 } from "./sysctl.ts";
 import { UTS_NAME_MAX } from "./uts.ts";
+
+/** Bytes of core_pattern with its NUL (include/linux/binfmts.h). */
+const CORENAME_MAX_SIZE = 128;
 
 type Table = Readonly<Record<string, SysctlRow>>;
 
@@ -67,6 +71,7 @@ function kernelTable(kernel: Kernel): Table {
     bpf_stats_enabled: intSysctl([cell(0)], { min: 0, max: 1, ...adminOnly }),
     randomize_va_space: intSysctl([cell(2)]),
     tainted: constantSysctl(() => 0),
+    core_pattern: stringSysctl(textCell("core"), CORENAME_MAX_SIZE),
     hostname: stringSysctl(
       {
         get: () => uts.nodename,
@@ -92,7 +97,6 @@ function kernelTable(kernel: Kernel): Table {
 function identityTable({ uts }: Kernel): Table {
   return {
     cap_last_cap: constantSysctl(() => CAP_LAST_CAP),
-    core_pattern: { mode: 0o444, read: () => "core\n" },
     ngroups_max: constantSysctl(() => 65_536),
     osrelease: { mode: 0o444, read: () => `${uts.release}\n` },
     ostype: { mode: 0o444, read: () => `${uts.sysname}\n` },

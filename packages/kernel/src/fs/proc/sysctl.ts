@@ -121,6 +121,17 @@ export const constantSysctl = (get: () => number): SysctlRow => ({
   read: () => `${get()}\n`,
 });
 
+/** A line of text of its own. */
+export function textCell(initial: string): { get(): string; set(text: string): void } {
+  let text = initial;
+  return {
+    get: () => text,
+    set(next) {
+      text = next;
+    },
+  };
+}
+
 /** A line of text of at most `maxBytes` (proc_dostring): a write ends at its newline. */
 export function stringSysctl(
   value: { get(): string; set(text: string): void },
