@@ -2,6 +2,7 @@
 import { benchBoot } from "./boot.ts";
 import { benchGate } from "./gate.ts";
 import { benchSyscall } from "./syscall.ts";
+import { benchVerifier } from "./verifier.ts";
 import { benchVm } from "./vm.ts";
 
 /** Each gets the checkout, and the built command. */
@@ -10,6 +11,7 @@ const BENCHMARKS: Record<string, (root: string, bundle: string) => void | Promis
   syscall: benchSyscall,
   boot: benchBoot,
   vm: benchVm,
+  verifier: benchVerifier,
 };
 
 /** Runs the benchmark called `name`, or all; false when there is none. */

@@ -235,7 +235,7 @@ function narrowSum(state: State, previous: Insn | undefined): void {
   const register = state.registers[previous.dst]!;
   if (!register.isScalar || register.scalar.isConst) return;
   const draft = new ScalarDraft(register.scalar);
-  draft.umax -= 1n;
+  draft.setUnsigned(register.scalar.umin, register.scalar.umax - 1n);
   state.registers[previous.dst] = register.with({ scalar: draft.freeze() });
 }
 

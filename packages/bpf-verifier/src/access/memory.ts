@@ -5,7 +5,6 @@ import { EACCES } from "@alien-ts/abi";
 import type { Analysis } from "../analysis.ts";
 import { tnumText } from "../print.ts";
 import { signExtend64, zeroExtend } from "../scalar/scalar.ts";
-import { tnumAdd, tnumIsAligned } from "../scalar/tnum.ts";
 import { FLAG, UNKNOWN, constRegister, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { Reject, reject } from "../verdict.ts";
@@ -144,7 +143,7 @@ function mapValue(
   const bad = checkMapPermission(map, region, access.kind) ?? checkMapValue(register, region, true);
   if (bad !== undefined) return bad;
   const { scalar } = register;
-  const at = scalar.isConst ? region.off + Number(scalar.constant) : -1;
+  const at = scalar.isConst ? region.off + scalar.constantNumber : -1;
   const field = map.fields.find(({ kind, offset }) => kind === "kptr" && offset === at);
   if (field !== undefined) return accessKptr(analysis, field, access);
   if (access.kind === "read" && at >= 0 && isReadOnlyMap(map) && map.isFrozen) {
@@ -251,8 +250,7 @@ export function checkAlignment(
 ): Check {
   const strict = isStrict || (analysis.env.isStrictAlignment && !analysis.env.isAnyAlignment);
   const { kind, scalar } = register;
-  const at = (base: number): boolean =>
-    tnumIsAligned(tnumAdd(scalar.tnum, { value: BigInt.asUintN(64, BigInt(base)), mask: 0n }), size);
+  const at = (base: number): boolean => scalar.isAlignedAt(base, size);
   if (kind === "arena") return undefined;
   if (kind === "pkt" || kind === "pkt_meta") {
     if (!strict || size === 1 || at(PACKET_ALIGNMENT + register.off + off)) return undefined;

@@ -19,6 +19,8 @@ export interface Access {
   readonly isZeroAllowed: boolean;
 }
 
+const MOST_OFFSET = Number(MAX_VARIABLE_OFFSET);
+
 /** Linux: __check_mem_access() */
 function checkRange(register: Register, access: Access, at: bigint, bytes: number): Check {
   const { number, off, size } = access;
@@ -42,7 +44,10 @@ function checkRange(register: Register, access: Access, at: bigint, bytes: numbe
 }
 
 export function checkRegion(register: Register, access: Access, bytes: number): Check {
-  const { number } = access;
+  const { number, size } = access;
+  const { sminNumber, umaxNumber } = register.scalar;
+  const isInside = access.off + sminNumber >= 0 && access.off + umaxNumber + size <= bytes;
+  if (isInside && size > 0 && umaxNumber < MOST_OFFSET) return undefined;
   const { smin, umax } = register.scalar;
   const off = BigInt(access.off);
   if (smin < 0n && off + smin < 0n) {

@@ -8,7 +8,7 @@ import type { Analysis } from "../analysis.ts";
 import { MAX_VARIABLE_OFFSET } from "../analysis.ts";
 import { tnumText } from "../print.ts";
 import { markPrecise } from "../prune/precision.ts";
-import { NOT_INIT, NULL_REGISTER, UNKNOWN, constRegister } from "../state/register.ts";
+import { NOT_INIT, NULL_REGISTER, UNKNOWN, smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { destroyDynptr } from "../state/dynptr.ts";
 import { byteOf, isSpilled, isSpilledScalar, scrubbed, slotOf, withByte } from "../state/stack.ts";
@@ -17,6 +17,8 @@ import type { Frame } from "../state/state.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import type { AccessKind } from "./region.ts";
+
+const MOST_OFFSET = Number(MAX_VARIABLE_OFFSET);
 
 const frameOf = (analysis: Analysis, register: Register): Frame => analysis.state.frames[register.frame]!;
 
@@ -31,20 +33,14 @@ export function checkStackBounds(
   const register = analysis.register(number);
   const { scalar } = register;
   const word = kind === "read" ? " read from" : " write to";
-  let low: bigint;
-  let high: bigint;
-  if (scalar.isConst) {
-    low = scalar.constant + BigInt(off);
-    high = low + BigInt(size);
-  } else {
-    if (scalar.smax >= MAX_VARIABLE_OFFSET || scalar.smin <= -MAX_VARIABLE_OFFSET)
-      return reject(EACCES, `invalid unbounded variable-offset${word} stack R${number}`);
-    low = scalar.smin + BigInt(off);
-    high = scalar.smax + BigInt(off) + BigInt(size);
-  }
-  const isBelow = low < BigInt(-FRAME_BYTES) || low > -1n;
-  if (isBelow || high > 0n || size < 0) {
-    const errno = isBelow ? EACCES : high > 0n ? EINVAL : EFAULT;
+  const { sminNumber, smaxNumber } = scalar;
+  if (!scalar.isConst && (smaxNumber >= MOST_OFFSET || sminNumber <= -MOST_OFFSET))
+    return reject(EACCES, `invalid unbounded variable-offset${word} stack R${number}`);
+  const low = sminNumber + off;
+  const high = smaxNumber + off + size;
+  const isBelow = low < -FRAME_BYTES || low > -1;
+  if (isBelow || high > 0 || size < 0) {
+    const errno = isBelow ? EACCES : high > 0 ? EINVAL : EFAULT;
     return reject(
       errno,
       scalar.isConst
@@ -53,8 +49,8 @@ export function checkStackBounds(
     );
   }
   const frame = frameOf(analysis, register);
-  frame.grow(slotOf(Number(low)));
-  analysis.useStack(frame, Math.floor(Number(low) / 8) * 8);
+  frame.grow(slotOf(low));
+  analysis.useStack(frame, Math.floor(low / 8) * 8);
   return undefined;
 }
 
@@ -69,7 +65,7 @@ export function readStack(
   const register = analysis.register(number);
   const frame = frameOf(analysis, register);
   if (register.scalar.isConst) {
-    return readFixed(analysis, frame, off + Number(register.scalar.constant), size, into);
+    return readFixed(analysis, frame, off + register.scalar.constantNumber, size, into);
   }
   if (into < 0) {
     return reject(
@@ -79,8 +75,8 @@ export function readStack(
   }
   const bad = checkInitialised(analysis, { number, off, size, isZeroAllowed: false, kind: "read" });
   if (bad !== undefined) return bad;
-  const low = Number(register.scalar.smin) + off;
-  const high = Number(register.scalar.smax) + off + size;
+  const low = register.scalar.sminNumber + off;
+  const high = register.scalar.smaxNumber + off + size;
   analysis.set(into, allZero(frame, low, high) ? NULL_REGISTER : UNKNOWN);
   return undefined;
 }
@@ -170,8 +166,7 @@ function checkBytes(analysis: Analysis, slot: StackSlot, off: number, size: numb
 
 /** Bits that the scalar has at most. Linux: get_reg_width() */
 export function widthOf(register: Register): number {
-  const { umax } = register.scalar;
-  return umax === 0n ? 0 : umax.toString(2).length;
+  return register.scalar.width;
 }
 
 /** The spilled register, with an id that ties it to its copies. */
@@ -203,7 +198,7 @@ export function writeStack(
   const register = analysis.register(number);
   const frame = frameOf(analysis, register);
   return register.scalar.isConst
-    ? writeFixed(analysis, frame, off + Number(register.scalar.constant), size, stored)
+    ? writeFixed(analysis, frame, off + register.scalar.constantNumber, size, stored)
     : writeVariable(analysis, frame, register, off, size, stored);
 }
 
@@ -232,7 +227,7 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
   }
   if (stored !== undefined && "constant" in stored && isAligned && analysis.env.isCapable) {
     noteAccess(analysis, frame, index);
-    spill(analysis, frame, index, constRegister(BigInt(stored.constant)), size);
+    spill(analysis, frame, index, smallRegister(stored.constant), size);
     return undefined;
   }
   if (register !== undefined && register.isPointer && register.kind !== "dynptr_ptr") {
@@ -271,8 +266,8 @@ function writeVariable(
   size: number,
   stored: Stored,
 ): Check {
-  const low = Number(register.scalar.smin) + off;
-  const high = Number(register.scalar.smax) + off + size;
+  const low = register.scalar.sminNumber + off;
+  const high = register.scalar.smaxNumber + off + size;
   const isZero = isZeroStored(analysis, stored);
   let usedZero = false;
   for (let at = low; at < high; at++) {
@@ -336,8 +331,8 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
       `R${number} variable offset stack access prohibited for !root, var_off=${tnumText(scalar.tnum)}`,
     );
   }
-  const low = Number(scalar.smin) + off;
-  const high = Number(scalar.smax) + off + size;
+  const low = scalar.sminNumber + off;
+  const high = scalar.smaxNumber + off + size;
   const frame = frameOf(analysis, register);
   if (range.onRaw !== undefined && scalar.isConst) {
     for (let at = low; at < high; at++) {

@@ -119,17 +119,16 @@ function refineResult(analysis: Analysis, facts: CallFacts, result: Register): R
   const { cpus } = analysis.env;
   if (facts.id === HELPER.get_smp_processor_id && cpus !== undefined) {
     const draft = new ScalarDraft(SCALAR_UNKNOWN);
-    draft.umax = draft.smax = BigInt(cpus - 1);
-    draft.u32max = draft.s32max = cpus - 1;
-    draft.smin = 0n;
+    draft.setUnsigned(0n, BigInt(cpus - 1));
+    draft.setSigned(0n, BigInt(cpus - 1));
+    draft.umax32 = draft.s32max = cpus - 1;
     draft.s32min = 0;
     return scalarRegister(draft.sync().freeze());
   }
   if (!result.isScalar || !BOUNDED.includes(facts.id)) return result;
   const draft = new ScalarDraft(SCALAR_UNKNOWN);
-  draft.smax = facts.mostBytes;
+  draft.setSigned(-MAX_ERRNO, facts.mostBytes);
   draft.s32max = Number(BigInt.asIntN(32, facts.mostBytes));
-  draft.smin = -MAX_ERRNO;
   draft.s32min = -Number(MAX_ERRNO);
   return scalarRegister(draft.sync().freeze());
 }

@@ -6,11 +6,18 @@ import { tied, widthOf } from "../access/stack.ts";
 import { ARENA_MAP } from "../analysis.ts";
 import type { Analysis } from "../analysis.ts";
 import { markPrecise } from "../prune/precision.ts";
-import { SCALAR_UNKNOWN, ScalarDraft, signExtend32, signExtend64, zeroExtend } from "../scalar/scalar.ts";
+import {
+  SCALAR_UNKNOWN,
+  ScalarDraft,
+  scalarOfWords,
+  signExtend32,
+  signExtend64,
+  zeroExtend,
+} from "../scalar/scalar.ts";
 import type { Scalar } from "../scalar/scalar.ts";
 import { tnumSwapBytes } from "../scalar/tnum.ts";
 import { applyAlu, applyNegate, unknownOf } from "../scalar/transfer.ts";
-import { UNKNOWN, constRegister, scalarRegister } from "../state/register.ts";
+import { UNKNOWN, scalarRegister, smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
@@ -61,7 +68,7 @@ function swapBytes(before: Register, { opcode, imm }: Insn): Register {
   const isTurned = opcode !== TO_LITTLE_ENDIAN;
   if (!isTurned && bytes === 8) return before;
   const draft = new ScalarDraft(isTurned ? SCALAR_UNKNOWN : before.scalar);
-  if (isTurned) draft.tnum = tnumSwapBytes(before.scalar.tnum, bytes);
+  if (isTurned) draft.setTnum(tnumSwapBytes(before.scalar.tnum, bytes));
   const scalar = zeroExtend(draft.sync().freeze(), bytes);
   return scalarRegister(scalar).with({ isPrecise: before.isPrecise });
 }
@@ -74,7 +81,7 @@ function checkMove(analysis: Analysis, insn: Insn): Check {
     if (src !== 0 || off !== 0) return reserved("BPF_MOV");
     const bad = analysis.writable(dst);
     if (bad !== undefined) return bad;
-    analysis.set(dst, constRegister(bits === 64 ? BigInt(imm) : BigInt(imm >>> 0)));
+    analysis.set(dst, bits === 64 || imm >= 0 ? smallRegister(imm) : scalarRegister(scalarOfWords(0, imm)));
     return undefined;
   }
   if (bits === 64 && off === ADDRESS_SPACE_CAST) return checkCast(analysis, insn);
@@ -169,7 +176,7 @@ function combine(analysis: Analysis, insn: Insn, op: AluOp, bits: Bits): Check {
   const { dst, src, imm } = insn;
   const isRegister = (insn.opcode & 8) !== 0;
   const left = analysis.register(dst);
-  const right = isRegister ? analysis.register(src) : constRegister(BigInt(imm));
+  const right = isRegister ? analysis.register(src) : smallRegister(imm);
   if (left.kind === "arena" || right.kind === "arena") {
     analysis.set(dst, left.kind === "arena" ? left : right);
     return undefined;
@@ -209,15 +216,15 @@ function combineScalars(
 ): Register {
   const scalar = insn.off === 1 ? SCALAR_UNKNOWN : applyAlu(op, bits, left.scalar, right);
   const isPrecise = left.isPrecise;
-  const distance = op === "add" ? right.constant : op === "sub" ? -right.constant : undefined;
   const isTied =
-    distance !== undefined &&
+    (op === "add" || op === "sub") &&
     bits === 64 &&
     left.id !== 0 &&
     right.isConst &&
-    !((insn.opcode & 8) !== 0 && insn.src === insn.dst) &&
-    right.constant === BigInt.asIntN(32, right.constant) &&
-    distance === BigInt.asIntN(32, distance);
-  if (!analysis.env.isCapable || !isTied || left.hasDelta) return scalarRegister(scalar).with({ isPrecise });
-  return left.with({ scalar, hasDelta: true, off: Number(distance) });
+    right.valueHigh === right.valueLow >> 31 &&
+    !((insn.opcode & 8) !== 0 && insn.src === insn.dst);
+  const distance = op === "sub" ? 0 - right.valueLow : right.valueLow;
+  if (!analysis.env.isCapable || !isTied || left.hasDelta || distance !== (distance | 0))
+    return scalarRegister(scalar).withPrecision(isPrecise);
+  return left.with({ scalar, hasDelta: true, off: distance });
 }

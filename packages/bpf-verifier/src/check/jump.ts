@@ -12,7 +12,7 @@ import { findPreviousEntry } from "../prune/visited.ts";
 import { decide, negated, refine, refineSame, swapped } from "../scalar/refine.ts";
 import { addConstant } from "../scalar/transfer.ts";
 import { scalarConst } from "../scalar/scalar.ts";
-import { constRegister } from "../state/register.ts";
+import { smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { isTrusted, markNull, notNull } from "../state/nullness.ts";
 import type { Frame, LinkedRegister, State } from "../state/state.ts";
@@ -43,7 +43,7 @@ export function checkConditional(analysis: Analysis, insn: Insn, next: (index: n
     if (!isPacket && analysis.isLeak(src)) return reject(EACCES, `R${src} pointer comparison prohibited`);
   }
   const left = analysis.register(dst);
-  const right = isRegister ? analysis.register(src) : constRegister(BigInt(imm));
+  const right = isRegister ? analysis.register(src) : smallRegister(imm);
   const taken = decideJump(op, bits, left, right);
   if (taken !== undefined) {
     const bad =
@@ -108,7 +108,7 @@ function branch(analysis: Analysis, comparison: Comparison, next: (index: number
 }
 
 function setScalar(state: State, number: number, scalar: Register["scalar"]): void {
-  state.registers[number] = state.registers[number]!.with({ scalar });
+  state.registers[number] = state.registers[number]!.withScalar(scalar);
 }
 
 /** Equal to a pointer that is not null: not null. */
@@ -134,7 +134,7 @@ function decideJump(op: JumpOp, bits: Bits, left: Register, right: Register): bo
   }
   if (a.isPointer) {
     // A pointer that is known to be valid is not NULL.
-    if (!isTrusted(a) || b.scalar.tnum.value !== 0n) return undefined;
+    if (!isTrusted(a) || !b.scalar.isZero) return undefined;
     return operation === "jeq" ? false : operation === "jne" ? true : undefined;
   }
   return decide(operation, bits, a.scalar, b.scalar);
@@ -156,11 +156,7 @@ function decidePacket(op: JumpOp, left: Register, right: Register): boolean | un
 }
 
 const isInitial = (register: Register): boolean =>
-  register.kind === "pkt" &&
-  register.id === 0 &&
-  register.off === 0 &&
-  register.scalar.isConst &&
-  register.scalar.tnum.value === 0n;
+  register.kind === "pkt" && register.id === 0 && register.off === 0 && register.scalar.isZero;
 
 /**
  * A comparison of a packet pointer with the packet's end proves how many bytes there are. Linux: try_match_pkt_pointers()

@@ -4,8 +4,6 @@
  *
  * `exact` modes: "exact" means the same state; "within" compares all numbers by range, "safe" those alone that decided something.
  */
-import type { Scalar } from "../scalar/scalar.ts";
-import { tnumContains } from "../scalar/tnum.ts";
 import { UNKNOWN } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import type { StackSlot } from "../state/stack.ts";
@@ -15,23 +13,26 @@ export type Exactness = "exact" | "within" | "safe";
 
 /** Pairs of ids that must stand for each other. */
 class IdMap {
-  readonly #pairs: (readonly [number, number])[] = [];
-  #temporary = 1 << 30;
+  /** Old and current ids by turns. */
+  private readonly pairs: number[] = [];
+  private temporary = 1 << 30;
 
   matches(old: number, now: number): boolean {
     if ((old === 0) !== (now === 0)) return false;
     if (old === 0) return true;
-    for (const [a, b] of this.#pairs) {
-      if (a === old) return b === now;
-      if (b === now) return false;
+    const { pairs } = this;
+    for (let i = 0; i < pairs.length; i += 2) {
+      if (pairs[i] === old) return pairs[i + 1] === now;
+      if (pairs[i + 1] === now) return false;
     }
-    this.#pairs.push([old, now]);
+    pairs.push(old, now);
     return true;
   }
 
   /** A number without id is like one whose id nothing shares. */
   matchesScalar(old: number, now: number): boolean {
-    return this.matches(old === 0 ? (this.#temporary += 1) : old, now === 0 ? (this.#temporary += 1) : now);
+    if (old === 0 && now === 0) return true;
+    return this.matches(old === 0 ? (this.temporary += 1) : old, now === 0 ? (this.temporary += 1) : now);
   }
 }
 
@@ -92,31 +93,6 @@ function framesEqual(old: Frame, now: Frame, comparison: Comparison): boolean {
   return stackSafe(old, now, comparison);
 }
 
-export const sameScalar = (a: Scalar, b: Scalar): boolean =>
-  a === b ||
-  (a.tnum.value === b.tnum.value &&
-    a.tnum.mask === b.tnum.mask &&
-    a.umin === b.umin &&
-    a.umax === b.umax &&
-    a.smin === b.smin &&
-    a.smax === b.smax &&
-    a.u32min === b.u32min &&
-    a.u32max === b.u32max &&
-    a.s32min === b.s32min &&
-    a.s32max === b.s32max);
-
-const isWithin = (old: Scalar, now: Scalar): boolean =>
-  old === now ||
-  (old.umin <= now.umin &&
-    old.umax >= now.umax &&
-    old.smin <= now.smin &&
-    old.smax >= now.smax &&
-    old.u32min <= now.u32min &&
-    old.u32max >= now.u32max &&
-    old.s32min <= now.s32min &&
-    old.s32max >= now.s32max &&
-    tnumContains(old.tnum, now.tnum));
-
 /** Everything but ids and the variable part. */
 const sameShape = (a: Register, b: Register): boolean =>
   a.kind === b.kind &&
@@ -136,13 +112,14 @@ const sameShape = (a: Register, b: Register): boolean =>
 
 const isExact = (old: Register, now: Register, ids: IdMap): boolean =>
   sameShape(old, now) &&
-  sameScalar(old.scalar, now.scalar) &&
+  old.scalar.equals(now.scalar) &&
   ids.matches(old.id, now.id) &&
   ids.matches(old.refId, now.refId) &&
   ids.matches(old.dynptrId, now.dynptrId);
 
 function registerSafe(old: Register, now: Register, { ids, options }: Comparison): boolean {
   const { exactness } = options;
+  if (old === now && old.id === 0 && old.refId === 0 && old.dynptrId === 0) return true;
   if (exactness === "exact") return isExact(old, now, ids);
   if (old.kind === "?" && (exactness === "safe" || now.kind === "?")) return true;
   if (old.kind !== now.kind || old.flags !== now.flags) return false;
@@ -150,7 +127,7 @@ function registerSafe(old: Register, now: Register, { ids, options }: Comparison
     case "scalar":
       if (!old.isPrecise && exactness === "safe") return true;
       if (old.hasDelta !== now.hasDelta || (old.hasDelta && old.off !== now.off)) return false;
-      return isWithin(old.scalar, now.scalar) && ids.matchesScalar(old.id, now.id);
+      return old.scalar.contains(now.scalar) && ids.matchesScalar(old.id, now.id);
     case "map_key":
     case "map_value":
     case "mem":
@@ -158,7 +135,7 @@ function registerSafe(old: Register, now: Register, { ids, options }: Comparison
     case "tp_buffer":
       return (
         sameShape(old, now) &&
-        isWithin(old.scalar, now.scalar) &&
+        old.scalar.contains(now.scalar) &&
         ids.matches(old.id, now.id) &&
         ids.matches(old.refId, now.refId) &&
         ids.matches(old.dynptrId, now.dynptrId)
@@ -166,7 +143,7 @@ function registerSafe(old: Register, now: Register, { ids, options }: Comparison
     case "pkt":
     case "pkt_meta":
       if (old.range < 0 || now.range < 0 ? old.range !== now.range : old.range > now.range) return false;
-      return old.off === now.off && ids.matches(old.id, now.id) && isWithin(old.scalar, now.scalar);
+      return old.off === now.off && ids.matches(old.id, now.id) && old.scalar.contains(now.scalar);
     case "arena":
       return true;
     default:

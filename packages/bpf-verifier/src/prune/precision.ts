@@ -16,11 +16,58 @@ import type { Frame, HistoryEntry, State } from "../state/state.ts";
 import { instructionNames } from "../names.ts";
 import type { Check } from "../verdict.ts";
 
-/** What must be precise before the instruction that the walk back has reached: registers as bits, slots. */
-interface Wanted {
+const SLOTS_PER_WORD = 32;
+
+/** What must be precise before the instruction that the walk back has reached, by frame: registers and slots as bits. */
+class Wanted {
   frame: number;
-  readonly registers: number[];
-  readonly slots: Set<number>[];
+  readonly registers = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+  private readonly lowSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+  private readonly highSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+  constructor(frame: number) {
+    this.frame = frame;
+  }
+
+  get isEmpty(): boolean {
+    let all = 0;
+    for (let i = 0; i <= 8; i++) all |= this.registers[i]! | this.lowSlots[i]! | this.highSlots[i]!;
+    return all === 0;
+  }
+
+  hasSlot(frame: number, slot: number): boolean {
+    const words = slot < SLOTS_PER_WORD ? this.lowSlots : this.highSlots;
+    return (words[frame]! & (1 << slot)) !== 0;
+  }
+
+  addSlot(frame: number, slot: number): void {
+    const words = slot < SLOTS_PER_WORD ? this.lowSlots : this.highSlots;
+    words[frame]! |= 1 << slot;
+  }
+
+  dropSlot(frame: number, slot: number): void {
+    const words = slot < SLOTS_PER_WORD ? this.lowSlots : this.highSlots;
+    words[frame]! &= ~(1 << slot);
+  }
+
+  hasSlots(frame: number): boolean {
+    return (this.lowSlots[frame]! | this.highSlots[frame]!) !== 0;
+  }
+
+  /** Forgets the frame. */
+  clear(frame: number): void {
+    this.registers[frame] = 0;
+    this.lowSlots[frame] = 0;
+    this.highSlots[frame] = 0;
+  }
+
+  /** In order of their numbers. */
+  slots(frame: number): number[] {
+    const found: number[] = [];
+    if (!this.hasSlots(frame)) return found;
+    for (let slot = 0; slot < 2 * SLOTS_PER_WORD; slot++) if (this.hasSlot(frame, slot)) found.push(slot);
+    return found;
+  }
 }
 
 const CALL_OPCODE = 0x85;
@@ -30,7 +77,7 @@ const ARGUMENTS = 0b111110;
 /** Marks register `number` of the current frame. */
 export function markPrecise(analysis: Analysis, number: number): Check {
   if (!analysis.env.isCapable || !analysis.register(number).isScalar) return undefined;
-  const wanted = nothing(analysis.state.frames.length - 1);
+  const wanted = new Wanted(analysis.state.frames.length - 1);
   wanted.registers[wanted.frame] = 1 << number;
   trace(analysis, wanted);
   return undefined;
@@ -38,14 +85,14 @@ export function markPrecise(analysis: Analysis, number: number): Check {
 
 /** Marks the slot of a frame. */
 export function markSlotPrecise(analysis: Analysis, frame: number, slot: number): void {
-  const wanted = nothing(analysis.state.frames.length - 1);
-  wanted.slots[frame]!.add(slot);
+  const wanted = new Wanted(analysis.state.frames.length - 1);
+  wanted.addSlot(frame, slot);
   trace(analysis, wanted);
 }
 
 /** Marks in the current path what is precise in the equal state `old`. Linux: propagate_precision() */
 export function propagatePrecision(analysis: Analysis, old: State): void {
-  const wanted = nothing(old.frames.length - 1);
+  const wanted = new Wanted(old.frames.length - 1);
   const { log } = analysis;
   for (let index = old.frames.length - 1; index >= 0; index--) {
     const frame = old.frames[index]!;
@@ -57,7 +104,7 @@ export function propagatePrecision(analysis: Analysis, old: State): void {
     });
     frame.stack.forEach((slot, number) => {
       if (!isSpilledScalar(slot) || !slot.spilled.isPrecise) return;
-      wanted.slots[index]!.add(number);
+      wanted.addSlot(index, number);
       names.push(`fp${-8 * (number + 1)}`);
     });
     if (names.length > 0 && log.isVerbose) log.line(`frame ${index}: propagating ${names.join(",")}`);
@@ -65,21 +112,9 @@ export function propagatePrecision(analysis: Analysis, old: State): void {
   trace(analysis, wanted);
 }
 
-function nothing(frame: number): Wanted {
-  const wanted: Wanted = { frame, registers: [], slots: [] };
-  for (let i = 0; i <= 8; i++) {
-    wanted.registers.push(0);
-    wanted.slots.push(new Set());
-  }
-  return wanted;
-}
-
-const isEmpty = ({ registers, slots }: Wanted): boolean =>
-  registers.every((mask) => mask === 0) && slots.every(({ size }) => size === 0);
-
 /** Goes back from the instruction at hand, which itself is not part of the path. */
 function trace(analysis: Analysis, wanted: Wanted): void {
-  if (isEmpty(wanted)) return;
+  if (wanted.isEmpty) return;
   const { log } = analysis;
   const start = analysis.state;
   let state: State | undefined = start;
@@ -104,7 +139,7 @@ function trace(analysis: Analysis, wanted: Wanted): void {
         markEverything(start);
         return;
       }
-      if (isEmpty(wanted)) return;
+      if (wanted.isEmpty) return;
       subsequent = index;
       if (
         index === state.firstInsn &&
@@ -123,11 +158,11 @@ function trace(analysis: Analysis, wanted: Wanted): void {
     state = state.parent;
     if (state === undefined) break;
     markState(analysis, state, wanted);
-    if (isEmpty(wanted)) return;
+    if (wanted.isEmpty) return;
     subsequent = first;
     last = state.lastInsn;
   }
-  if (!isEmpty(wanted)) markEverything(start);
+  if (!wanted.isEmpty) markEverything(start);
 }
 
 function entryAt(state: State, end: number, index: number): HistoryEntry | undefined {
@@ -145,7 +180,7 @@ function markAtEntry(state: State, wanted: Wanted): void {
 
 function setPrecise(frame: Frame, number: number): void {
   const register = frame.registers[number]!;
-  if (register.isScalar) frame.registers[number] = register.with({ isPrecise: true });
+  if (register.isScalar) frame.registers[number] = register.withPrecision(true);
 }
 
 function markState(analysis: Analysis, state: State, wanted: Wanted): void {
@@ -158,11 +193,11 @@ function markState(analysis: Analysis, state: State, wanted: Wanted): void {
       if (!register.isScalar || register.isPrecise) wanted.registers[index]! &= ~(1 << number);
       else setPrecise(frame, number);
     }
-    for (const slotNumber of Array.from(wanted.slots[index]!)) {
+    for (const slotNumber of wanted.slots(index)) {
       const slot = frame.stack[slotNumber];
       if (slot === undefined || !isSpilledScalar(slot) || slot.spilled.isPrecise)
-        wanted.slots[index]!.delete(slotNumber);
-      else frame.stack[slotNumber] = { types: slot.types, spilled: slot.spilled.with({ isPrecise: true }) };
+        wanted.dropSlot(index, slotNumber);
+      else frame.stack[slotNumber] = { types: slot.types, spilled: slot.spilled.withPrecision(true) };
     }
     if (analysis.log.isVerbose) {
       analysis.log.line(
@@ -181,7 +216,7 @@ function markEverything(start: State): void {
       }
       frame.stack.forEach((slot, i) => {
         if (isSpilledScalar(slot) && !slot.spilled.isPrecise)
-          frame.stack[i] = { types: slot.types, spilled: slot.spilled.with({ isPrecise: true }) };
+          frame.stack[i] = { types: slot.types, spilled: slot.spilled.withPrecision(true) };
       });
     }
   }
@@ -192,9 +227,9 @@ const registersText = ({ registers }: Wanted, frame: number): string =>
     .filter((i) => (registers[frame]! & (1 << i)) !== 0)
     .map((i) => `r${i}`)
     .join(",");
-const slotsText = ({ slots }: Wanted, frame: number): string =>
-  [...slots[frame]!]
-    .sort((a, b) => a - b)
+const slotsText = (wanted: Wanted, frame: number): string =>
+  wanted
+    .slots(frame)
     .map((slot) => String(-8 * (slot + 1)))
     .join(",");
 
@@ -229,11 +264,11 @@ function joinLinked(wanted: Wanted, entry: HistoryEntry | undefined): void {
   const linked = entry?.linked;
   if (linked === undefined) return;
   const isWanted = linked.some(({ frame, at, isSlot }) =>
-    isSlot ? wanted.slots[frame]!.has(at) : (wanted.registers[frame]! & (1 << at)) !== 0,
+    isSlot ? wanted.hasSlot(frame, at) : (wanted.registers[frame]! & (1 << at)) !== 0,
   );
   if (!isWanted) return;
   for (const { frame, at, isSlot } of linked) {
-    if (isSlot) wanted.slots[frame]!.add(at);
+    if (isSlot) wanted.addSlot(frame, at);
     else wanted.registers[frame]! |= 1 << at;
   }
 }
@@ -269,20 +304,21 @@ function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
     case CLASS.LDX:
       if (!has(dst)) return true;
       drop(dst);
-      if (entry?.stack !== undefined) wanted.slots[entry.stack.frame]!.add(entry.stack.slot);
+      if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
       return true;
     case CLASS.STX:
     case CLASS.ST: {
       if ((opcode & 0xe7) === (MODE.ATOMIC | CLASS.STX) && insn.imm === LOAD_ACQUIRE) {
         if (!has(dst)) return true;
         drop(dst);
-        if (entry?.stack !== undefined) wanted.slots[entry.stack.frame]!.add(entry.stack.slot);
+        if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
         return true;
       }
       // A number as address: a difference of pointers, which cannot be followed.
       if (has(dst)) return false;
       if (entry?.stack === undefined) return true;
-      if (!wanted.slots[entry.stack.frame]!.delete(entry.stack.slot)) return true;
+      if (!wanted.hasSlot(entry.stack.frame, entry.stack.slot)) return true;
+      wanted.dropSlot(entry.stack.frame, entry.stack.slot);
       if ((opcode & 7) === CLASS.STX) add(src);
       return true;
     }
@@ -323,14 +359,12 @@ function undoCall(analysis: Analysis, wanted: Wanted, { insn, index, subsequent 
     }
     if (frame === 0) return false;
     wanted.registers[frame - 1]! |= wanted.registers[frame]! & ARGUMENTS;
-    wanted.registers[frame] = 0;
-    wanted.slots[frame]!.clear();
+    wanted.clear(frame);
     wanted.frame -= 1;
     return true;
   }
   if (callsCallback(analysis.env, insn) && index !== subsequent - 1 && frame > 0) {
-    wanted.registers[frame] = 0;
-    wanted.slots[frame]!.clear();
+    wanted.clear(frame);
     wanted.frame -= 1;
     return true;
   }

@@ -216,7 +216,7 @@ export class Visited {
     this.#previousJumps = this.jumps;
     this.#previousProcessed = processed;
     if (env.isCapable) {
-      state.replaceAll((register) => (register.isPrecise ? register.with({ isPrecise: false }) : register));
+      state.replaceAll((register) => register.withPrecision(false));
     }
     const copy = state.copy();
     copy.insn = index;

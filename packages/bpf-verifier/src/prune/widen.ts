@@ -2,7 +2,6 @@
 import { UNKNOWN } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import type { State } from "../state/state.ts";
-import { sameScalar } from "./equal.ts";
 
 /** Widens `now` against `before`, which stood at the same instruction. */
 export function widen(before: State, now: State): void {
@@ -23,5 +22,5 @@ export function widen(before: State, now: State): void {
 
 function widened(old: Register, now: Register): Register {
   if (!old.isScalar || !now.isScalar || old.isPrecise || now.isPrecise) return now;
-  return sameScalar(old.scalar, now.scalar) ? now : UNKNOWN;
+  return old.scalar.equals(now.scalar) ? now : UNKNOWN;
 }

@@ -52,7 +52,7 @@ export const fuzzSuite: FuzzSuite = {
 
 function bareSum(a: Scalar, b: Scalar): Scalar {
   const draft = new ScalarDraft(applyAlu("add", 64, a, b));
-  draft.umin = BigInt.asUintN(64, a.umin + b.umin);
+  draft.setUnsigned(a.umin + b.umin, draft.freeze().umax);
   return draft.freeze();
 }
 
@@ -156,7 +156,7 @@ function checkExtension(
   const low = signExtend32(scalar, Math.min(bytes, 2));
   low.zeroExtend32();
   const swapped = new ScalarDraft(SCALAR_UNKNOWN);
-  swapped.tnum = tnumSwapBytes(scalar.tnum, bytes);
+  swapped.setTnum(tnumSwapBytes(scalar.tnum, bytes));
   const results: readonly (readonly [string, Scalar, (x: bigint) => bigint])[] = [
     ["sign extended", signExtend64(scalar, bytes), (x) => BigInt.asUintN(64, BigInt.asIntN(bits, x))],
     ["zero extended", zeroExtend(scalar, bytes), (x) => BigInt.asUintN(bits, x)],

@@ -6,8 +6,7 @@
 import type { Bits, JumpOp } from "@alien-ts/bpf-isa";
 import { ScalarDraft } from "./scalar.ts";
 import type { Scalar } from "./scalar.ts";
-import { tnumAnd, tnumIntersect, tnumLow32, tnumOr, tnumWithLow32 } from "./tnum.ts";
-import type { Tnum } from "./tnum.ts";
+import { add, below, larger32, less, out, smaller32, subtract } from "./words.ts";
 
 /** A comparison, or `jnset`: the bits of a jset that was not taken. */
 export type Comparison = JumpOp | "jnset";
@@ -44,24 +43,8 @@ const SWAPPED: Partial<Record<JumpOp, JumpOp>> = {
 /** The operation that gives the same result with its operands exchanged. */
 export const swapped = (op: JumpOp): JumpOp => SWAPPED[op] ?? op;
 
-interface Range {
-  readonly tnum: Tnum;
-  readonly umin: number | bigint;
-  readonly umax: number | bigint;
-  readonly smin: number | bigint;
-  readonly smax: number | bigint;
-}
-
-function rangeOf(scalar: Scalar, bits: Bits): Range {
-  if (bits === 64) return scalar;
-  const { u32min, u32max, s32min, s32max } = scalar;
-  return { tnum: tnumLow32(scalar.tnum), umin: u32min, umax: u32max, smin: s32min, smax: s32max };
-}
-
 /** True or false where the comparison always or never holds; undefined where it may do either. */
 export function decide(op: JumpOp, bits: Bits, a: Scalar, b: Scalar): boolean | undefined {
-  const x = rangeOf(a, bits);
-  const y = rangeOf(b, bits);
   switch (op) {
     case "jeq":
       return decideEqual(a, b, bits);
@@ -70,47 +53,61 @@ export function decide(op: JumpOp, bits: Bits, a: Scalar, b: Scalar): boolean | 
       return isEqual === undefined ? undefined : !isEqual;
     }
     case "jset":
-      return y.tnum.mask === 0n
-        ? decideSet(x.tnum, y.tnum.value)
-        : x.tnum.mask === 0n
-          ? decideSet(y.tnum, x.tnum.value)
-          : undefined;
+      return decideSet(a, b, bits);
     case "jgt":
-      return x.umin > y.umax ? true : x.umax <= y.umin ? false : undefined;
+      return belowAll(b, a, bits) ? true : atMostAll(a, b, bits) ? false : undefined;
     case "jge":
-      return x.umin >= y.umax ? true : x.umax < y.umin ? false : undefined;
+      return atMostAll(b, a, bits) ? true : belowAll(a, b, bits) ? false : undefined;
     case "jlt":
-      return x.umax < y.umin ? true : x.umin >= y.umax ? false : undefined;
+      return belowAll(a, b, bits) ? true : atMostAll(b, a, bits) ? false : undefined;
     case "jle":
-      return x.umax <= y.umin ? true : x.umin > y.umax ? false : undefined;
+      return atMostAll(a, b, bits) ? true : belowAll(b, a, bits) ? false : undefined;
     case "jsgt":
-      return x.smin > y.smax ? true : x.smax <= y.smin ? false : undefined;
+      return lessAll(b, a, bits) ? true : mostAll(a, b, bits) ? false : undefined;
     case "jsge":
-      return x.smin >= y.smax ? true : x.smax < y.smin ? false : undefined;
+      return mostAll(b, a, bits) ? true : lessAll(a, b, bits) ? false : undefined;
     case "jslt":
-      return x.smax < y.smin ? true : x.smin >= y.smax ? false : undefined;
+      return lessAll(a, b, bits) ? true : mostAll(b, a, bits) ? false : undefined;
     case "jsle":
-      return x.smax <= y.smin ? true : x.smin > y.smax ? false : undefined;
+      return mostAll(a, b, bits) ? true : lessAll(b, a, bits) ? false : undefined;
   }
 }
 
+/** Every number of `a` is below every number of `b`, unsigned; at most it; below it, signed; at most it, signed. */
+const belowAll = (a: Scalar, b: Scalar, bits: Bits): boolean =>
+  bits === 32 ? a.umax32 >>> 0 < b.umin32 >>> 0 : below(a.umaxHigh, a.umaxLow, b.uminHigh, b.uminLow);
+const atMostAll = (a: Scalar, b: Scalar, bits: Bits): boolean =>
+  bits === 32 ? a.umax32 >>> 0 <= b.umin32 >>> 0 : !below(b.uminHigh, b.uminLow, a.umaxHigh, a.umaxLow);
+const lessAll = (a: Scalar, b: Scalar, bits: Bits): boolean =>
+  bits === 32 ? a.s32max < b.s32min : less(a.smaxHigh, a.smaxLow, b.sminHigh, b.sminLow);
+const mostAll = (a: Scalar, b: Scalar, bits: Bits): boolean =>
+  bits === 32 ? a.s32max <= b.s32min : !less(b.sminHigh, b.sminLow, a.smaxHigh, a.smaxLow);
+
 function decideEqual(a: Scalar, b: Scalar, bits: Bits): boolean | undefined {
-  const x = rangeOf(a, bits);
-  const y = rangeOf(b, bits);
-  if (x.tnum.mask === 0n && y.tnum.mask === 0n) return x.tnum.value === y.tnum.value;
-  const known = ~(x.tnum.mask | y.tnum.mask);
-  if ((x.tnum.value & known) !== (y.tnum.value & known)) return false;
-  if (isApart(x, y)) return false;
-  if (bits === 64 && isApart(rangeOf(a, 32), rangeOf(b, 32))) return false;
-  return undefined;
+  const isWhole = bits === 64;
+  const unknownLow = a.maskLow | b.maskLow;
+  const unknownHigh = isWhole ? a.maskHigh | b.maskHigh : 0;
+  const differs =
+    (a.valueLow & ~unknownLow) !== (b.valueLow & ~unknownLow) ||
+    (isWhole && (a.valueHigh & ~unknownHigh) !== (b.valueHigh & ~unknownHigh));
+  if ((unknownLow | unknownHigh) === 0) return !differs;
+  if (differs || isApart(a, b, 32)) return false;
+  return isWhole && isApart(a, b, 64) ? false : undefined;
 }
 
-const isApart = (x: Range, y: Range): boolean =>
-  x.umin > y.umax || x.umax < y.umin || x.smin > y.smax || x.smax < y.smin;
+const isApart = (a: Scalar, b: Scalar, bits: Bits): boolean =>
+  belowAll(b, a, bits) || belowAll(a, b, bits) || lessAll(b, a, bits) || lessAll(a, b, bits);
 
-function decideSet({ value, mask }: Tnum, bits: bigint): boolean | undefined {
-  if ((value & bits) !== 0n) return true;
-  return ((value | mask) & bits) === 0n ? false : undefined;
+/** Linux: only a constant is looked at, the second one first. */
+function decideSet(a: Scalar, b: Scalar, bits: Bits): boolean | undefined {
+  const isKnown = (x: Scalar): boolean => x.maskLow === 0 && (bits === 32 || x.maskHigh === 0);
+  const [number, constant] = isKnown(b) ? [a, b] : [b, a];
+  if (!isKnown(constant)) return undefined;
+  const high = bits === 32 ? 0 : constant.valueHigh;
+  const low = constant.valueLow;
+  if (((number.valueHigh & high) | (number.valueLow & low)) !== 0) return true;
+  const possible = ((number.valueHigh | number.maskHigh) & high) | ((number.valueLow | number.maskLow) & low);
+  return possible === 0 ? false : undefined;
 }
 
 /** A number that is compared with itself, where the comparison holds. */
@@ -155,9 +152,9 @@ function learn(op: Comparison, bits: Bits, x: ScalarDraft, y: ScalarDraft): void
     case "jset":
     case "jnset":
       return isConst(y, bits)
-        ? learnBits(op, bits, x, y.tnum)
+        ? learnBits(op, bits, x, y)
         : isConst(x, bits)
-          ? learnBits(op, bits, y, x.tnum)
+          ? learnBits(op, bits, y, x)
           : undefined;
     case "jle":
     case "jlt":
@@ -168,76 +165,105 @@ function learn(op: Comparison, bits: Bits, x: ScalarDraft, y: ScalarDraft): void
   }
 }
 
-const isConst = ({ tnum }: ScalarDraft, bits: Bits): boolean =>
-  (bits === 64 ? tnum.mask : tnum.mask & 0xffff_ffffn) === 0n;
+const isConst = ({ maskHigh, maskLow }: ScalarDraft, bits: Bits): boolean =>
+  maskLow === 0 && (bits === 32 || maskHigh === 0);
 
 function learnEqual(bits: Bits, x: ScalarDraft, y: ScalarDraft): void {
   if (bits === 32) {
-    x.u32min = y.u32min = Math.max(x.u32min, y.u32min);
-    x.u32max = y.u32max = Math.min(x.u32max, y.u32max);
+    x.umin32 = y.umin32 = larger32(x.umin32, y.umin32);
+    x.umax32 = y.umax32 = smaller32(x.umax32, y.umax32);
     x.s32min = y.s32min = Math.max(x.s32min, y.s32min);
     x.s32max = y.s32max = Math.min(x.s32max, y.s32max);
-    const low = tnumIntersect(tnumLow32(x.tnum), tnumLow32(y.tnum));
-    x.tnum = tnumWithLow32(x.tnum, low);
-    y.tnum = tnumWithLow32(y.tnum, low);
-    return;
+  } else {
+    x.raiseUmin(y.uminHigh, y.uminLow);
+    x.lowerUmax(y.umaxHigh, y.umaxLow);
+    x.raiseSmin(y.sminHigh, y.sminLow);
+    x.lowerSmax(y.smaxHigh, y.smaxLow);
+    y.raiseUmin(x.uminHigh, x.uminLow);
+    y.lowerUmax(x.umaxHigh, x.umaxLow);
+    y.raiseSmin(x.sminHigh, x.sminLow);
+    y.lowerSmax(x.smaxHigh, x.smaxLow);
+    const maskHigh = x.maskHigh & y.maskHigh;
+    x.valueHigh = y.valueHigh = (x.valueHigh | y.valueHigh) & ~maskHigh;
+    x.maskHigh = y.maskHigh = maskHigh;
   }
-  x.umin = y.umin = x.umin > y.umin ? x.umin : y.umin;
-  x.umax = y.umax = x.umax < y.umax ? x.umax : y.umax;
-  x.smin = y.smin = x.smin > y.smin ? x.smin : y.smin;
-  x.smax = y.smax = x.smax < y.smax ? x.smax : y.smax;
-  x.tnum = y.tnum = tnumIntersect(x.tnum, y.tnum);
+  const maskLow = x.maskLow & y.maskLow;
+  x.valueLow = y.valueLow = (x.valueLow | y.valueLow) & ~maskLow;
+  x.maskLow = y.maskLow = maskLow;
 }
 
 /** A bound that is the excluded constant moves by one. */
-function learnUnequal(bits: Bits, x: ScalarDraft, constant: ScalarDraft): void {
+function learnUnequal(bits: Bits, x: ScalarDraft, { valueHigh: high, valueLow: low }: ScalarDraft): void {
   if (bits === 32) {
-    const value = Number(constant.tnum.value & 0xffff_ffffn);
-    if (x.u32min === value) x.u32min += 1;
-    if (x.u32max === value) x.u32max -= 1;
-    if (x.s32min === (value | 0)) x.s32min += 1;
-    if (x.s32max === (value | 0)) x.s32max -= 1;
+    if (x.umin32 === low) x.umin32 = (x.umin32 + 1) | 0;
+    if (x.umax32 === low) x.umax32 = (x.umax32 - 1) | 0;
+    if (x.s32min === low) x.s32min = (x.s32min + 1) | 0;
+    if (x.s32max === low) x.s32max = (x.s32max - 1) | 0;
     return;
   }
-  const { value } = constant.tnum;
-  const signed = BigInt.asIntN(64, value);
-  if (x.umin === value) x.umin += 1n;
-  if (x.umax === value) x.umax -= 1n;
-  if (x.smin === signed) x.smin += 1n;
-  if (x.smax === signed) x.smax -= 1n;
+  if (x.uminHigh === high && x.uminLow === low) {
+    add(high, low, 0, 1);
+    x.uminHigh = out.high;
+    x.uminLow = out.low;
+  }
+  if (x.umaxHigh === high && x.umaxLow === low) {
+    subtract(high, low, 0, 1);
+    x.umaxHigh = out.high;
+    x.umaxLow = out.low;
+  }
+  if (x.sminHigh === high && x.sminLow === low) {
+    add(high, low, 0, 1);
+    x.sminHigh = out.high;
+    x.sminLow = out.low;
+  }
+  if (x.smaxHigh === high && x.smaxLow === low) {
+    subtract(high, low, 0, 1);
+    x.smaxHigh = out.high;
+    x.smaxLow = out.low;
+  }
 }
 
-function learnBits(op: "jset" | "jnset", bits: Bits, x: ScalarDraft, constant: Tnum): void {
-  const value = bits === 64 ? constant.value : constant.value & 0xffff_ffffn;
+function learnBits(op: "jset" | "jnset", bits: Bits, x: ScalarDraft, constant: ScalarDraft): void {
+  const high = bits === 64 ? constant.valueHigh : 0;
+  const low = constant.valueLow;
   if (op === "jset") {
     // Of several bits it is not known which one is set.
-    if (value === 0n || (value & (value - 1n)) !== 0n) return;
-    x.tnum = tnumOr(x.tnum, { value, mask: 0n });
-    return;
+    const isSingle =
+      high === 0 ? (low & (low - 1)) === 0 && low !== 0 : low === 0 && (high & (high - 1)) === 0;
+    if (!isSingle) return;
+    x.valueHigh |= high;
+    x.valueLow |= low;
+  } else {
+    x.valueHigh &= ~high;
+    x.valueLow &= ~low;
   }
-  x.tnum = tnumAnd(x.tnum, { value: BigInt.asUintN(64, ~value), mask: 0n });
+  x.maskHigh &= ~high;
+  x.maskLow &= ~low;
 }
 
+/** x < y, or x <= y. A bound at the end of its line goes round it, as in Linux. */
 function learnLess(bits: Bits, x: ScalarDraft, y: ScalarDraft, isStrict: boolean): void {
+  const gap = isStrict ? 1 : 0;
   if (bits === 32) {
-    const gap = isStrict ? 1 : 0;
-    x.u32max = Math.min(x.u32max, y.u32max - gap);
-    y.u32min = Math.max(x.u32min + gap, y.u32min);
+    x.umax32 = smaller32(x.umax32, (y.umax32 - gap) | 0);
+    y.umin32 = larger32((x.umin32 + gap) | 0, y.umin32);
     return;
   }
-  const gap = isStrict ? 1n : 0n;
-  if (y.umax - gap < x.umax) x.umax = y.umax - gap;
-  if (x.umin + gap > y.umin) y.umin = x.umin + gap;
+  subtract(y.umaxHigh, y.umaxLow, 0, gap);
+  x.lowerUmax(out.high, out.low);
+  add(x.uminHigh, x.uminLow, 0, gap);
+  y.raiseUmin(out.high, out.low);
 }
 
 function learnLessSigned(bits: Bits, x: ScalarDraft, y: ScalarDraft, isStrict: boolean): void {
+  const gap = isStrict ? 1 : 0;
   if (bits === 32) {
-    const gap = isStrict ? 1 : 0;
-    x.s32max = Math.min(x.s32max, y.s32max - gap);
-    y.s32min = Math.max(x.s32min + gap, y.s32min);
+    x.s32max = Math.min(x.s32max, (y.s32max - gap) | 0);
+    y.s32min = Math.max((x.s32min + gap) | 0, y.s32min);
     return;
   }
-  const gap = isStrict ? 1n : 0n;
-  if (y.smax - gap < x.smax) x.smax = y.smax - gap;
-  if (x.smin + gap > y.smin) y.smin = x.smin + gap;
+  subtract(y.smaxHigh, y.smaxLow, 0, gap);
+  x.lowerSmax(out.high, out.low);
+  add(x.sminHigh, x.sminLow, 0, gap);
+  y.raiseSmin(out.high, out.low);
 }

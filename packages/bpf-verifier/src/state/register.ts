@@ -7,7 +7,7 @@
  */
 import type { Btf } from "@alien-ts/btf";
 import type { MapInfo } from "../env.ts";
-import { SCALAR_UNKNOWN, SCALAR_ZERO, scalarConst } from "../scalar/scalar.ts";
+import { SCALAR_UNKNOWN, SCALAR_ZERO, scalarConst, scalarOfWords } from "../scalar/scalar.ts";
 import type { Scalar } from "../scalar/scalar.ts";
 
 export type RegisterKind =
@@ -132,11 +132,11 @@ export class Register {
   readonly subprogram: number;
   readonly isPrecise: boolean;
 
-  constructor(from: Readonly<Fields>) {
+  constructor(from: Readonly<Fields>, scalar = from.scalar, isPrecise = from.isPrecise, off = from.off) {
     this.kind = from.kind;
     this.flags = from.flags;
-    this.scalar = from.scalar;
-    this.off = from.off;
+    this.scalar = scalar;
+    this.off = off;
     this.id = from.id;
     this.hasDelta = from.hasDelta;
     this.refId = from.refId;
@@ -153,11 +153,22 @@ export class Register {
     this.iterator = from.iterator;
     this.savedBy = from.savedBy;
     this.subprogram = from.subprogram;
-    this.isPrecise = from.isPrecise;
+    this.isPrecise = isPrecise;
   }
 
   with(changes: Partial<Readonly<Fields>>): Register {
     return Object.assign(new Register(this), changes);
+  }
+
+  /** What most instructions change, without the detour over a list of changes. */
+  withScalar(scalar: Scalar): Register {
+    return scalar === this.scalar ? this : new Register(this, scalar);
+  }
+  withOffset(off: number): Register {
+    return new Register(this, this.scalar, this.isPrecise, off);
+  }
+  withPrecision(isPrecise: boolean): Register {
+    return isPrecise === this.isPrecise ? this : new Register(this, this.scalar, isPrecise);
   }
 
   get isScalar(): boolean {
@@ -174,7 +185,7 @@ export class Register {
   }
   /** The scalar 0, or a NULL pointer. */
   get isNull(): boolean {
-    return this.kind === "scalar" && this.scalar.isConst && this.scalar.tnum.value === 0n;
+    return this.kind === "scalar" && this.scalar.isZero;
   }
   get isPacket(): boolean {
     return this.kind === "pkt" || this.kind === "pkt_meta";
@@ -209,8 +220,15 @@ export const NOT_INIT = new Register(NONE);
 const SCALAR_REGISTER = new Register({ ...NONE, kind: "scalar" });
 export const UNKNOWN = SCALAR_REGISTER;
 
-export const scalarRegister = (scalar: Scalar): Register => SCALAR_REGISTER.with({ scalar });
+export const scalarRegister = (scalar: Scalar): Register => SCALAR_REGISTER.withScalar(scalar);
 export const constRegister = (value: bigint): Register => scalarRegister(scalarConst(value));
+
+const SMALL: Register[] = [];
+/** The register of a 32-bit number, sign extended. Those of small numbers are made once. */
+export function smallRegister(value: number): Register {
+  if (value < -64 || value > 255) return scalarRegister(scalarOfWords(value >> 31, value));
+  return (SMALL[value + 64] ??= scalarRegister(scalarOfWords(value >> 31, value)));
+}
 export const NULL_REGISTER = scalarRegister(SCALAR_ZERO);
 
 const POINTER = new Register({ ...NONE, scalar: SCALAR_ZERO });

@@ -9,6 +9,8 @@ import { NOT_INIT } from "./register.ts";
 import type { StackSlot } from "./stack.ts";
 import { EMPTY_SLOT } from "./stack.ts";
 
+const EMPTY: readonly Register[] = Array.from({ length: REGISTERS }, () => NOT_INIT);
+
 export class Frame {
   readonly index: number;
   readonly subprogram: number;
@@ -25,18 +27,16 @@ export class Frame {
   /** Of a caller: calls of one callback so far, so that loops through helpers end. */
   callbackDepth = 0;
 
-  constructor(index: number, subprogram: number, callSite: number) {
+  constructor(index: number, subprogram: number, callSite: number, like?: Frame) {
     this.index = index;
     this.subprogram = subprogram;
     this.callSite = callSite;
-    this.registers = Array.from({ length: REGISTERS }, () => NOT_INIT);
-    this.stack = [];
+    this.registers = (like?.registers ?? EMPTY).slice();
+    this.stack = like === undefined ? [] : like.stack.slice();
   }
 
   copy(): Frame {
-    const copy = new Frame(this.index, this.subprogram, this.callSite);
-    for (let i = 0; i < REGISTERS; i++) copy.registers[i] = this.registers[i]!;
-    for (const slot of this.stack) copy.stack.push(slot);
+    const copy = new Frame(this.index, this.subprogram, this.callSite, this);
     copy.isCallback = this.isCallback;
     copy.isAsyncCallback = this.isAsyncCallback;
     copy.isExceptionCallback = this.isExceptionCallback;
@@ -129,7 +129,10 @@ export class State {
     copy.lastInsn = this.lastInsn;
     copy.parent = this.parent;
     copy.branches = this.branches;
-    copy.history = this.history.map((entry) => ({ ...entry }));
+    copy.history = this.history.slice();
+    // The last entry may still change.
+    const last = copy.history.length - 1;
+    if (last >= 0) copy.history[last] = { ...copy.history[last]! };
     copy.mayGotoDepth = this.mayGotoDepth;
     copy.callbackUnrollDepth = this.callbackUnrollDepth;
     copy.dfsDepth = this.dfsDepth;
