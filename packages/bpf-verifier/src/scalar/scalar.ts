@@ -296,6 +296,15 @@ export class ScalarDraft implements Words {
     this.maskHigh = highOf(mask);
     this.maskLow = lowOf(mask);
   }
+  /** The signed bounds one by one. */
+  set smin(value: bigint) {
+    this.sminHigh = highOf(value);
+    this.sminLow = lowOf(value);
+  }
+  set smax(value: bigint) {
+    this.smaxHigh = highOf(value);
+    this.smaxLow = lowOf(value);
+  }
   setUnsigned(min: bigint, max: bigint): void {
     this.uminHigh = highOf(min);
     this.uminLow = lowOf(min);
@@ -303,10 +312,8 @@ export class ScalarDraft implements Words {
     this.umaxLow = lowOf(max);
   }
   setSigned(min: bigint, max: bigint): void {
-    this.sminHigh = highOf(min);
-    this.sminLow = lowOf(min);
-    this.smaxHigh = highOf(max);
-    this.smaxLow = lowOf(max);
+    this.smin = min;
+    this.smax = max;
   }
 
   unbound64(): void {
