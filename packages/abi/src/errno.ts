@@ -84,6 +84,7 @@ export const ETIME = errno(62, "ETIME", "Timer expired");
 export const EPROTO = errno(71, "EPROTO", "Protocol error");
 export const EBADMSG = errno(74, "EBADMSG", "Bad message");
 export const EOVERFLOW = errno(75, "EOVERFLOW", "Value too large for defined data type");
+export const EBADFD = errno(77, "EBADFD", "File descriptor in bad state");
 export const EILSEQ = errno(84, "EILSEQ", "Invalid or incomplete multibyte or wide character");
 export const EUSERS = errno(87, "EUSERS", "Too many users");
 export const ENOTSOCK = errno(88, "ENOTSOCK", "Socket operation on non-socket");

@@ -11,7 +11,7 @@ import type { MapInfo, ProgramEnv } from "./env.ts";
 import type { VerifierLog } from "./log.ts";
 import { padding, stateText } from "./print.ts";
 import type { Touched } from "./print.ts";
-import { NOT_INIT, UNKNOWN, kindName, pointer } from "./state/register.ts";
+import { FLAG, NOT_INIT, UNKNOWN, kindName, pointer } from "./state/register.ts";
 import type { Register, RegisterKind } from "./state/register.ts";
 import type { Frame, State } from "./state/state.ts";
 import type { Subprogram, Verification } from "./state.ts";
@@ -34,6 +34,8 @@ export interface OpenPath {
 /** What the walk learns of an instruction, whatever the path. */
 export interface InsnNotes {
   isSeen: boolean;
+  /** A load that may meet a bad address: through a kernel pointer that nothing keeps alive. */
+  isUntrusted: boolean;
   /** Kind of pointer that a load or store goes through; a program whose paths disagree is refused. */
   pointerKind: RegisterKind | undefined;
   /** The only map that a call is made with; null for several. */
@@ -78,7 +80,12 @@ export class Analysis {
     this.insns = env.insns;
     this.subprograms = verification.subprograms;
     this.maps = maps;
-    this.notes = env.insns.map(() => ({ isSeen: false, pointerKind: undefined, map: undefined }));
+    this.notes = env.insns.map(() => ({
+      isSeen: false,
+      isUntrusted: false,
+      pointerKind: undefined,
+      map: undefined,
+    }));
     this.stackDepth = this.subprograms.map(() => 0);
   }
 
@@ -195,6 +202,7 @@ export class Analysis {
   noteKind(register: Register): Check {
     const notes = this.notes[this.index]!;
     const { kind } = register;
+    notes.isUntrusted ||= kind === "ptr_" || register.has(FLAG.UNTRUSTED);
     if (notes.pointerKind === undefined) {
       notes.pointerKind = kind;
       return undefined;

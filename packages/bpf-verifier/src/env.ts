@@ -75,6 +75,8 @@ export interface ContextRow {
   readonly writes: readonly number[];
   /** Bytes of the field whose parts may be accessed; a part at its beginning always may, where its size is in the list. */
   readonly narrowBytes: number;
+  /** Where the first field lies in the kernel's memory and how long each is there; undefined where it lies as it is seen. */
+  readonly memory?: { readonly offset: number; readonly bytes: 1 | 2 | 4 | 8 };
   /** The pointer that a load gives; undefined for numbers. */
   readonly gives?: {
     readonly kind: RegisterKind;

@@ -20,6 +20,8 @@ export { linuxKfunc } from "./linux/kfuncs.ts";
 export { linuxProgramType } from "./linux/program-types.ts";
 export { LOG, fitLog, isLogRequestValid } from "./log.ts";
 export type { FittedLog, LogOptions } from "./log.ts";
+export { relocate } from "./rewrite/rewrite.ts";
+export type { Xlated } from "./rewrite/rewrite.ts";
 export type { Verdict } from "./verdict.ts";
 export { verifyProgram } from "./verify-program.ts";
 export { valueFields } from "./value-fields.ts";

@@ -1,13 +1,16 @@
 /** What a verification ends with, and how a check refuses. */
 import type { Errno } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
+import type { Xlated } from "./rewrite/rewrite.ts";
 
 export type Verdict =
   | {
       readonly ok: true;
       readonly log: string;
-      /** The program to run: map references replaced by addresses. */
+      /** The program given, with map references replaced by addresses. */
       readonly insns: readonly Insn[];
+      /** The program to run. */
+      readonly xlated: Xlated;
       /** The fds whose maps it uses, each once, in order of first use. */
       readonly usedMapFds: readonly number[];
       /** Instructions looked at (`verified_insns`). */

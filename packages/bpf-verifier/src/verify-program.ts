@@ -28,6 +28,8 @@ import { allowsAttachType } from "./linux/program-types.ts";
 import { liveRegisters, liveText } from "./prune/live.ts";
 import { Visited, findPoints } from "./prune/visited.ts";
 import { resolveWideLoads } from "./resolve.ts";
+import { rewrite } from "./rewrite/rewrite.ts";
+import type { Xlated } from "./rewrite/rewrite.ts";
 import { pointer } from "./state/register.ts";
 import { Frame, State } from "./state/state.ts";
 import { Verification, functionName, isGlobal } from "./state.ts";
@@ -56,7 +58,7 @@ export function verifyProgram(env: ProgramEnv): Verdict {
   run.logStatistics();
   if (refusal !== undefined) return { ok: false, log: log.toString(), errno: refusal.errno, processed };
   const { insns, usedMapFds } = verification;
-  return { ok: true, log: log.toString(), insns, usedMapFds, processed };
+  return { ok: true, log: log.toString(), insns, xlated: run.rewrite(), usedMapFds, processed };
 }
 
 class Run {
@@ -87,6 +89,11 @@ class Run {
       checkAttach(this.#env) ??
       this.#interpret(maps)
     );
+  }
+
+  /** Only what was accepted was walked. */
+  rewrite(): Xlated {
+    return rewrite(this.#analysis!, this.#verification.insns);
   }
 
   /**

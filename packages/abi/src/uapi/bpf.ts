@@ -441,6 +441,77 @@ export const bpf_attr_stream_read = abiStruct("bpf_attr_stream_read", {
   prog_fd: u32,
 });
 
+/** What OBJ_GET_INFO_BY_FD tells of a program. A count beside an address is the caller's room, then how many there are. */
+export const bpf_prog_info = abiStruct("bpf_prog_info", {
+  type: u32,
+  id: u32,
+  tag: array(u8, BPF_TAG_SIZE),
+  jited_prog_len: u32,
+  xlated_prog_len: u32,
+  jited_prog_insns: u64n,
+  xlated_prog_insns: u64n,
+  load_time: u64n,
+  created_by_uid: u32,
+  nr_map_ids: u32,
+  map_ids: u64n,
+  name: chars(BPF_OBJ_NAME_LEN),
+  ifindex: u32,
+  gpl_compatible: u32,
+  netns_dev: u64n,
+  netns_ino: u64n,
+  nr_jited_ksyms: u32,
+  nr_jited_func_lens: u32,
+  jited_ksyms: u64n,
+  jited_func_lens: u64n,
+  btf_id: u32,
+  func_info_rec_size: u32,
+  func_info: u64n,
+  nr_func_info: u32,
+  nr_line_info: u32,
+  line_info: u64n,
+  jited_line_info: u64n,
+  nr_jited_line_info: u32,
+  line_info_rec_size: u32,
+  jited_line_info_rec_size: u32,
+  nr_prog_tags: u32,
+  prog_tags: u64n,
+  run_time_ns: u64n,
+  run_cnt: u64n,
+  recursion_misses: u64n,
+  verified_insns: u32,
+  attach_btf_obj_id: u32,
+  attach_btf_id: u32,
+});
+
+/** Differs from Linux: 6.18 adds the hash of a map's contents behind `map_extra`, which this kernel does not know. */
+export const bpf_map_info = abiStruct("bpf_map_info", {
+  type: u32,
+  id: u32,
+  key_size: u32,
+  value_size: u32,
+  max_entries: u32,
+  map_flags: u32,
+  name: chars(BPF_OBJ_NAME_LEN),
+  ifindex: u32,
+  btf_vmlinux_value_type_id: u32,
+  netns_dev: u64n,
+  netns_ino: u64n,
+  btf_id: u32,
+  btf_key_type_id: u32,
+  btf_value_type_id: u32,
+  btf_vmlinux_id: u32,
+  map_extra: u64n,
+});
+
+export const bpf_btf_info = abiStruct("bpf_btf_info", {
+  btf: u64n,
+  btf_size: u32,
+  id: u32,
+  name: u64n,
+  name_len: u32,
+  kernel_btf: u32,
+});
+
 export interface BpfAttrSlice {
   readonly decl: StructDecl;
   /** Last field that the command reads (the kernel's `*_LAST_FIELD`). */

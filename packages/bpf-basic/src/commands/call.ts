@@ -64,7 +64,7 @@ export function tailIsZero(engine: BpfEngine, attr: KAddr, slice: BpfAttrSlice):
   return isZero(engine.m.u8, attr + last.offset + last.size, attr + BPF_ATTR_SIZE);
 }
 
-function isZero(bytes: Uint8Array, from: number, to: number): boolean {
+export function isZero(bytes: Uint8Array, from: number, to: number): boolean {
   for (let at = from; at < to; at++) if (bytes[at] !== 0) return false;
   return true;
 }

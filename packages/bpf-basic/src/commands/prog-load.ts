@@ -23,13 +23,13 @@ import {
   utf8Decode,
   type View,
 } from "@alien-ts/abi";
-import { decode, type Insn } from "@alien-ts/bpf-isa";
+import { decode, type Insn, PSEUDO } from "@alien-ts/bpf-isa";
 import { isGplCompatible, isLogRequestValid, type Verdict, verifyProgram } from "@alien-ts/bpf-verifier";
 import { prepare } from "@alien-ts/bpf-vm";
 import type { BpfEngine } from "../engine.ts";
 import type { BpfMap } from "../maps/map.ts";
 import { type Loader, programEnv } from "../programs/environment.ts";
-import { BpfProgram } from "../programs/program.ts";
+import { BpfProgram, type MapLoad } from "../programs/program.ts";
 import { programTag } from "../programs/tag.ts";
 import { programTypeRow, type SupportedProgramType } from "../programs/types.ts";
 import { readUserString } from "../user-string.ts";
@@ -74,7 +74,16 @@ export function progLoad(call: BpfCall): Result<number> {
   if (isErr(checked)) return checked;
   const { verdict, btf } = checked;
   if (!verdict.ok) return verdict.errno;
-  return install(call, a, row, { name, license, tag: programTag(insns), verdict, maps, btf });
+  return install(call, a, row, {
+    name,
+    license,
+    tag: programTag(insns),
+    verdict,
+    maps,
+    btf,
+    insns,
+    fdOf: fdReader(engine, a),
+  });
 }
 
 function loaderOf({ ports }: BpfEngine): Loader {
@@ -175,16 +184,20 @@ function runVerifier(candidate: Candidate, btf: LoadedProgramBtf | undefined): V
       maps.set(fd, file.map);
       return file.map;
     },
-    fdArray: a.fd_array === 0 ? undefined : (index) => readFd(engine, a.fd_array + 4 * index),
+    fdArray: a.fd_array === 0 ? undefined : fdReader(engine, a),
   });
   return env === undefined ? { ok: false, log: "", errno: EINVAL, processed: 0 } : verifyProgram(env);
 }
 
-function readFd({ ports, m, scratch }: BpfEngine, from: UAddr): Result<number> {
-  return ports.copyFromUser(scratch, from, 4) ? m.i32[scratch >> 2]! : EFAULT;
-}
+/** Elements of `fd_array`. */
+const fdReader =
+  ({ ports, m, scratch }: BpfEngine, { fd_array }: Attributes) =>
+  (index: number): Result<number> =>
+    ports.copyFromUser(scratch, fd_array + 4 * index, 4) ? m.i32[scratch >> 2]! : EFAULT;
 
 interface Accepted {
+  readonly insns: readonly Insn[];
+  readonly fdOf: (index: number) => Result<number>;
   readonly name: string;
   readonly tag: string;
   readonly license: string;
@@ -209,9 +222,10 @@ function install(
     name: accepted.name,
     isGplCompatible: isGplCompatible(accepted.license),
     isSleepable: (a.prog_flags & BPF_PROG_F.SLEEPABLE) !== 0,
-    insns: verdict.insns,
+    xlated: verdict.xlated,
+    mapLoads: mapLoadsOf(accepted),
     tag: accepted.tag,
-    prepared: prepare(verdict.insns, { helpers: engine.helpers }),
+    prepared: prepare(verdict.xlated.insns, { helpers: engine.helpers }),
     maps: used,
     btf: accepted.btf,
     loadTimeNs: engine.ports.ktimeNs(),
@@ -219,17 +233,38 @@ function install(
     verifiedInsns: verdict.processed,
   });
   engine.programs.add(program);
-  compile(engine, program);
+  compile(engine, program, verdict.xlated.untrusted);
   const fd = engine.ports.installFd(program, true);
   if (isErr(fd)) program.put();
   return fd;
 }
 
+/** Which map each wide load names. */
+function mapLoadsOf({ insns, maps, fdOf }: Accepted): Map<number, MapLoad> {
+  const loads = new Map<number, MapLoad>();
+  insns.forEach(({ opcode, src, imm }, index) => {
+    if (opcode !== WIDE_LOAD || src === PSEUDO.NONE) return;
+    const isIndexed = src === PSEUDO.MAP_IDX || src === PSEUDO.MAP_IDX_VALUE;
+    const fd = isIndexed ? fdOf(imm) : imm;
+    const map = isErr(fd) ? undefined : maps.get(fd);
+    const isValue = src === PSEUDO.MAP_VALUE || src === PSEUDO.MAP_IDX_VALUE;
+    if (map !== undefined && (isValue || src === PSEUDO.MAP_FD || src === PSEUDO.MAP_IDX))
+      loads.set(index, { map, offset: isValue ? insns[index + 1]!.imm : undefined });
+  });
+  return loads;
+}
+
+const WIDE_LOAD = 0x18;
+
 /** `bpf_prog_select_runtime`: compiled code, where the host has a compiler, the administrator wants it and it is not too large. */
-function compile({ compiler, ports, m, scratch }: BpfEngine, { prepared }: BpfProgram): void {
+function compile(
+  { compiler, ports, m, scratch }: BpfEngine,
+  { prepared }: BpfProgram,
+  untrusted: ReadonlySet<number>,
+): void {
   const wanted = ports.bpfJitEnable;
   if (compiler === undefined || wanted === 0) return;
-  const isCompiled = compiler.compile(prepared, () => false);
+  const isCompiled = compiler.compile(prepared, (slot) => untrusted.has(slot));
   if (!isCompiled || wanted !== JIT_DUMP) return;
   ports.currentComm(scratch);
   const comm = m.bytes(scratch, COMM_BYTES);

@@ -2,6 +2,8 @@
 import { BPF_CMD, type Result } from "@alien-ts/abi";
 import { btfLoad } from "./btf-load.ts";
 import type { BpfCall } from "./call.ts";
+import { btfGetFdById, btfIds, mapGetFdById, mapIds, nextId, progGetFdById, programIds } from "./ids.ts";
+import { objGetInfoByFd } from "./info.ts";
 import { mapLookupBatch } from "./map-batch.ts";
 import { mapCreate } from "./map-create.ts";
 import {
@@ -50,15 +52,15 @@ export const commands = {
   PROG_ATTACH: absent("4.10"),
   PROG_DETACH: absent("4.10"),
   PROG_TEST_RUN: absent("4.12"),
-  PROG_GET_NEXT_ID: absent("4.13"),
-  MAP_GET_NEXT_ID: absent("4.13"),
-  PROG_GET_FD_BY_ID: absent("4.13"),
-  MAP_GET_FD_BY_ID: absent("4.13"),
-  OBJ_GET_INFO_BY_FD: absent("4.13"),
+  PROG_GET_NEXT_ID: command("4.13", "Tells the id of the next program.", nextId(programIds)),
+  MAP_GET_NEXT_ID: command("4.13", "Tells the id of the next map.", nextId(mapIds)),
+  PROG_GET_FD_BY_ID: command("4.13", "Answers a new fd of a program.", progGetFdById),
+  MAP_GET_FD_BY_ID: command("4.13", "Answers a new fd of a map.", mapGetFdById),
+  OBJ_GET_INFO_BY_FD: command("4.13", "Tells what a program, map or BTF object is.", objGetInfoByFd),
   PROG_QUERY: absent("4.15"),
   RAW_TRACEPOINT_OPEN: absent("4.17"),
   BTF_LOAD: command("4.18", "Checks and keeps types; answers their fd.", btfLoad),
-  BTF_GET_FD_BY_ID: absent("4.18"),
+  BTF_GET_FD_BY_ID: command("4.18", "Answers a new fd of a BTF object.", btfGetFdById),
   TASK_FD_QUERY: absent("4.18"),
   MAP_LOOKUP_AND_DELETE_ELEM: command(
     "4.20",
@@ -66,7 +68,7 @@ export const commands = {
     mapLookupAndDeleteElem,
   ),
   MAP_FREEZE: command("5.2", "Takes the right to write to a map from user space.", mapFreeze),
-  BTF_GET_NEXT_ID: absent("5.4"),
+  BTF_GET_NEXT_ID: command("5.4", "Tells the id of the next BTF object.", nextId(btfIds)),
   MAP_LOOKUP_BATCH: command("5.6", "Copies many keys and values out.", mapLookupBatch),
   MAP_LOOKUP_AND_DELETE_BATCH: absent("5.6"),
   MAP_UPDATE_BATCH: absent("5.6"),

@@ -224,6 +224,10 @@ export class MapTable {
     this.#ports = ports;
   }
 
+  *all(): Generator<BpfMap> {
+    for (const map of this.#slots) if (map !== undefined) yield map;
+  }
+
   /** How many maps exist. */
   get size(): number {
     return this.#count;

@@ -4,10 +4,16 @@
  */
 import { BPF_INSN_SIZE, type KAddr, PAGE_SIZE } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
+import { relocate, type Xlated } from "@alien-ts/bpf-verifier";
 import type { BpfProgram as PreparedProgram } from "@alien-ts/bpf-vm";
 import type { LoadedProgramBtf } from "../btf/program-btf.ts";
 import type { BpfMap } from "../maps/map.ts";
 import type { BpfEngine } from "../engine.ts";
+
+export interface MapLoad {
+  readonly map: BpfMap;
+  readonly offset: number | undefined;
+}
 
 export interface ProgramOptions {
   readonly type: number;
@@ -16,8 +22,10 @@ export interface ProgramOptions {
   readonly name: string;
   readonly isGplCompatible: boolean;
   readonly isSleepable: boolean;
-  /** As rewritten by the verifier. */
-  readonly insns: readonly Insn[];
+  /** As rewritten by the verifier, and where each instruction comes from. */
+  readonly xlated: Xlated;
+  /** Maps by the instruction, of the program given, that loads their address or (with an offset) that of their value. */
+  readonly mapLoads: ReadonlyMap<number, MapLoad>;
   /** 16 hexadecimal digits that name it by what was loaded. */
   readonly tag: string;
   readonly prepared: PreparedProgram;
@@ -40,6 +48,11 @@ export class BpfProgram {
   readonly isSleepable: boolean;
   /** As rewritten by the verifier. */
   readonly insns: readonly Insn[];
+  readonly origin: readonly number[];
+  readonly mapLoads: ReadonlyMap<number, MapLoad>;
+  /** Its functions and lines, by instruction as rewritten; none without BTF. */
+  readonly functions: LoadedProgramBtf["functions"];
+  readonly lines: LoadedProgramBtf["lines"];
   /** 16 hexadecimal digits that name it by what was loaded. */
   readonly tag: string;
   readonly prepared: PreparedProgram;
@@ -62,7 +75,11 @@ export class BpfProgram {
     this.name = options.name;
     this.isGplCompatible = options.isGplCompatible;
     this.isSleepable = options.isSleepable;
-    this.insns = options.insns;
+    this.insns = options.xlated.insns;
+    this.origin = options.xlated.origin;
+    this.mapLoads = options.mapLoads;
+    this.functions = relocate(options.btf?.functions ?? [], options.xlated);
+    this.lines = relocate(options.btf?.lines ?? [], options.xlated);
     this.tag = options.tag;
     this.prepared = options.prepared;
     this.maps = options.maps;

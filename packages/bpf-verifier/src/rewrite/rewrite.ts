@@ -1,0 +1,58 @@
+/**
+ * What becomes of an accepted program: `rewrite` gives what runs, and where each of its instructions comes from. Linux: what
+ * bpf_check() does after the walk.
+ */
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { Analysis } from "../analysis.ts";
+import { convertContext } from "./context.ts";
+import { removeDeadCode, trapDeadCode } from "./dead-code.ts";
+import { Draft } from "./draft.ts";
+
+export interface Xlated {
+  readonly insns: readonly Insn[];
+  /** For each instruction, the index of the one in the program given that it stands for. */
+  readonly origin: readonly number[];
+  /** Slots of loads through pointers that nobody vouches for: at a bad address they give 0. (Linux: BPF_PROBE_MEM) */
+  readonly untrusted: ReadonlySet<number>;
+}
+
+const WIDE_LOAD = 0x18;
+
+/** @param insns the program, with the addresses of its maps. */
+export function rewrite(analysis: Analysis, insns: readonly Insn[]): Xlated {
+  const { notes, env } = analysis;
+  const draft = new Draft(insns);
+  const isSeen = (index: number): boolean =>
+    notes[index]!.isSeen || (insns[index - 1]?.opcode === WIDE_LOAD && notes[index - 1]!.isSeen);
+  if (env.isCapable) removeDeadCode(draft, isSeen);
+  else trapDeadCode(draft, isSeen);
+  const noteAt = (index: number): Analysis["notes"][number] => notes[draft.origin[index]!]!;
+  convertContext(draft, env.programType.context?.rows ?? [], (index) => noteAt(index).pointerKind === "ctx");
+  const untrusted = new Set<number>();
+  draft.insns.forEach((insn, index) => {
+    if ((insn.opcode & 7) === LDX && noteAt(index).isUntrusted) untrusted.add(index);
+  });
+  return { insns: draft.insns, origin: draft.origin, untrusted };
+}
+
+const LDX = 1;
+
+/** A record about an instruction, as line records are. */
+interface Located {
+  readonly insn: number;
+}
+
+/**
+ * Records of the program given, for the program that runs: what was removed hands its record on to what follows, unless that has
+ * its own. Linux: bpf_adj_linfo_after_remove()
+ */
+export function relocate<T extends Located>(records: readonly T[], { origin }: Pick<Xlated, "origin">): T[] {
+  const found: T[] = [];
+  let next = 0;
+  origin.forEach((from, index) => {
+    let last: T | undefined;
+    while (next < records.length && records[next]!.insn <= from) last = records[next++]!;
+    if (last !== undefined) found.push({ ...last, insn: index });
+  });
+  return found;
+}
