@@ -9,13 +9,19 @@ export type { RunHook } from "./hooks.ts";
 export { MemoryRegions } from "./regions.ts";
 export { Jit } from "./jit/jit.ts";
 export type { JitOptions } from "./jit/jit.ts";
-export { HASH_LINK, MURMUR } from "./jit/options.ts";
+export { HASH_LINK, MURMUR, RING_RECORD } from "./jit/options.ts";
 export type {
   ArrayShape,
   CompileOptions,
   FastHelper,
   HashShape,
+  HashWrites,
+  LoopHelper,
+  MapHelper,
   MapShape,
+  RingCommit,
+  RingLayout,
+  RingShape,
   TypedHelper,
   WasmHelper,
 } from "./jit/options.ts";

@@ -83,7 +83,7 @@ export class BpfMachine {
   readonly high: number;
   private readonly memoryBytes: number;
   private isChecked = true;
-  private context = 0;
+  context = 0;
   private tailCallsLeft = 0;
   private turnsLeft = 0;
   private pendingTail: BpfProgram | null = null;
@@ -188,9 +188,9 @@ export class BpfMachine {
    */
   callFunction(slot: number): boolean {
     const program = this.program!;
+    if (this.running !== null) return this.running.callFunction(this, slot);
     if (this.turnsLeft === 0) return this.interrupt(RUN.outOfFuel);
     this.turnsLeft -= 1;
-    if (this.running !== null) return this.running.callFunction(this, slot);
     const callIndex = this.callIndex;
     const target = slot >= 0 && slot < program.insns.length ? slot : program.insns.length;
     if (!this.enter(callIndex)) {
@@ -361,7 +361,7 @@ export class BpfMachine {
     const status = inner.interpretOnly(
       program,
       context,
-      { ...this.options, stackTop: framePointer, turns: this.turnsLeft },
+      { ...this.options, stackTop: framePointer, turns: this.running!.turnsLeft },
       this.tailCallsLeft,
     );
     this.regs[0] = inner.r0Low;
@@ -438,7 +438,6 @@ export class BpfMachine {
     this.isInterrupted = false;
     this.stopStatus = RUN.done;
     this.tailCallsLeft = MAX_TAIL_CALLS;
-    this.turnsLeft = options.turns;
     this.context = context;
     this.isChecked = compiled.isChecked;
     const status = compiled.run(this, context, repeats);

@@ -26,6 +26,8 @@ export interface CompiledProgram {
   readonly code: Uint8Array;
   /** The bottom of the frame that called the helper that runs. */
   readonly frame: KAddr;
+  /** Callbacks that the run may still make. */
+  readonly turnsLeft: number;
   /** Runs `repeats` times with r1 = `context` for `machine`, whose run has been started. */
   run(machine: BpfMachine, context: KAddr, repeats: number): RunStatus;
   /** Calls the function at `slot` with what the machine's registers hold; false where the run must end. */

@@ -5,13 +5,16 @@
  * into the mailbox, a call, r0 out of it. Such a helper may interrupt the program: its run ends (then this traps), or another
  * program replaces the function (a tail call).
  */
-import { BULK, BLOCK_VOID, OP } from "@alien-ts/wasm-encoder";
+import { BULK, BLOCK_VOID, OP, VALUE } from "@alien-ts/wasm-encoder";
 import { STRIDE } from "../program.ts";
 import { FRAME_BYTES } from "./constants.ts";
 import { emitMapLookup } from "./maps.ts";
 import { emitAsk, emitStop } from "./memory.ts";
-import { MAIN_TYPE } from "./module-context.ts";
-import type { TypedHelper } from "./options.ts";
+import { MAIN_TYPE, directForm } from "./module-context.ts";
+import { emitMapDelete, emitMapUpdate } from "./map-writes.ts";
+import { MAX_LOOPS } from "./options.ts";
+import type { FastHelper, TypedHelper, WasmHelper } from "./options.ts";
+import { emitRingCommit, emitRingReserve } from "./rings.ts";
 import { ASK, SCRATCH, STOP, TAIL } from "./scratch.ts";
 import type { Site } from "./site.ts";
 
@@ -20,25 +23,85 @@ export function emitHelperCall(site: Site): void {
   const { module, slot, e } = site;
   const insn = module.program.insns[slot]!;
   const fast = insn.src === 0 ? module.options.helper?.(insn.imm) : undefined;
-  switch (fast?.kind) {
-    case "typed":
-      return emitTyped(site, insn.imm, fast);
-    case "wasm":
-      for (let n = 1; n <= fast.params; n++) e.get(n);
-      e.call(module.typedCall(insn.imm)).set(0);
-      return;
+  const direct = directForm(fast);
+  const call = (): void => {
+    if (direct === undefined) emitMachineCall(site, insn.imm);
+    else if (direct.kind === "typed") emitTyped(site, insn.imm, direct);
+    else emitWasm(site, insn.imm, direct);
+  };
+  if (fast?.kind === "load_u64") e.i32(fast.address).memory(OP.i64_load, 0).set(0);
+  else if (fast === undefined || !emitFast(site, fast, call)) call();
+}
+
+/** Emits what needs no call, or a call in some cases only; false where there is no such form. */
+function emitFast(site: Site, fast: FastHelper, call: () => void): boolean {
+  switch (fast.kind) {
     case "map_lookup":
-      if (!emitMapLookup(site)) emitMachineCall(site, insn.imm);
-      return;
-    case "load_u64":
-      e.i32(fast.address).memory(OP.i64_load, 0).set(0);
-      return;
+      return emitMapLookup(site);
+    case "map_update":
+      return emitMapUpdate(site, call);
+    case "map_delete":
+      return emitMapDelete(site);
+    case "ring_reserve":
+      return emitRingReserve(site, call);
+    case "ring_submit":
+    case "ring_discard":
+      return emitRingCommit(site, fast, call);
+    case "loop":
+      return emitLoop(site);
     case "probe_read":
       // Unverified programs may name any destination: the helper itself checks it.
-      return module.isChecked ? emitMachineCall(site, insn.imm) : emitProbeRead(site);
+      if (site.module.isChecked) return false;
+      emitProbeRead(site);
+      return true;
     default:
-      return emitMachineCall(site, insn.imm);
+      return false;
   }
+}
+
+function emitWasm({ e, module }: Site, id: number, { params }: WasmHelper): void {
+  for (let n = 1; n <= params; n++) e.get(n);
+  e.call(module.typedCall(id)).set(0);
+}
+
+/** bpf-helpers(7), bpf_loop: calls a function of the program, which is inlined where it is small. */
+function emitLoop(site: Site): boolean {
+  const { e, module } = site;
+  const entry = e.knownWord(2);
+  const callee = entry === undefined ? undefined : module.functions.byEntry.get(entry);
+  if (module.isChecked || entry === undefined || callee?.isCallback !== true) return false;
+  const [index, count, context] = [e.local("i32"), e.local("i32"), e.local("i64")];
+  e.open(OP.block, VALUE.i64);
+  const done = e.depth;
+  e.get(4).op(OP.i64_eqz).op(OP.i32_eqz).open(OP.if).i64(EINVAL, -1).branch(OP.br, done).close();
+  e.get32(1).localTee(count).i32(MAX_LOOPS).op(OP.i32_gt_u);
+  e.open(OP.if).i64(E2BIG, -1).branch(OP.br, done).close();
+  e.get(3).localSet(context).i32(0).localSet(index);
+  e.open(OP.block);
+  const stopped = e.depth;
+  e.open(OP.loop);
+  const again = e.depth;
+  e.localGet(index).localGet(count).op(OP.i32_eq).branch(OP.br_if, stopped);
+  emitTurn(site);
+  e.localGet(index).set32(1).localGet(context).set(2);
+  e.localGet(index).i32(1).op(OP.i32_add).localSet(index);
+  site.callFunction(entry);
+  e.get(0).op(OP.i64_eqz).branch(OP.br_if, again).close().close();
+  e.localGet(index).op(OP.i64_extend_i32_u).close().set(0);
+  return true;
+}
+
+const E2BIG = -7;
+const EINVAL = -22;
+
+/** Counts a callback; after the last that the run may make, the run ends. */
+function emitTurn({ e, module, slot }: Site): void {
+  const left = e.temporary("i32", "turns");
+  const turns = module.target.scratch + SCRATCH.turns;
+  e.i32(0).memory(OP.i32_load, turns).localTee(left).op(OP.i32_eqz).open(OP.if);
+  emitStop(e, module, STOP.outOfFuel, slot);
+  e.close();
+  e.i32(0).localGet(left).i32(1).op(OP.i32_sub).memory(OP.i32_store, turns);
 }
 
 function emitTyped({ e, module }: Site, id: number, { params, result }: TypedHelper): void {

@@ -110,6 +110,11 @@ export class Emitter {
     return this;
   }
 
+  /** Makes the i32 on the stack a kernel pointer. */
+  pushPointer(): this {
+    return this.op(OP.i64_extend_i32_u).i64(0, this.high).op(OP.i64_or);
+  }
+
   /** A load or store at the address on the stack plus `offset`. */
   memory(opcode: number, offset: number): this {
     this.out.u8(opcode).u8(0).u32(offset);
@@ -210,6 +215,13 @@ export class Emitter {
   frameOffset(register: number): number | undefined {
     if (register === 10) return 0;
     return this.kinds[register] === KNOWN.frame ? this.lows[register] : undefined;
+  }
+
+  /** Low word of a constant that the register is known to hold, if its high word is 0. */
+  knownWord(register: number): number | undefined {
+    return this.kinds[register] === KNOWN.constant && this.highs[register] === 0
+      ? this.lows[register]
+      : undefined;
   }
 
   /** Low word of a constant that the register is known to hold, if it is a kernel address. */

@@ -320,16 +320,17 @@ export class FunctionCompiler {
   }
 
   private emitInstruction(slot: number): void {
-    const { e, code } = this;
+    const { e, code, module } = this;
     if (emitArithmetic(e, code, slot)) return;
     const site = {
       e,
-      module: this.module,
+      module,
       slot,
       isInMain: this.shape === "main" && this.exits.length === 0,
       exit: () => this.emitExit(),
       flushFuel: () => this.flushFuel(),
       reloadFuel: () => this.reloadFuel(),
+      callFunction: (entry: number) => this.emitCallOf(module.functions.byEntry.get(entry)!),
     };
     if (emitMemory(site)) return;
     const at = slot * STRIDE;
@@ -367,9 +368,13 @@ export class FunctionCompiler {
       emitStop(e, module, STOP.callDepth, slot);
       e.close();
     }
+    this.emitCallOf(callee);
+  }
+
+  private emitCallOf(callee: BpfFunction): void {
     if (this.shouldInline(callee)) this.inline(callee);
     else this.callFunction(callee);
-    e.forget();
+    this.e.forget();
   }
 
   private callFunction(callee: BpfFunction): void {

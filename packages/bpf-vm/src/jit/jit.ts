@@ -47,6 +47,8 @@ export class Jit {
   /** The machine that runs, and the nesting of runs. */
   machine: BpfMachine | null = null;
   private nesting = 0;
+  /** Whether the mailbox has the state of the run. */
+  private hasState = false;
   private readonly aside: Int32Array[] = [];
   private readonly wasm: WasmApi;
   private readonly memory: WasmMemory;
@@ -147,6 +149,8 @@ export class Jit {
     if (outer !== null) this.putAside();
     this.machine = machine;
     const { options } = machine;
+    const { hasState } = this;
+    this.hasState = program.needsState;
     if (program.needsState) this.writeState(options, context);
     let status: RunStatus = RUN.done;
     try {
@@ -160,6 +164,7 @@ export class Jit {
     }
     machine.executed = program.hasFuel ? options.fuel - this.words[FUEL]! : 0;
     this.machine = outer;
+    this.hasState = hasState;
     if (outer !== null) this.takeBack();
     return status;
   }
@@ -169,6 +174,8 @@ export class Jit {
     const { words } = this;
     const framePointer = words[FRAME]! >>> 0;
     if (framePointer < words[STACK_FLOOR]! >>> 0) return machine.interruptWith("call depth");
+    if (words[TURNS] === 0) return machine.interrupt(RUN.outOfFuel);
+    words[TURNS]! -= 1;
     const { callIndex } = machine;
     try {
       this.dispatchCallback(slot, framePointer);
@@ -180,12 +187,18 @@ export class Jit {
     return true;
   }
 
+  /** Callbacks that the run may still make. */
+  get turnsLeft(): number {
+    return this.hasState ? this.words[TURNS]! : this.machine!.options.turns;
+  }
+
   private writeState(options: RunOptions, context: KAddr): void {
     const { words } = this;
     words[R2] = options.r2;
     words[STACK_TOP] = options.stackTop;
     words[STACK_FLOOR] = options.stackTop - FRAME_BYTES * (MAX_FRAMES - 1);
     words[FUEL] = options.fuel;
+    words[TURNS] = options.turns;
     words[CONTEXT] = context;
     words[READABLE] = options.contextBytes;
     words[WRITABLE] = options.contextIsWritable ? options.contextBytes : 0;
@@ -277,6 +290,10 @@ export class Jit {
     const next = machine.takeTail();
     if (next === null) this.words[TAIL_AT] = TAIL.stop;
     else if (next.compiled instanceof JitProgram && next.compiled.jit === this) {
+      if (next.compiled.needsState && !this.hasState) {
+        this.writeState(machine.options, machine.context);
+        this.hasState = true;
+      }
       machine.program = next;
       this.words[TAIL_AT] = next.compiled.slots[0]!;
     } else {
@@ -382,6 +399,10 @@ class JitProgram implements CompiledProgram {
     return this.jit.words[FRAME]! >>> 0;
   }
 
+  get turnsLeft(): number {
+    return this.jit.turnsLeft;
+  }
+
   run(machine: BpfMachine, context: KAddr, repeats: number): RunStatus {
     return this.jit.run(machine, this, context, repeats);
   }
@@ -418,5 +439,6 @@ const FRAME = word(SCRATCH.frame);
 const PACKET = word(SCRATCH.packet);
 const TAIL_AT = word(SCRATCH.tail);
 const CONTEXT = word(SCRATCH.context);
+const TURNS = word(SCRATCH.turns);
 const READABLE = word(SCRATCH.readable);
 const WRITABLE = word(SCRATCH.writable);

@@ -1,42 +1,61 @@
 /**
- * Lookups in maps as WebAssembly: of arrays inline, of hash maps inline or by a function per map. Interface: `emitMapLookup`.
+ * Lookups in maps as WebAssembly: of arrays inline, of hash maps inline or by a function per map. Interface: `emitMapLookup`;
+ * for other operations (map-writes.ts) `knownMap`, `hasFastKey`, `emitSearch`, `mapFunction`.
  *
  * The hash is MurmurHash3 over the key's words, the table a bucket array with links (options.ts): the map's implementation
  * and this must agree, which a test of both sides over one memory shows.
  */
-import { OP } from "@alien-ts/wasm-encoder";
+import type { KAddr } from "@alien-ts/abi";
+import { OP, VALUE } from "@alien-ts/wasm-encoder";
+import type { ValueType } from "@alien-ts/wasm-encoder";
 import { Emitter } from "./emitter.ts";
 import { pushAddress } from "./memory.ts";
 import type { ModuleContext } from "./module-context.ts";
 import { HASH_LINK, MURMUR } from "./options.ts";
-import type { ArrayShape, HashShape } from "./options.ts";
+import type { ArrayShape, HashShape, MapShape } from "./options.ts";
 import type { Site } from "./site.ts";
 
 const MOST_KEY_BYTES = 64;
 
+/** A map that is known where the program is compiled. */
+export interface KnownMap {
+  readonly address: KAddr;
+  readonly shape: MapShape;
+}
+
+/** The map whose address r1 is known to hold. */
+export function knownMap({ e, module }: Site): KnownMap | undefined {
+  const address = e.knownAddress(1);
+  const shape = address === undefined ? undefined : module.options.mapAt?.(address);
+  return address === undefined || shape === undefined ? undefined : { address, shape };
+}
+
+export const hasFastKey = ({ keyBytes }: HashShape): boolean =>
+  keyBytes % 4 === 0 && keyBytes <= MOST_KEY_BYTES;
+
 /** Emits `r0 = map_lookup_elem(r1, r2)` where r1 is a map that is known and can be looked up here; false otherwise. */
 export function emitMapLookup(site: Site): boolean {
   const { e, module } = site;
-  const address = e.knownAddress(1);
-  const shape = address === undefined ? undefined : module.options.mapAt?.(address);
-  if (address === undefined || shape === undefined) return false;
+  const known = knownMap(site);
+  if (known === undefined || known.shape.kind === "ring") return false;
+  const { address, shape } = known;
   if (shape.kind === "array") {
     lookUpArray(site, shape);
     return true;
   }
   // A checked program's key would have to be validated as a whole.
   const { keyBytes } = shape;
-  if (keyBytes % 4 !== 0 || keyBytes > MOST_KEY_BYTES || (module.isChecked && keyBytes > 8)) return false;
+  if (!hasFastKey(shape) || (module.isChecked && keyBytes > 8)) return false;
   const offset = pushAddress(site, { register: 2, offset: 0, info: Math.min(keyBytes, 8) });
   // Inline it is faster by the call, a quarter of a lookup; with long keys or many lookups the code would grow.
   if (keyBytes <= MOST_INLINE_BYTES && module.inlineBudget > INLINE_COST) {
     module.inlineBudget -= INLINE_COST;
     const key = e.temporary("i32", "key");
     e.localSet(key);
-    emitLookup(e, shape, { key, offset, high: module.target.high });
+    emitLookup(e, shape, key, offset);
   } else {
     if (offset !== 0) e.i32(offset).op(OP.i32_add);
-    e.call(lookupFunction(module, address, shape));
+    e.call(mapFunction(module, `lookup ${address}`, ["i32"], (inner) => emitLookup(inner, shape, 0, 0)));
   }
   e.set(0);
   return true;
@@ -48,47 +67,60 @@ const INLINE_COST = 60;
 
 /** Linux: array_map_gen_lookup(). */
 function lookUpArray(site: Site, { values, stride, maxEntries }: ArrayShape): void {
-  const { e, module } = site;
+  const { e } = site;
   const index = e.temporary("i32", "index");
   const offset = pushAddress(site, { register: 2, offset: 0, info: 4 });
-  e.memory(OP.i32_load, offset).localTee(index).i32(maxEntries).op(OP.i32_lt_u).open(OP.if, 0x7e);
+  e.memory(OP.i32_load, offset).localTee(index).i32(maxEntries).op(OP.i32_lt_u).open(OP.if, VALUE.i64);
   e.localGet(index);
   const shift = 31 - Math.clz32(stride);
   if (stride === 1 << shift) e.i32(shift).op(OP.i32_shl);
   else e.i32(stride).op(OP.i32_mul);
-  e.i32(values).op(OP.i32_add).op(OP.i64_extend_i32_u).i64(0, module.target.high).op(OP.i64_or);
+  e.i32(values).op(OP.i32_add).pushPointer();
   e.op(OP.else).i64(0, 0).close().set(0);
 }
 
-/** Number of the function `(key i32) -> i64` that looks up in one map. */
-function lookupFunction(module: ModuleContext, address: number, shape: HashShape): number {
-  const known = module.lookups.get(address);
+/** Number of the function of the program's module that gives an i64 and is known by `name`; `emit` emits it where it is new. */
+export function mapFunction(
+  module: ModuleContext,
+  name: string,
+  params: readonly ValueType[],
+  emit: (e: Emitter) => void,
+): number {
+  const known = module.mapFunctions.get(name);
   if (known !== undefined) return known;
-  const e = new Emitter(1, module.program.constants, module.target.high);
-  emitLookup(e, shape, { key: 0, offset: 0, high: module.target.high });
-  const index = module.builder.addFunction({
-    params: ["i32"],
-    results: ["i64"],
-    locals: e.locals,
-    code: e.out.bytes(),
-  });
-  module.lookups.set(address, index);
+  const e = new Emitter(params.length, module.program.constants, module.target.high);
+  emit(e);
+  const code = e.out.bytes();
+  const index = module.builder.addFunction({ params, results: ["i64"], locals: e.locals, code });
+  module.mapFunctions.set(name, index);
   return index;
 }
 
-interface Lookup {
-  /** Local with the key's address, to which `offset` is added. */
-  readonly key: number;
-  readonly offset: number;
-  readonly high: number;
+/** Pushes the address of the value, or 0, as i64; the key is at the address in local `key` plus `offset`. */
+function emitLookup(e: Emitter, shape: HashShape, key: number, offset: number): void {
+  e.open(OP.block, VALUE.i64);
+  const found = e.depth;
+  const search = loadKey(e, shape, key, offset);
+  emitSearch(e, shape, search, () => {
+    e.localGet(search.data).i32(shape.valueOffset).op(OP.i32_add).pushPointer().branch(OP.br, found);
+  });
+  e.i64(0, 0).close();
 }
 
-/** Pushes the address of the value, or 0, as i64. */
-function emitLookup(e: Emitter, shape: HashShape, { key, offset, high }: Lookup): void {
-  const { keyBytes, seed, buckets, bucketCount, valueOffset } = shape;
+/** Locals of a search. */
+export interface Search {
+  /** Words of the key. */
+  readonly words: readonly number[];
+  readonly hash: number;
+  /** The link that is looked at, 0 at the end. */
+  readonly link: number;
+  /** Address of the link's key. */
+  readonly data: number;
+}
+
+/** Loads a key and hashes it. */
+export function loadKey(e: Emitter, { keyBytes, seed }: HashShape, key: number, offset: number): Search {
   const hash = e.temporary("i32", "hash");
-  const link = e.temporary("i32", "link");
-  const data = e.temporary("i32", "data");
   const words = Array.from({ length: keyBytes / 4 }, (_, i) => e.temporary("i32", `word ${i}`));
   words.forEach((word, i) =>
     e
@@ -99,14 +131,23 @@ function emitLookup(e: Emitter, shape: HashShape, { key, offset, high }: Lookup)
   e.i32(seed ^ keyBytes).localSet(hash);
   for (const word of words) emitMix(e, hash, word);
   emitFinish(e, hash);
+  return { words, hash, link: e.temporary("i32", "link"), data: e.temporary("i32", "data") };
+}
+
+/** Pushes what the bucket's address is beyond `shape.buckets`. */
+export function pushBucket(e: Emitter, { bucketCount }: HashShape, { hash }: Search): void {
   e.localGet(hash)
     .i32(bucketCount - 1)
     .op(OP.i32_and)
     .i32(2)
     .op(OP.i32_shl);
-  e.memory(OP.i32_load, buckets).localSet(link);
-  e.open(OP.block, 0x7e);
-  const found = e.depth;
+}
+
+/** Searches the key's bucket. Where its element is met, `found` is emitted, which leaves the search; else the code goes on. */
+export function emitSearch(e: Emitter, shape: HashShape, search: Search, found: () => void): void {
+  const { words, hash, link, data } = search;
+  pushBucket(e, shape, search);
+  e.memory(OP.i32_load, shape.buckets).localSet(link);
   e.open(OP.block);
   const missing = e.depth;
   e.open(OP.loop);
@@ -123,10 +164,10 @@ function emitLookup(e: Emitter, shape: HashShape, { key, offset, high }: Lookup)
       .op(OP.i32_ne)
       .branch(OP.br_if, other);
   });
-  e.localGet(data).i32(valueOffset).op(OP.i32_add).op(OP.i64_extend_i32_u).i64(0, high).op(OP.i64_or);
-  e.branch(OP.br, found).close();
+  found();
+  e.close();
   e.localGet(link).memory(OP.i32_load, HASH_LINK.next).localSet(link).branch(OP.br, again);
-  e.close().close().i64(0, 0).close();
+  e.close().close();
 }
 
 /** One round of MurmurHash3. */

@@ -12,7 +12,7 @@ import { STRIDE, VARIANT } from "../program.ts";
 import type { BpfProgram } from "../program.ts";
 import type { BpfFunction, FunctionTable } from "./functions.ts";
 import { ENDS } from "./graph.ts";
-import type { CompileOptions, TypedHelper, WasmHelper } from "./options.ts";
+import type { CompileOptions, FastHelper, TypedHelper, WasmHelper } from "./options.ts";
 
 /** Where modules run: the memory, its mailbox, what the engine can do. */
 export interface Target {
@@ -85,8 +85,8 @@ export class ModuleContext {
   checkIndex = -1;
   /** Slots that may still be emitted by inlining. */
   inlineBudget: number;
-  /** Numbers of the specialised lookups, by the map's address. */
-  readonly lookups = new Map<KAddr, number>();
+  /** Numbers of the functions that look up, update or delete in one hash map, by what they do and the map's address. */
+  readonly mapFunctions = new Map<string, number>();
   /** Typed and WebAssembly helpers that are called, by id. */
   readonly typed = new Map<number, TypedHelper | WasmHelper>();
   readonly askIndex: number;
@@ -158,10 +158,11 @@ export class ModuleContext {
   private declareHelper(slot: number, call: number): void {
     const insn = this.program.insns[slot]!;
     const fast = insn.src === 0 ? this.options.helper?.(insn.imm) : undefined;
-    if (fast?.kind === "typed" || fast?.kind === "wasm") {
+    const typed = directForm(fast);
+    if (typed !== undefined) {
       if (this.typed.has(insn.imm)) return;
-      this.typed.set(insn.imm, fast);
-      const index = this.builder.importFunction("typed", this.prefix + insn.imm, typeOfHelper(fast));
+      this.typed.set(insn.imm, typed);
+      const index = this.builder.importFunction("typed", this.prefix + insn.imm, typeOfHelper(typed));
       this.typedIndices.set(insn.imm, index);
       return;
     }
@@ -177,6 +178,24 @@ export class ModuleContext {
   /** Calls that go through the machine: indices into `program.calls`. */
   machineCalls(): number[] {
     return [...this.callIndices.keys()];
+  }
+}
+
+/** The function that a module imports for a helper; undefined where it is called through the machine, or never. */
+export function directForm(fast: FastHelper | undefined): TypedHelper | WasmHelper | undefined {
+  switch (fast?.kind) {
+    case "typed":
+    case "wasm":
+      return fast;
+    case "map_lookup":
+    case "map_update":
+    case "map_delete":
+    case "ring_reserve":
+    case "ring_submit":
+    case "ring_discard":
+      return fast.otherwise;
+    default:
+      return undefined;
   }
 }
 

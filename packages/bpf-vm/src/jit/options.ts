@@ -29,12 +29,36 @@ export interface CompileOptions {
 export type FastHelper =
   | TypedHelper
   | WasmHelper
-  /** `void *map_lookup_elem(map, key)`: inlined or specialised where the map is known, else called through the machine. */
-  | { readonly kind: "map_lookup" }
+  | MapHelper
+  | LoopHelper
+  | RingCommit
   /** A helper without arguments whose result stands in memory: a clock, the current task's ids. */
   | { readonly kind: "load_u64"; readonly address: KAddr }
   /** `long probe_read_kernel(dst, size, src)`. */
   | { readonly kind: "probe_read" };
+
+/**
+ * A helper that is WebAssembly for the maps that `CompileOptions.mapAt` describes, in programs that are trusted:
+ * `void *map_lookup_elem(map, key)`, `long map_update_elem(map, key, value, flags)`, `long map_delete_elem(map, key)`,
+ * `void *ringbuf_reserve(ring, size, flags)`. Lookups of checked programs are too, but for long keys.
+ */
+export interface MapHelper {
+  readonly kind: "map_lookup" | "map_update" | "map_delete" | "ring_reserve";
+  /** How it is called for other maps, and where the shape does not say what to do; through the machine by default. */
+  readonly otherwise?: TypedHelper;
+}
+
+/** `long loop(count, function, context, flags)`, for functions that are known and programs that are trusted. */
+export interface LoopHelper {
+  readonly kind: "loop";
+}
+
+/** `void ringbuf_submit(record, flags)` and `ringbuf_discard`, but for those that must wake a reader. */
+export interface RingCommit {
+  readonly kind: "ring_submit" | "ring_discard";
+  readonly layout: RingLayout;
+  readonly otherwise?: TypedHelper;
+}
 
 /** A JavaScript function called with numbers, by its prototype. */
 export interface TypedHelper {
@@ -55,7 +79,7 @@ export interface WasmHelper {
   readonly function: unknown;
 }
 
-export type MapShape = ArrayShape | HashShape;
+export type MapShape = ArrayShape | HashShape | RingShape;
 
 /** Values one after the other; the key is a u32 index. */
 export interface ArrayShape {
@@ -64,6 +88,8 @@ export interface ArrayShape {
   /** Bytes from a value to the next. */
   readonly stride: number;
   readonly maxEntries: number;
+  /** What an update copies; without it only lookups are WebAssembly. */
+  readonly valueBytes?: number;
 }
 
 /** Buckets of linked elements: a bucket is the address of its first link, or 0. */
@@ -77,10 +103,58 @@ export interface HashShape {
   readonly keyBytes: number;
   /** From an element's data to its value. */
   readonly valueOffset: number;
+  /** What updates and deletions need; without it only lookups are WebAssembly. */
+  readonly writes?: HashWrites;
 }
+
+/**
+ * How a hash map is written: an update puts a new element in front of its bucket, and takes the key's old one out after that;
+ * deleted elements become the first free one. Addresses are those of words.
+ */
+export interface HashWrites {
+  /** The first free link; `HASH_LINK.next` leads to the others. An update that needs one where there is none is a call. */
+  readonly free: KAddr;
+  /** The link that the next update of an existing key takes, leaving the old one there; without it the old one is freed. */
+  readonly spare?: KAddr;
+  /** How many elements there are, at most `maxEntries`. */
+  readonly count: KAddr;
+  readonly maxEntries: number;
+  readonly valueBytes: number;
+}
+
+/** A BPF ring buffer whose records never wrap: where one would, the call decides what to do. */
+export interface RingShape {
+  readonly kind: "ring";
+  /** A multiple of the page size. */
+  readonly base: KAddr;
+  /** Of the data: a power of two. */
+  readonly sizeBytes: number;
+  readonly layout: RingLayout;
+}
+
+/**
+ * Where a ring keeps what, from its base. Positions are u64 and count bytes since the ring was made. A record has a header of two
+ * words: its size with the bits of `RING_RECORD`, and the page that the header is in, from the base.
+ */
+export interface RingLayout {
+  readonly consumer: number;
+  readonly producer: number;
+  /** The position of the oldest record that is not committed, or one before it: calls move it on. */
+  readonly pending: number;
+  /** A word: the size of the data less one. */
+  readonly mask: number;
+  /** A multiple of the page size. */
+  readonly data: number;
+}
+
+/** BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ. */
+export const RING_RECORD = { busy: 0x8000_0000 | 0, discarded: 0x4000_0000, headerBytes: 8 } as const;
 
 /** Words of a hash link: the next link, the hash of the key, the address of key and value. */
 export const HASH_LINK = { next: 0, hash: 4, data: 8 } as const;
+
+/** BPF_MAX_LOOPS */
+export const MAX_LOOPS = 8 << 20;
 
 /** The constants of MurmurHash3 for 32 bits (Austin Appleby, public domain), by which hash maps hash their keys. */
 export const MURMUR = {

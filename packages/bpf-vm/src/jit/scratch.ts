@@ -20,10 +20,12 @@ export const SCRATCH = {
   context: 116,
   readable: 120,
   writable: 124,
+  /** Callbacks that the run may still make. */
+  turns: 128,
 } as const;
 
 /** Bytes that the mailbox takes, a multiple of 8. */
-export const SCRATCH_BYTES = 128;
+export const SCRATCH_BYTES = 136;
 
 export const TAIL = {
   /** The run ends. */

@@ -13,4 +13,6 @@ export interface Site {
   /** Writes the fuel back before something that may burn it, and reads it again. */
   flushFuel(): void;
   reloadFuel(): void;
+  /** Calls the BPF function at `slot` with r1 to r5 as they are; r0 is its result. */
+  callFunction(slot: number): void;
 }
