@@ -70,6 +70,7 @@ function serve(script: string): { readonly server: Server; readonly report: Prom
   return { server, report };
 }
 
+// Most machines that run the tests have no browser.
 test.skipIf(browser === undefined)(
   "the JIT compiles synchronously in a browser's worker, and gives there what the reference gives",
   async () => {
