@@ -176,6 +176,7 @@ export class Analysis {
 
   /** Remembers a path to be walked later. Linux: push_stack() */
   push(insn: number, state: State): Check {
+    this.env.observer?.pushed?.(state);
     this.open.push({ state, insn, previous: this.index, logLength: this.log.length });
     for (let parent = state.parent; parent !== undefined; parent = undefined) parent.branches += 1;
     if (this.open.length > 8192) {

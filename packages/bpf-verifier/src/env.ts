@@ -239,6 +239,8 @@ export interface ProgramEnv extends VerifierEnv {
 export interface WalkObserver {
   /** `state` is about to execute instruction `insn`. */
   before(state: State, insn: number): void;
+  /** `state` is put aside to be walked later, from where the walk stands. */
+  pushed?(state: State): void;
   /** `state` is remembered at instruction `insn`; marks of precision are put into it until the walk ends. */
   remembered?(state: State, insn: number): void;
   /** A state counts as known only where one that was walked contains all its live numbers, also those that decided nothing. */

@@ -15,6 +15,9 @@ export type {
   ValueField,
   VerifierEnv,
 } from "./env.ts";
+export { verifyWithReport } from "./report/report.ts";
+export type { Explained, Link, Report } from "./report/report.ts";
+export type { SourceSpan } from "./source.ts";
 export { linuxHelper } from "./linux/helpers.ts";
 export { linuxKfunc } from "./linux/kfuncs.ts";
 export { linuxProgramType } from "./linux/program-types.ts";

@@ -1,11 +1,29 @@
-/** Source lines in the log: "; line @ file:12" before the first instruction of each. Linux: verbose_linfo(). */
+/** Source lines of instructions: in reports, and in the log before the first instruction of each. Linux: verbose_linfo(). */
 import type { Analysis } from "./analysis.ts";
+import type { ProgramEnv } from "./env.ts";
+
+export interface SourceSpan {
+  /** Without its folder. */
+  readonly file: string;
+  readonly line: number;
+  readonly text: string;
+}
 
 const last = new WeakMap<Analysis, { readonly file: string; readonly line: number }>();
 
 export function sourceLine(analysis: Analysis, index: number): void {
-  const lines = analysis.env.program?.lines;
-  if (lines === undefined || lines.length === 0) return;
+  const found = lineOf(analysis.env, index);
+  if (found === undefined) return;
+  const before = last.get(analysis);
+  if (before !== undefined && before.file === found.file && before.line === found.line) return;
+  last.set(analysis, found);
+  analysis.log.line(`; ${found.text} @ ${found.file}:${found.line}`);
+}
+
+/** The line that the instruction belongs to: the last one that begins at it or before. */
+export function lineOf({ program }: ProgramEnv, index: number): SourceSpan | undefined {
+  const lines = program?.lines;
+  if (lines === undefined || lines.length === 0) return undefined;
   let low = 0;
   let high = lines.length - 1;
   while (low < high) {
@@ -13,10 +31,6 @@ export function sourceLine(analysis: Analysis, index: number): void {
     if (lines[middle]!.insn <= index) low = middle;
     else high = middle - 1;
   }
-  const found = lines[low]!;
-  const before = last.get(analysis);
-  if (before !== undefined && before.file === found.file && before.line === found.line) return;
-  last.set(analysis, found);
-  const file = found.file.slice(found.file.lastIndexOf("/") + 1);
-  analysis.log.line(`; ${found.text.trimStart()} @ ${file}:${found.line}`);
+  const { file, line, text } = lines[low]!;
+  return { file: file.slice(file.lastIndexOf("/") + 1), line, text: text.trimStart() };
 }

@@ -16,7 +16,19 @@ export type Verdict =
       /** Instructions looked at (`verified_insns`). */
       readonly processed: number;
     }
-  | { readonly ok: false; readonly log: string; readonly errno: Errno; readonly processed: number };
+  | {
+      readonly ok: false;
+      readonly log: string;
+      readonly errno: Errno;
+      readonly processed: number;
+      readonly refusal?: Refusal;
+    };
+
+/** Why, in Linux's words, and at which instruction; none where the program as a whole is refused. */
+export interface Refusal {
+  readonly message: string;
+  readonly insn: number | undefined;
+}
 
 /** A refusal in Linux's words. */
 export class Reject {

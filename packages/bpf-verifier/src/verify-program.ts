@@ -56,7 +56,10 @@ export function verifyProgram(env: ProgramEnv): Verdict {
   if (lacking !== undefined) log.line(lacking.message);
   const refusal = refused ?? lacking;
   run.logStatistics();
-  if (refusal !== undefined) return { ok: false, log: log.toString(), errno: refusal.errno, processed };
+  if (refusal !== undefined) {
+    const { message, errno } = refusal;
+    return { ok: false, log: log.toString(), errno, processed, refusal: { message, insn: run.refusedAt } };
+  }
   const { insns, usedMapFds } = verification;
   return { ok: true, log: log.toString(), insns, xlated: run.rewrite(), usedMapFds, processed };
 }
@@ -71,6 +74,9 @@ class Run {
     this.#verification = verification;
     this.#env = env;
   }
+
+  /** The instruction at which the walk was refused; undefined where something else was. */
+  refusedAt: number | undefined;
 
   get processed(): number {
     return this.#analysis?.processed ?? 0;
@@ -232,7 +238,9 @@ class Run {
     analysis.entry = number;
     analysis.touchAll();
     analysis.printedEnd = -1;
-    return run();
+    const bad = run();
+    if (bad !== undefined) this.refusedAt = analysis.index;
+    return bad;
   }
 
   /** No chain of calls uses more than 8 frames or 512 bytes of stack. Linux: check_max_stack_depth() */

@@ -20,7 +20,11 @@ const COMMANDS: readonly Command[] = [
   { name: "help", summary: "print this text", run: help },
   { name: "info", summary: "list what the kernel has, and how close to Linux it is", run: info },
   { name: "system-map", summary: "print the kernel's symbols as `nm -n` does", run: printSystemMap },
-  { name: "verify", summary: "verify BPF programs: `alien verify --raw FILE`", run: verify },
+  {
+    name: "verify",
+    summary: "say whether Linux would load BPF programs, and why not; `alien verify --help`",
+    run: verify,
+  },
   { name: "vm", summary: "run a BPF program; `alien vm --help` lists its options", run: vm },
   { name: "version", summary: "print the versions of alien and of the kernel that it boots", run: version },
 ];
@@ -32,8 +36,12 @@ async function asm(args: readonly string[]): Promise<number> {
 }
 
 async function verify(args: readonly string[]): Promise<number> {
-  const { parseVerifyArguments, runVerify } = await import("./verify/command.ts");
+  const { VERIFY_USAGE, parseVerifyArguments, runVerify } = await import("./verify/command.ts");
   const parsed = parseVerifyArguments(args);
+  if (parsed === "help") {
+    process.stdout.write(VERIFY_USAGE);
+    return 0;
+  }
   return parsed instanceof Problem ? usageProblem("verify", parsed.message) : runVerify(parsed);
 }
 

@@ -10,7 +10,8 @@ import { instructionNames } from "../names.ts";
 const ALL_CALLER_SAVED = 0b111111;
 const ARGUMENTS = 0b111110;
 
-interface Effect {
+/** Registers as bits. */
+export interface Effect {
   readonly uses: number;
   readonly defines: number;
 }
@@ -50,7 +51,8 @@ export function liveText(env: ProgramEnv, insns: readonly Insn[], live: Uint16Ar
   return `${lines.join("\n")}\n`;
 }
 
-function effectOf(env: ProgramEnv, insn: Insn): Effect {
+/** What one instruction reads and writes. */
+export function effectOf(env: ProgramEnv, insn: Insn): Effect {
   const { opcode, dst, src } = insn;
   const target = 1 << dst;
   const source = 1 << src;

@@ -74,6 +74,6 @@ test.each([[["--raw"]], [[]], [["--raw", "x", "--log-level", "99"]], [["--frob",
 );
 
 test("the level is 2 unless another is asked for", () => {
-  expect(parseVerifyArguments(["--raw", "-"])).toMatchObject({ raw: "-", logLevel: 2 });
+  expect(parseVerifyArguments(["--raw", "-"])).toMatchObject({ file: "-", logLevel: 2 });
   expect(parseVerifyArguments(["--raw", "-", "--log-level", "0"])).toMatchObject({ logLevel: 0 });
 });

@@ -1,0 +1,152 @@
+/**
+ * The rules behind Linux's messages, in words for people who meet them for the first time: a row each with the messages that it
+ * covers, what must hold, and what to do. The first row that fits counts; `ruleOf` always finds one.
+ */
+export interface Rule {
+  /** A short name that does not change: for filters and for searching. */
+  readonly id: string;
+  readonly pattern: RegExp;
+  /** What must hold, as a sentence. */
+  readonly statement: string;
+  /** What usually helps. */
+  readonly advice: string;
+}
+
+const row = (id: string, pattern: RegExp, statement: string, advice: string): Rule => ({
+  id,
+  pattern,
+  statement,
+  advice,
+});
+
+const RULES: readonly Rule[] = [
+  row(
+    "uninitialised-register",
+    /!read_ok/,
+    "A register is read only after it was written, on every path.",
+    "Give the variable a value on every path that leads here. A call leaves nothing in r1 to r5: what is needed after it must be kept in a variable (r6 to r9, or the stack).",
+  ),
+  row(
+    "null-check",
+    /_or_null|Possibly NULL pointer|null-check it first/,
+    "A pointer that may be NULL is compared with NULL before it is used.",
+    "Put a check before the use, such as `if (!value) return 0;`. The check must be of the same pointer: after another lookup the old check says nothing.",
+  ),
+  row(
+    "number-as-pointer",
+    /invalid mem access '(scalar|inv)'/,
+    "Only pointers are followed; a number is not a pointer, even if it holds an address.",
+    "Memory behind an address from a register, an argument or another structure is read with bpf_probe_read_kernel() or bpf_probe_read_user(), or BPF_CORE_READ(). If this was a pointer once, arithmetic or a spill of part of it has made it a number.",
+  ),
+  row(
+    "packet-bounds",
+    /invalid access to packet|outside of the packet|pkt pointer/,
+    "Bytes of a packet are used only after a comparison with the packet's end has shown that they are there.",
+    "Compare before the access: `if (data + sizeof(*header) > data_end) return …;`. The same pointer must be used for the comparison and the access; an offset that varies needs an upper bound first.",
+  ),
+  row(
+    "bounds",
+    /outside of the allowed memory range|unbounded memory access|min value is negative|invalid access to map|invalid access to memory|unbounded min value|makes .* pointer be out of bounds|invalid (variable )?buffer|pointer offset .* is not allowed/,
+    "An access lies inside its object, whatever the offset may be.",
+    "Bound the index before it is used: `if (index >= SIZE) return 0;`, or `index &= SIZE - 1` for a power of two. Use an unsigned type, or also check that it is not negative; compare the very variable that is the index, as the last thing before the access.",
+  ),
+  row(
+    "stack",
+    /stack (off|R\d)|invalid.*stack|combined stack size|misaligned stack/,
+    "A function uses at most 512 bytes of stack, inside its frame, and gives only initialised bytes to helpers.",
+    "Initialise structures whole (`struct key key = {};`, which also clears padding), keep large buffers in a map (a per-CPU array of one element), and keep indices of local arrays bounded.",
+  ),
+  row(
+    "context",
+    /invalid bpf_context access|dereference of modified ctx|variable ctx access|ctx ptr/,
+    "The context is read and written only at the fields that this type of program has, through the pointer as it was given.",
+    "Look up which fields this program type may use; read the field through the unchanged context pointer, with the field's own size.",
+  ),
+  row(
+    "loop-end",
+    /infinite loop|back-edge|too large|too complex|processed \d+ insn/i,
+    "The verifier comes to the end of every loop within a million instructions.",
+    "Give the loop a small constant bound (`for (int i = 0; i < 16; i++)`), use bpf_loop() or bpf_for() for many turns, or move a part of the program into a function of its own that is not static.",
+  ),
+  row(
+    "unknown-helper",
+    /unknown func|invalid func|cannot use helper|not allowed$|is not allowed|cannot call GPL/,
+    "A program calls the helpers that its type may call; some are for GPL-compatible programs only.",
+    'Check that the program type has this helper; a program that calls GPL helpers says `char LICENSE[] SEC("license") = "GPL";`.',
+  ),
+  row(
+    "argument-type",
+    /type=\S* expected=|is not a known constant|expected pointer|arg#?\d/,
+    "A helper's arguments have the types that it takes.",
+    "Compare the call with the helper's manual (bpf-helpers(7)): pointers to the stack or to map values must be such, sizes constants or bounded, the context the unchanged one.",
+  ),
+  row(
+    "reference-leak",
+    /Unreleased reference|reference leak|has not been acquired|leave reference|would lead to reference leak/,
+    "What was acquired is released, on every path, exactly once.",
+    "Release it before every return, also in the branches for errors: bpf_sk_release(), bpf_ringbuf_submit() or bpf_ringbuf_discard(), bpf_obj_drop().",
+  ),
+  row(
+    "lock",
+    /lock/,
+    "Locks are taken one at a time and given back in the same function, and little is called between.",
+    "Take the lock as late and give it back as early as possible; call nothing that is not allowed under it.",
+  ),
+  row(
+    "return-value",
+    /register R0 (has|is not)|At program exit|At callback return|At async callback/,
+    "The program's result is one of those that its type may give.",
+    "Return one of the constants of this program type; set the result on every path.",
+  ),
+  row(
+    "pointer-arithmetic",
+    /pointer arithmetic|bitwise operator|pointer comparison|partial copy of pointer|leaks addr|subtract|pointer \+= pointer|sign-extension part/,
+    "To a pointer only numbers are added, with 64-bit additions and subtractions, and addresses are not given away.",
+    "Keep the pointer as it is and add a bounded number to it; do other arithmetic on numbers.",
+  ),
+  row(
+    "unreachable",
+    /unreachable insn|jump out of range|last insn|jump into the middle|fell through|dead code/,
+    "Every instruction can be reached, and jumps stay inside their function.",
+    "Programs from a compiler do not have this: look at instructions that were written by hand or removed.",
+  ),
+  row(
+    "read-only",
+    /cannot write|read-only|write into map forbidden|read from map forbidden|frame pointer is read only|only read is supported/,
+    "Memory is written only where the program may write.",
+    "Write to a copy on the stack or in a map; check the map's flags and what this program type may change.",
+  ),
+  row(
+    "division",
+    /div by zero|invalid shift/,
+    "Constant divisors are not zero, and constant shifts are smaller than the register.",
+    "Correct the constant.",
+  ),
+  row(
+    "alignment",
+    /misaligned/,
+    "Accesses are aligned where alignment is asked for.",
+    "Access the bytes one by one, or load without strict alignment.",
+  ),
+  row(
+    "types",
+    /btf|BTF|struct|kptr|ptr_/,
+    "Kernel objects are used as their types say.",
+    "Check the type that the pointer has, the member that is accessed, and that the object is still trusted: not read through another pointer, not after its section ended.",
+  ),
+  row(
+    "malformed",
+    /reserved|unknown opcode|invalid BPF|uses|R\d+ is invalid|invalid insn/,
+    "Instructions are well-formed.",
+    "Programs from a compiler do not have this: look at instructions that were written by hand, or at the compiler's -mcpu option.",
+  ),
+];
+
+const OTHER = row(
+  "other",
+  /(?:)/,
+  "The verifier's log has the details.",
+  "Run with --log-level 2 and read the last lines: the state of the registers before the instruction shows what the verifier knew.",
+);
+
+export const ruleOf = (message: string): Rule => RULES.find(({ pattern }) => pattern.test(message)) ?? OTHER;
