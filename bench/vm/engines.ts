@@ -62,11 +62,11 @@ export class Engines {
   compile(
     program: BpfProgram,
     options: Pick<CompileOptions, "checks" | "hasFuel">,
-    helper?: FastHelper,
+    helper: (id: number) => FastHelper | undefined = (id) => this.fastHelper(id),
   ): void {
     const isCompiled = this.jit.compile(program, {
       ...options,
-      helper: (id) => helper ?? this.fastHelper(id),
+      helper,
       mapAt: (address) => SHAPES.get(address),
       argumentCount: () => 2,
     });

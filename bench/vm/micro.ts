@@ -5,7 +5,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { type FastHelper, RUN, runOptions } from "@alien-ts/bpf-vm";
 import { fastest, printTable } from "../measure.ts";
 import { Engines, FUEL } from "./engines.ts";
-import { makeImage, WORLD } from "./world.ts";
+import { makeImage, RING_LAYOUT, WORLD } from "./world.ts";
 
 const LOAD_SIZES = [20, 100, 1000, 4000, 10_000] as const;
 const LOADS = 40;
@@ -80,11 +80,60 @@ const key = (bytes: 4 | 8): Insn[] => [
   asm.aluImm("add", 2, -8),
 ];
 
+/** Stores the key's value; r4 are the flags. */
+const update = (map: number, keyBytes: 4 | 8): Insn[] => [
+  ...key(keyBytes),
+  asm.storeReg(8, 10, -16, 6),
+  asm.movReg(3, 10),
+  asm.aluImm("add", 3, -16),
+  asm.movImm(4, 0),
+  ...asm.wide(1, map, HIGH),
+  asm.call(1),
+];
+
+/** Reserves a record, submits it without waking, and reads it, as a consumer does. */
+const ringTurn: Insn[] = [
+  ...asm.wide(1, WORLD.ring, HIGH),
+  asm.movImm(2, 24),
+  asm.movImm(3, 0),
+  asm.call(1),
+  asm.storeReg(8, 0, 0, 6),
+  asm.movReg(1, 0),
+  asm.movImm(2, 1),
+  asm.call(2),
+  ...asm.wide(1, WORLD.ring, HIGH),
+  asm.load(8, 2, 1, RING_LAYOUT.producer),
+  asm.storeReg(8, 1, RING_LAYOUT.consumer, 2),
+  asm.storeReg(8, 1, RING_LAYOUT.pending, 2),
+];
+
+/** `TURNS` callbacks that add their number to a word. */
+const callbacks: Insn[] = program(
+  asm.storeImm(8, 10, -8, 0),
+  asm.movImm(1, TURNS),
+  asm.functionAddress(2, 6),
+  asm.movReg(3, 10),
+  asm.aluImm("add", 3, -8),
+  asm.movImm(4, 0),
+  asm.call(1),
+  asm.exit(),
+  asm.load(8, 3, 2, 0),
+  asm.aluReg("add", 3, 1),
+  asm.storeReg(8, 2, 0, 3),
+  asm.movImm(0, 0),
+  asm.exit(),
+);
+
+const fast =
+  (...helpers: readonly FastHelper[]) =>
+  (id: number): FastHelper | undefined =>
+    helpers[id - 1];
+
 export function benchMicro(): void {
   const engines = new Engines();
   engines.linear.u8.set(makeImage(new Uint8Array(128)), WORLD.context);
   const options = runOptions({ stackTop: WORLD.stackTop, isChecked: false });
-  const compiled = (insns: Insn[], helper?: FastHelper) => {
+  const compiled = (insns: Insn[], helper?: (id: number) => FastHelper | undefined) => {
     const prepared = engines.prepare(insns);
     engines.compile(prepared, FUEL.without, helper);
     return prepared;
@@ -93,7 +142,7 @@ export function benchMicro(): void {
   const entry = engines.jit.entryOf(empty)!;
   const { dispatch } = engines.jit;
   const { context, stackTop } = WORLD;
-  const inLoop = (name: string, insns: Insn[], helper?: FastHelper) => {
+  const inLoop = (name: string, insns: Insn[], helper?: (id: number) => FastHelper | undefined) => {
     const prepared = compiled(insns, helper);
     return {
       name,
@@ -121,20 +170,29 @@ export function benchMicro(): void {
     inLoop(
       "a helper in JavaScript, two u64 arguments",
       loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)),
-      engines.combineInJavaScript(),
+      () => engines.combineInJavaScript(),
     ),
-    inLoop("a helper in JavaScript, u32 arguments", loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)), {
-      kind: "typed",
-      params: ["u32", "u32"],
-      result: "u32",
-      call: (a, b) => (a! ^ b!) + 1,
-    }),
+    inLoop(
+      "a helper in JavaScript, u32 arguments",
+      loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)),
+      () => ({ kind: "typed", params: ["u32", "u32"], result: "u32", call: (a, b) => (a! ^ b!) + 1 }),
+    ),
     inLoop("a helper in WebAssembly", loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2))),
-    inLoop("a helper through the machine", loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)), {
-      kind: "map_lookup",
-    }),
+    inLoop(
+      "a helper through the machine",
+      loop(asm.movReg(1, 6), asm.movReg(2, 7), asm.call(2)),
+      fast({ kind: "map_lookup" }, { kind: "map_lookup" }),
+    ),
     inLoop("an array lookup, inlined", loop(key(4), asm.wide(1, WORLD.arrayMap, HIGH), asm.call(1))),
     inLoop("a hash lookup, specialised", loop(key(8), asm.wide(1, WORLD.hashMap, HIGH), asm.call(1))),
+    inLoop("an array update, inlined", loop(update(WORLD.arrayMap, 4)), fast({ kind: "map_update" })),
+    inLoop("a hash update, specialised", loop(update(WORLD.hashMap, 8)), fast({ kind: "map_update" })),
+    inLoop(
+      "a ring buffer's record, reserved and submitted",
+      loop(ringTurn),
+      fast({ kind: "ring_reserve" }, { kind: "ring_submit", layout: RING_LAYOUT }),
+    ),
+    inLoop("a turn of bpf_loop", callbacks, fast({ kind: "loop" })),
   ];
   const times = fastest(candidates);
   const rows = candidates.map(({ name }, i) => [name, times[i]!.toFixed(2)]);

@@ -12,6 +12,7 @@ export const WORLD = {
   context: 0x2_0000,
   arrayMap: 0x3_0000,
   hashMap: 0x4_0000,
+  ring: 0x5_0000,
 } as const;
 
 const ARRAY_VALUES = 0x3_1000;
@@ -22,16 +23,36 @@ const LINK_BYTES = 24;
 const DATA = 0x4_c000;
 const SEED = 0x5eed;
 const ELEMENTS = 512;
+/** Words of the hash map: its free elements (none), its spare one, its length. */
+const WRITES = {
+  free: 0x4_0100,
+  spare: 0x4_0104,
+  count: 0x4_0108,
+  maxEntries: ELEMENTS,
+  valueBytes: 8,
+} as const;
+/** Pages as Linux has them; the data are 16 KiB. */
+export const RING_LAYOUT = { mask: 0, pending: 8, consumer: 0x1000, producer: 0x2000, data: 0x3000 } as const;
+const RING_BYTES = 0x4000;
 
 export const SHAPES: ReadonlyMap<number, MapShape> = new Map<number, MapShape>([
-  [WORLD.arrayMap, { kind: "array", values: ARRAY_VALUES, stride: 8, maxEntries: 256 }],
+  [WORLD.arrayMap, { kind: "array", values: ARRAY_VALUES, stride: 8, maxEntries: 256, valueBytes: 8 }],
   [
     WORLD.hashMap,
-    { kind: "hash", buckets: BUCKETS, bucketCount: BUCKET_COUNT, seed: SEED, keyBytes: 8, valueOffset: 8 },
+    {
+      kind: "hash",
+      buckets: BUCKETS,
+      bucketCount: BUCKET_COUNT,
+      seed: SEED,
+      keyBytes: 8,
+      valueOffset: 8,
+      writes: WRITES,
+    },
   ],
+  [WORLD.ring, { kind: "ring", base: WORLD.ring, sizeBytes: RING_BYTES, layout: RING_LAYOUT }],
 ]);
 
-/** The bytes from the context on: a context, an empty array, a hash map with the even keys below 1024. */
+/** The bytes from the context on: a context, an empty array, a hash map with the even keys below 1024, an empty ring. */
 export function makeImage(context: Uint8Array): Uint8Array {
   const image = new Uint8Array(WORLD.bytes - WORLD.context);
   image.set(context);
@@ -48,6 +69,11 @@ export function makeImage(context: Uint8Array): Uint8Array {
     words.set([words[bucket]!, hash, data], at(link));
     words[bucket] = link;
   }
+  const spare = LINKS + ELEMENTS * LINK_BYTES;
+  words[at(spare) + 2] = DATA + ELEMENTS * 16;
+  words[at(WRITES.spare)] = spare;
+  words[at(WRITES.count)] = ELEMENTS;
+  words[at(WORLD.ring + RING_LAYOUT.mask)] = RING_BYTES - 1;
   return image;
 }
 
