@@ -56,6 +56,11 @@ export class Analysis {
   /** Bytes of stack that each function uses. */
   readonly stackDepth: number[];
   readonly calledGlobals = new Set<number>();
+  /** Functions that are called back at once, and later. */
+  readonly callbacks = new Set<number>();
+  readonly laterCallbacks = new Set<number>();
+  /** Functions whose types say something else than their callers. */
+  readonly unreliable = new Set<number>();
   state!: State;
   /** The instruction that is being checked, and the one before it on the path. */
   index = 0;

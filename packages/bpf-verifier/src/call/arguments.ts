@@ -7,7 +7,7 @@ import type { Analysis } from "../analysis.ts";
 import type { HelperPrototype, MapInfo } from "../env.ts";
 import { markPrecise, markSlotPrecise } from "../prune/precision.ts";
 import { DYNPTR_FLAGS, FLAG, kindName } from "../state/register.ts";
-import type { Register } from "../state/register.ts";
+import type { DynptrKind, Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { HELPER } from "./callback-kinds.ts";
@@ -35,6 +35,7 @@ export interface CallFacts {
   constantKey: bigint | undefined;
   btfRegister: Register | undefined;
   dynptrId: number;
+  dynptr: DynptrKind | undefined;
   field: MapInfo["fields"][number] | undefined;
 }
 
@@ -52,6 +53,7 @@ export const newFacts = (id: number, prototype: HelperPrototype): CallFacts => (
   constantKey: undefined,
   btfRegister: undefined,
   dynptrId: 0,
+  dynptr: undefined,
   field: undefined,
 });
 
@@ -249,8 +251,9 @@ function checkField(analysis: Analysis, facts: CallFacts, number: number, argume
     case "string":
       return checkConstantString(analysis, number);
     case "dynptr":
-      return checkDynptrArgument(analysis, number, argument, ({ id, refId }) => {
+      return checkDynptrArgument(analysis, number, argument, ({ id, kind, refId }) => {
         facts.dynptrId = id;
+        facts.dynptr = kind;
         if (refId !== 0) facts.refId = refId;
       });
     case "kptr":

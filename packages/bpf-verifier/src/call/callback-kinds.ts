@@ -33,6 +33,7 @@ export const HELPER = {
   loop: 181,
   kptr_xchg: 194,
   dynptr_from_mem: 197,
+  dynptr_write: 202,
   dynptr_data: 203,
   user_ringbuf_drain: 209,
 } as const;

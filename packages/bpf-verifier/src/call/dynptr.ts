@@ -40,6 +40,10 @@ function dynptrAt(analysis: Analysis, number: number): Register | Reject | undef
   const { stack } = analysis.state.frames[place.frame]!;
   const first = stack[place.slot];
   const isWhole = first?.types === DYNPTR && stack[place.slot - 1]?.types === DYNPTR;
+  if (isWhole && place.frame === analysis.frame.index) {
+    analysis.touchSlot(place.slot);
+    analysis.touchSlot(place.slot - 1);
+  }
   return isWhole && first.spilled.isFirstSlot ? first.spilled : undefined;
 }
 

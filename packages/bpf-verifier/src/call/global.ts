@@ -2,7 +2,7 @@
  * Global functions: their prototype in BTF says what callers must pass, and with what they are verified. Linux:
  * btf_prepare_func_args(), btf_check_func_arg_match().
  */
-import { EINVAL, EOPNOTSUPP } from "@alien-ts/abi";
+import { EACCES, EINVAL, ENOENT, EOPNOTSUPP } from "@alien-ts/abi";
 import type { Btf, BtfType } from "@alien-ts/btf";
 import { REG } from "@alien-ts/bpf-isa";
 import { structsMatch } from "../access/struct-walk.ts";
@@ -26,8 +26,15 @@ export type GlobalArgument =
   | { readonly kind: "mem"; readonly bytes: number; readonly flags: number }
   | { readonly kind: "btf"; readonly id: number; readonly flags: number };
 
-/** What function `subprogram` takes, or why it cannot be verified by itself. */
-export function globalArguments(analysis: Analysis, subprogram: number): readonly GlobalArgument[] | Reject {
+/**
+ * What function `subprogram` takes, or why it cannot be verified by itself.
+ * @param isStatic of a static function, which need not have such a type: refusals without message.
+ */
+export function globalArguments(
+  analysis: Analysis,
+  subprogram: number,
+  isStatic = false,
+): readonly GlobalArgument[] | Reject {
   const { env, subprograms } = analysis;
   const name = functionName(env, subprograms, subprogram);
   const program = env.program!;
@@ -36,18 +43,22 @@ export function globalArguments(analysis: Analysis, subprogram: number): readonl
   const func = btf.type(info.type);
   const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
   if (prototype?.kind !== "func_proto") return reject(EINVAL, `Invalid type of function ${name}()`);
+  const silent = reject(EINVAL, "");
+  const isScalar = isScalarType(typeOf(btf, prototype.type));
+  if (isStatic && (prototype.params.length > 5 || !isScalar)) return silent;
   if (prototype.params.length > 5)
     return reject(
       EINVAL,
       `Global function ${name}() with ${prototype.params.length} > 5 args. Buggy compiler.`,
     );
-  if (!isScalarType(typeOf(btf, prototype.type)))
+  if (!isScalar)
     return reject(EINVAL, `Global function ${name}() doesn't return scalar. Only those are supported.`);
   const list: GlobalArgument[] = [];
   for (const [index, { type }] of prototype.params.entries()) {
     const tags = tagsOf(btf, info.type, index);
     if (tags instanceof Reject) return tags;
     const argument = argumentOf(analysis, btf, { type, tags, index, name });
+    if (isStatic && (argument instanceof Reject || argument.kind === "mem")) return silent;
     if (argument instanceof Reject) return argument;
     list.push(argument);
   }
@@ -161,7 +172,7 @@ function kernelType(analysis: Analysis, btf: Btf, target: number, index: number)
   );
   const [id, second] = candidates;
   if (id === undefined) {
-    return reject(EINVAL, `arg#${index} reference type('${kindText(type)} ${name}') has no matches`);
+    return reject(ENOENT, `arg#${index} reference type('${kindText(type)} ${name}') has no matches`);
   }
   if (second === undefined) return id;
   return reject(EINVAL, `arg#${index} reference type('${kindText(type)} ${name}') is ambiguous`);
@@ -172,11 +183,10 @@ export function globalRegister(analysis: Analysis, argument: GlobalArgument): Re
   const idOf = (flags: number): number => ((flags & FLAG.MAYBE_NULL) === 0 ? 0 : analysis.newId());
   switch (argument.kind) {
     case "scalar":
+    case "arena":
       return UNKNOWN;
     case "ctx":
       return pointer("ctx");
-    case "arena":
-      return UNKNOWN.with({ kind: "arena" });
     case "dynptr":
       return pointer("dynptr_ptr", { dynptr: "local", isFirstSlot: true, id: analysis.newId() });
     case "mem": {
@@ -185,14 +195,14 @@ export function globalRegister(analysis: Analysis, argument: GlobalArgument): Re
     }
     case "btf": {
       const { flags, id } = argument;
-      return pointer("ptr_", { btf: analysis.env.kernelBtf, btfId: id, flags, id: idOf(flags) });
+      return pointer("ptr_", { btf: analysis.env.kernelBtf, btfId: id, flags, id: analysis.newId() });
     }
   }
 }
 
 /** What a caller passes to a global function. */
-export function checkGlobalArguments(analysis: Analysis, subprogram: number): Check {
-  const list = globalArguments(analysis, subprogram);
+export function checkGlobalArguments(analysis: Analysis, subprogram: number, isStatic = false): Check {
+  const list = globalArguments(analysis, subprogram, isStatic);
   if (list instanceof Reject) return list;
   for (const [index, argument] of list.entries()) {
     const bad = checkPassed(analysis, argument, index);
@@ -263,13 +273,13 @@ function checkTrusted(
   const flags = isNullable ? register.flags & ~FLAG.MAYBE_NULL : register.flags;
   if (register.kind !== "ptr_" || !TRUSTED_KINDS.includes(flags)) {
     const expected = TRUSTED_KINDS.map((kind) => kindName({ kind: "ptr_", flags: kind })).join(", ");
-    return reject(EINVAL, `R${number} type=${kindName(register)} expected=${expected}`);
+    return reject(EACCES, `R${number} type=${kindName(register)} expected=${expected}`);
   }
   const { kernelBtf } = analysis.env;
   const given = { btf: register.btf, id: register.btfId };
   if (!structsMatch(given, register.off, { btf: kernelBtf, id }, false)) {
     const name = register.btf?.type(register.btfId)?.name ?? "";
-    return reject(EINVAL, `R${number} is of type ${name} but ${kernelBtf?.type(id)?.name} is expected`);
+    return reject(EACCES, `R${number} is of type ${name} but ${kernelBtf?.type(id)?.name} is expected`);
   }
   return checkArgumentOffset(register, number, ANY);
 }

@@ -29,13 +29,15 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
     return reject(EINVAL, `program of this type cannot use helper ${called}`);
   if (prototype.gplOnly && !isGplCompatible(env.license))
     return reject(EINVAL, "cannot call GPL-restricted function from non-GPL compatible program");
-  if (prototype.mightSleep && !env.isSleepable)
-    return reject(EINVAL, "helper call might sleep in a non-sleepable prog");
   const { state } = analysis;
+  if (prototype.mightSleep && !state.isInSleepable)
+    return reject(EINVAL, "helper call might sleep in a non-sleepable prog");
   if (prototype.mightSleep && state.activeRcuLocks > 0)
     return reject(EINVAL, `sleepable helper ${called} in rcu_read_lock region`);
   if (prototype.mightSleep && state.activePreemptLocks > 0)
     return reject(EINVAL, `sleepable helper ${called} in non-preemptible region`);
+  if (prototype.mightSleep && state.activeIrqId !== 0)
+    return reject(EINVAL, `sleepable helper ${called} in IRQ-disabled region`);
   const facts = newFacts(id, prototype);
   for (let index = 0; index < prototype.args.length; index++) {
     const bad = checkArgument(analysis, facts, index);
@@ -138,9 +140,13 @@ function conclude(analysis: Analysis, facts: CallFacts): Check {
   const bad = giveResult(analysis, facts) ?? checkMapHelper(facts.map, facts.id, facts.prototype);
   if (bad !== undefined) return bad;
   noteMap(analysis, facts);
-  if (facts.prototype.changesPacket) forgetPackets(analysis);
+  if (facts.prototype.changesPacket || writesPacket(facts)) forgetPackets(analysis);
   return undefined;
 }
+
+/** A write through a dynptr over a packet may move it. */
+const writesPacket = ({ id, dynptr }: CallFacts): boolean =>
+  id === HELPER.dynptr_write && (dynptr === "skb" || dynptr === "skb_meta");
 
 function noteMap(analysis: Analysis, { map }: CallFacts): void {
   const notes = analysis.notes[analysis.index]!;

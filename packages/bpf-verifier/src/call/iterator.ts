@@ -45,12 +45,11 @@ export function checkIteratorArgument(
   number: number,
   facts: KfuncFacts,
 ): Check {
-  const { programType, isSleepable } = analysis.env;
+  const { programType } = analysis.env;
   if (kfunc.name === "bpf_iter_css_task_new") {
     const isAllowed =
       CSS_TASK_PROGRAMS.includes(programType.type) ||
       (programType.type === 26 && programType.attachType === ITERATOR_ATTACH) ||
-      isSleepable ||
       analysis.state.isInSleepable;
     if (!isAllowed)
       return reject(EINVAL, "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs");

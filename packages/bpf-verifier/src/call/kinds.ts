@@ -114,6 +114,7 @@ const WORDS: Record<string, Partial<ArgumentKind>> = {
     role: "sock common",
     accepts: [type("sock_common"), type("sock"), type("tcp_sock"), type("xdp_sock")],
   },
+  fullsock: { role: "sock common", accepts: [type("sock")] },
   sockbtf: { role: "btf socket", accepts: BTF_SOCKET, type: "sock_common" },
   sockrel: { role: "btf socket", accepts: BTF_SOCKET, type: "sock_common", releases: true },
   btf: { role: "btf", accepts: BTF },

@@ -54,7 +54,7 @@ export function accessHelperMemory(analysis: Analysis, access: HelperAccess): Ch
       return result instanceof Reject ? result : undefined;
     }
     case "ctx":
-      if (analysis.env.programType.context?.isFlat === true)
+      if (analysis.env.programType.context?.isFlat !== false)
         return flatContext(analysis, access, register.off);
       break;
     default:

@@ -20,13 +20,16 @@ import { Frame } from "../state/state.ts";
 import type { State } from "../state/state.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
+import { effectsOf } from "./effects.ts";
 import { checkGlobalArguments } from "./global.ts";
+import { forgetPackets } from "./release.ts";
 import { callsCallback } from "./callback-kinds.ts";
 
 export function checkLocalCall(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
   const start = analysis.index + 1 + insn.imm;
   const subprogram = subprogramAt(analysis.subprograms, start);
   if (isGlobal(analysis.env, analysis.subprograms, subprogram)) return callGlobal(analysis, subprogram, next);
+  logStaticArguments(analysis, subprogram);
   const bad = enter(analysis, analysis.state, subprogram, analysis.index);
   if (bad !== undefined) return bad;
   const { state } = analysis;
@@ -38,6 +41,18 @@ export function checkLocalCall(analysis: Analysis, insn: Insn, next: (index: num
   analysis.touchAll();
   next(start);
   return undefined;
+}
+
+/** A static function is walked with what it is given, whatever its type says; the log tells where they differ. */
+function logStaticArguments(analysis: Analysis, subprogram: number): void {
+  if (!analysis.log.isEnabled || analysis.unreliable.has(subprogram)) return;
+  const { program } = analysis.env;
+  const start = analysis.subprograms[subprogram]?.start;
+  if (program?.functions.some(({ insn }) => insn === start) !== true) return;
+  const bad = checkGlobalArguments(analysis, subprogram, true);
+  if (bad === undefined) return;
+  if (bad.message !== "") analysis.log.line(bad.message);
+  analysis.unreliable.add(subprogram);
 }
 
 function logFrames(analysis: Analysis, first: string, a: Frame, second: string, b: Frame): void {
@@ -61,19 +76,29 @@ function enter(analysis: Analysis, state: State, subprogram: number, site: numbe
 /** A global function is verified by itself: here only its arguments are. */
 function callGlobal(analysis: Analysis, subprogram: number, next: (index: number) => void): Check {
   const name = functionName(analysis.env, analysis.subprograms, subprogram);
-  if (analysis.state.hasLocks) {
+  const { state, env } = analysis;
+  const bad = checkGlobalArguments(analysis, subprogram);
+  const before = bad === undefined || bad.message === "" ? "" : `${bad.message}\n`;
+  if (state.hasLocks) {
     return reject(
       EINVAL,
-      "global function calls are not allowed while holding a lock,\nuse static function instead",
+      `${before}global function calls are not allowed while holding a lock,\nuse static function instead`,
     );
   }
-  const bad = checkGlobalArguments(analysis, subprogram);
-  if (bad !== undefined) {
-    const before = bad.message === "" ? "" : `${bad.message}\n`;
-    return reject(bad.errno, `${before}Caller passes invalid args into func#${subprogram} ('${name}')`);
+  const { mightSleep, changesPacket } = effectsOf(env, analysis.subprograms)[subprogram]!;
+  const isRegion = state.activeRcuLocks > 0 || state.activePreemptLocks > 0 || state.activeIrqId !== 0;
+  if (mightSleep && (isRegion || !state.isInSleepable)) {
+    return reject(
+      EINVAL,
+      `${before}global functions that may sleep are not allowed in non-sleepable context,\n` +
+        "i.e., in a RCU/IRQ/preempt-disabled section, or in\na non-sleepable BPF program context",
+    );
   }
+  if (bad !== undefined)
+    return reject(bad.errno, `${before}Caller passes invalid args into func#${subprogram} ('${name}')`);
   if (analysis.log.isEnabled)
     analysis.log.line(`Func#${subprogram} ('${name}') is global and assumed valid.`);
+  if (changesPacket) forgetPackets(analysis);
   analysis.calledGlobals.add(subprogram);
   analysis.clearCallerSaved();
   analysis.set(REG.R0, UNKNOWN);
@@ -123,7 +148,9 @@ export function pushCallback(analysis: Analysis, callback: Callback): Check {
   const copy = analysis.state.copy();
   const start = analysis.subprograms[callback.subprogram]?.start;
   if (start === undefined) return reject(EINVAL, "func#-1 is not a callback");
+  analysis.callbacks.add(callback.subprogram);
   if (callback.isAsync) {
+    analysis.laterCallbacks.add(callback.subprogram);
     copy.frames = [];
     copy.references = [];
     copy.activeLocks = 0;

@@ -4,6 +4,7 @@ import { REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { returnToCaller } from "../call/subprogram.ts";
+import type { ReturnRange } from "../env.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { kindName } from "../state/register.ts";
 import { reject } from "../verdict.ts";
@@ -60,21 +61,38 @@ export function checkThrown(analysis: Analysis): Check {
 }
 
 function checkResult(analysis: Analysis): Check {
+  const { isAsyncCallback, returnRange } = analysis.frame;
+  if (isVoid(analysis)) return undefined;
   const bad = analysis.read(REG.R0);
   if (bad !== undefined) return bad;
   const register = analysis.register(REG.R0);
   if (analysis.isLeak(REG.R0)) return reject(EACCES, "R0 leaks addr as return value");
+  if (isAsyncCallback && returnRange !== undefined)
+    return checkInRange(analysis, returnRange, "At async callback return");
   if (analysis.entry !== 0) {
     return register.isScalar
       ? undefined
       : reject(EINVAL, `At subprogram exit the register R0 is not a scalar value (${kindName(register)})`);
   }
   const range = analysis.env.programType.returns;
-  if (range === undefined) return undefined;
+  return range === undefined ? undefined : checkInRange(analysis, range, "At program exit");
+}
+
+const VOID_TYPES: readonly number[] = [27, 29];
+
+/** An operation or hook that gives nothing. */
+function isVoid({ env, entry, frame }: Analysis): boolean {
+  if (entry !== 0 || frame.isAsyncCallback || !VOID_TYPES.includes(env.programType.type)) return false;
+  const prototype = env.kernelBtf?.type(env.attach?.prototype ?? 0);
+  return prototype?.kind === "func_proto" && prototype.type === 0;
+}
+
+function checkInRange(analysis: Analysis, range: ReturnRange, when: string): Check {
+  const register = analysis.register(REG.R0);
   if (!register.isScalar)
-    return reject(EINVAL, `At program exit the register R0 is not a known value (${kindName(register)})`);
+    return reject(EINVAL, `${when} the register R0 is not a known value (${kindName(register)})`);
   return (
     markPrecise(analysis, REG.R0) ??
-    checkReturned(analysis.register(REG.R0), range, "At program exit the register R0")
+    checkReturned(analysis.register(REG.R0), range, `${when} the register R0`)
   );
 }

@@ -6,7 +6,7 @@ import type { Analysis } from "../analysis.ts";
 import { MAX_VARIABLE_OFFSET } from "../analysis.ts";
 import { S64_MIN, ScalarDraft } from "../scalar/scalar.ts";
 import { applyAlu } from "../scalar/transfer.ts";
-import { kindName } from "../state/register.ts";
+import { FLAG, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
@@ -25,7 +25,7 @@ export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
   const { dst, op, bits, base, offset } = sum;
   const { scalar } = offset;
   const name = kindName(base);
-  if (!scalar.isPossible) {
+  if (scalar.smin > scalar.smax || scalar.umin > scalar.umax) {
     analysis.setUnknown(dst);
     return undefined;
   }
@@ -38,7 +38,13 @@ export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
   }
   if (base.isMaybeNull)
     return reject(EACCES, `R${dst} pointer arithmetic on ${name} prohibited, null-check it first`);
-  if (isImmovable(base, scalar, op))
+  // Read by probes wherever it points. Differs from Linux: a number that such a pointer is added to is not taken for unchanged.
+  if (base.kind === "mem" && base.has(FLAG.UNTRUSTED)) {
+    if (sum.isSwapped) analysis.setUnknown(dst);
+    else analysis.set(dst, base);
+    return undefined;
+  }
+  if (isImmovable(base, scalar.isConst, scalar.smin, op))
     return reject(EACCES, `R${dst} pointer arithmetic on ${name} prohibited`);
   const insane = checkOffset(offset, name) ?? checkOffset(base, name);
   if (insane !== undefined) return insane;
@@ -59,10 +65,10 @@ export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
 }
 
 /** Whether no number may be added to a pointer of this kind. */
-function isImmovable(base: Register, { isConst, isZero }: Register["scalar"], op: AluOp): boolean {
+function isImmovable(base: Register, isConst: boolean, amount: bigint, op: AluOp): boolean {
   switch (base.kind) {
     case "map_ptr":
-      return !(isZero && op === "add");
+      return !(isConst && amount === 0n && op === "add");
     case "flow_keys":
       return !isConst;
     case "pkt_end":
@@ -76,13 +82,9 @@ function isImmovable(base: Register, { isConst, isZero }: Register["scalar"], op
   }
 }
 
-const NEAR = Number(MAX_VARIABLE_OFFSET);
-
 /** Linux: check_reg_sane_offset() */
 function checkOffset(register: Register, name: string): Check {
   const { scalar } = register;
-  const isFixedNear = !register.isPointer || Math.abs(register.off) < NEAR;
-  if (isFixedNear && Math.abs(scalar.sminNumber) < NEAR) return undefined;
   if (scalar.isConst && (scalar.constant >= MAX_VARIABLE_OFFSET || scalar.constant <= -MAX_VARIABLE_OFFSET))
     return reject(EINVAL, `math between ${name} pointer and ${scalar.constant} is not allowed`);
   const fixed = register.isPointer ? BigInt(register.off) : 0n;
@@ -102,16 +104,16 @@ const fitsS32 = (x: number): boolean => x === (x | 0);
 
 /** A known number goes into the fixed offset; another makes the position unknown. */
 function added(analysis: Analysis, base: Register, { scalar }: Register): Register {
-  if (scalar.isConst && fitsS32(base.off + scalar.constantNumber))
-    return base.withOffset(base.off + scalar.constantNumber);
-  const moved = base.withScalar(without32(applyAlu("add", 64, base.scalar, scalar)));
+  if (scalar.isConst && fitsS32(base.off + Number(scalar.constant)))
+    return base.with({ off: base.off + Number(scalar.constant) });
+  const moved = base.with({ scalar: without32(applyAlu("add", 64, base.scalar, scalar)) });
   return base.isPacket ? moved.with({ id: analysis.newId(), range: 0 }) : moved;
 }
 
 function subtracted(analysis: Analysis, base: Register, { scalar }: Register): Register {
-  if (scalar.isConst && fitsS32(base.off - scalar.constantNumber))
-    return base.withOffset(base.off - scalar.constantNumber);
-  const moved = base.withScalar(without32(applyAlu("sub", 64, base.scalar, scalar)));
+  if (scalar.isConst && fitsS32(base.off - Number(scalar.constant)))
+    return base.with({ off: base.off - Number(scalar.constant) });
+  const moved = base.with({ scalar: without32(applyAlu("sub", 64, base.scalar, scalar)) });
   if (!base.isPacket) return moved;
   // Something that may have been added makes the proven range meaningless.
   return moved.with({ id: analysis.newId(), ...(scalar.smin < 0n ? { range: 0 } : {}) });

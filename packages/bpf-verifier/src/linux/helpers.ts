@@ -116,8 +116,8 @@ const ROWS = `
 104 sysctl_set_new_value int ctx mem size
 105 strtol int mem size any long
 106 strtoul int mem size any long
-107 sk_storage_get mapval? map sockbtf? wval? any
-108 sk_storage_delete int map sockbtf?
+107 sk_storage_get mapval? map sockbtf wval? any
+108 sk_storage_delete int map sockbtf
 109 !send_signal int any
 110 tcp_gen_syncookie int sockbtf mem size mem size
 111 !skb_output int btf:sk_buff map any mem size0
@@ -225,7 +225,7 @@ const ROWS = `
 
 /** Helpers after which packet pointers are no longer valid. Linux: bpf_helper_changes_pkt_data() */
 const CHANGES_PACKET = new Set([
-  9, 10, 11, 18, 19, 31, 38, 39, 43, 44, 50, 54, 63, 65, 73, 74, 75, 76, 90, 91, 143, 144, 13,
+  9, 10, 11, 12, 18, 19, 31, 38, 39, 43, 44, 50, 54, 63, 65, 73, 74, 75, 76, 90, 91, 143, 144, 13,
 ]);
 /** Helpers whose callers may be put to sleep. */
 const MIGHT_SLEEP = new Set([148, 161, 191, 193]);
@@ -243,5 +243,37 @@ for (const line of ROWS.trim().split("\n")) {
   };
 }
 
-/** The helper with this id; undefined for numbers without one. */
-export const linuxHelper = (id: number): HelperPrototype | undefined => table[id];
+/**
+ * Helpers that take something else from programs of some types, by "id/program type". Linux: the types' get_func_proto().
+ */
+const VARIANTS: Record<string, string> = {};
+const given = (ids: readonly number[], types: readonly number[], words: string): void => {
+  for (const id of ids) for (const type of types) VARIANTS[`${id}/${type}`] = words;
+};
+const CGROUP_SOCK = 9;
+const SOCKOPT = 25;
+const TRACING = 26;
+const STRUCT_OPS = 27;
+const LSM = 29;
+const SK_LOOKUP = 30;
+const SYSCALL = 31;
+given([107], [CGROUP_SOCK], "map ctx wval? any");
+given([107], [TRACING, SYSCALL], "map btf?:sock_common wval? any");
+given([108], [TRACING, SYSCALL], "map btf?:sock_common");
+given([46], [TRACING, LSM, SYSCALL], "sockbtf");
+given([49], [SOCKOPT, STRUCT_OPS, LSM], "sockbtf any any mem size");
+given([57], [SOCKOPT, STRUCT_OPS, LSM], "sockbtf any any umem size");
+given([124], [SK_LOOKUP], "ctx fullsock? any");
+
+const variants = new Map<string, HelperPrototype>();
+for (const [key, words] of Object.entries(VARIANTS)) {
+  const base = table[Number(key.split("/")[0])]!;
+  variants.set(key, { ...base, args: words.split(" ").map(parseArgument) });
+}
+
+/**
+ * The helper with this id; undefined for numbers without one.
+ * @param type of the programs that call it; without it, what most types are given.
+ */
+export const linuxHelper = (id: number, type = 0): HelperPrototype | undefined =>
+  variants.get(`${id}/${type}`) ?? table[id];

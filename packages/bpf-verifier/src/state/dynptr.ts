@@ -3,7 +3,7 @@ import { EINVAL } from "@alien-ts/abi";
 import type { Analysis } from "../analysis.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
-import { UNKNOWN } from "./register.ts";
+import { FLAG, UNKNOWN } from "./register.ts";
 import { EMPTY_SLOT } from "./stack.ts";
 import type { Frame } from "./state.ts";
 
@@ -13,23 +13,16 @@ export function destroyDynptr(analysis: Analysis, frame: Frame, index: number): 
   if (slot.types[7] !== "d") return undefined;
   const first = slot.spilled.isFirstSlot ? index : index + 1;
   const main = frame.stack[first]!.spilled;
-  if (main.dynptr === "ringbuf") {
-    // Copies of a referenced dynptr may still release it.
-    const copies = analysis.state.frames
-      .flatMap(({ stack }) => stack)
-      .filter(
-        ({ types, spilled }) => types[7] === "d" && spilled.isFirstSlot && spilled.refId === main.refId,
-      );
-    if (copies.length <= 1) return reject(EINVAL, "cannot overwrite referenced dynptr");
-  }
+  if (main.dynptr === "ringbuf") return reject(EINVAL, "cannot overwrite referenced dynptr");
   frame.stack[first] = EMPTY_SLOT;
   frame.stack[first - 1] = EMPTY_SLOT;
   if (frame === analysis.frame) {
     analysis.touchSlot(first);
     analysis.touchSlot(first - 1);
   }
-  analysis.state.replaceAll((register) =>
-    register.kind === "mem" && register.dynptrId !== 0 && register.dynptrId === main.id ? UNKNOWN : register,
-  );
+  analysis.state.replaceAll((register) => {
+    const isPlain = register.kind === "mem" && (register.flags & ~FLAG.MAYBE_NULL) === 0;
+    return isPlain && register.dynptrId !== 0 && register.dynptrId === main.id ? UNKNOWN : register;
+  });
   return undefined;
 }

@@ -65,8 +65,7 @@ function checkBefore(analysis: Analysis, kfunc: Kfunc): Check {
     if (full !== undefined) return full;
   } else if (name === "__bpf_trap")
     return reject(EFAULT, "unexpected __bpf_trap() due to uninitialized variable?");
-  const maySleep = analysis.env.isSleepable || analysis.state.isInSleepable;
-  if (has(kfunc, "sleepable") && !maySleep)
+  if (has(kfunc, "sleepable") && !analysis.state.isInSleepable)
     return reject(EACCES, `program must be sleepable to call sleepable kfunc ${name}`);
   return undefined;
 }

@@ -127,15 +127,14 @@ function plain(analysis: Analysis, kfunc: Kfunc, facts: KfuncFacts, target: numb
     );
   }
   const isReadOnly = own === 0 || facts.isResultReadOnly;
-  const flags = (isReadOnly ? FLAG.RDONLY : 0) | (has(kfunc, "rcu_protected") ? FLAG.RCU : 0);
+  const flags = isReadOnly ? FLAG.RDONLY : 0;
   // Not to be used behind the release of what it belongs to.
   return pointer("mem", { flags, memSize: size, refId: facts.refId });
 }
 
-/** Pointers from the kernel are good, but where an iterator or a section limits them. */
+/** What an iterator gives is good as long as the iterator is. */
 function trustOf(analysis: Analysis, kfunc: Kfunc, facts: KfuncFacts): number {
   if (kfunc.name === "bpf_get_kmem_cache") return FLAG.UNTRUSTED;
-  if (has(kfunc, "rcu_protected")) return FLAG.RCU;
-  const isNext = has(kfunc, "iter_next") && facts.iterator !== undefined;
-  return isNext && iteratorAt(analysis, facts.iterator!).has(FLAG.RCU) ? FLAG.RCU : FLAG.TRUSTED;
+  if (!has(kfunc, "iter_next") || facts.iterator === undefined) return 0;
+  return iteratorAt(analysis, facts.iterator).has(FLAG.RCU) ? FLAG.RCU : FLAG.TRUSTED;
 }
