@@ -1,5 +1,6 @@
 /** `npm run bench [NAME]`: all benchmarks, or one. Each prints tables with its baseline in the same run. */
 import { benchBoot } from "./boot.ts";
+import { benchBpf } from "./bpf.ts";
 import { benchGate } from "./gate.ts";
 import { benchSyscall } from "./syscall.ts";
 import { benchVerifier } from "./verifier.ts";
@@ -8,6 +9,7 @@ import { benchVm } from "./vm.ts";
 /** Each gets the checkout, and the built command. */
 const BENCHMARKS: Record<string, (root: string, bundle: string) => void | Promise<void>> = {
   gate: benchGate,
+  bpf: benchBpf,
   syscall: benchSyscall,
   boot: benchBoot,
   vm: benchVm,

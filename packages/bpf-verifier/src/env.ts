@@ -100,6 +100,8 @@ export interface ReturnRange {
 }
 
 export interface ProgramRules extends ProgramTypeRules {
+  /** The prototype of a helper that takes something else in programs of this type. */
+  prototype?(id: number): HelperPrototype | undefined;
   readonly type: number;
   readonly attachType: number;
   readonly packet: "none" | "read" | "write";

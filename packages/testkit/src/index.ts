@@ -3,3 +3,4 @@ export type { AsyncFuzzSuite, FuzzOptions, FuzzReport, FuzzSuite } from "./fuzz.
 export { fuzzRuns, type FuzzRun, missedMutations, type Reach, subjectSuite } from "./fuzz-runs.ts";
 export { Prng } from "./prng.ts";
 export { Sha256 } from "./sha256.ts";
+export { type HelperProbe, helperProbes } from "./helper-probes.ts";

@@ -29,6 +29,7 @@ export const HELPER = {
   snprintf: 165,
   timer_init: 169,
   timer_set_callback: 170,
+  get_func_ip: 173,
   find_vma: 180,
   loop: 181,
   kptr_xchg: 194,

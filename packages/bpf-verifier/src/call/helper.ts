@@ -1,5 +1,5 @@
 /** A call of a helper: may it be called, are its arguments right, what does it give. Linux: check_helper_call(). */
-import { EACCES, EINVAL } from "@alien-ts/abi";
+import { EACCES, EINVAL, ENOTSUPP } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { checkMemory } from "../access/memory.ts";
@@ -22,7 +22,7 @@ import { giveResult } from "./returns.ts";
 export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
   const { env } = analysis;
   const id = insn.imm;
-  const prototype = env.helper(id);
+  const prototype = env.programType.prototype?.(id) ?? env.helper(id);
   if (prototype === undefined) return reject(EINVAL, `invalid func unknown#${id}`);
   const called = `${prototype.name}#${id}`;
   if (!env.programType.allowsHelper(id))
@@ -113,6 +113,8 @@ function checkSpecial(analysis: Analysis, facts: CallFacts): Check {
   switch (facts.id) {
     case HELPER.tail_call:
       return checkLeaks(analysis, "tail_call", true);
+    case HELPER.get_func_ip:
+      return checkFunctionAddress(analysis);
     case HELPER.get_local_storage:
       return analysis.register(REG.R2).isNull
         ? undefined
@@ -133,6 +135,18 @@ function checkSpecial(analysis: Analysis, facts: CallFacts): Check {
     default:
       return undefined;
   }
+}
+
+const [KPROBE, TRACING] = [2, 26];
+
+/** Linux: check_get_func_ip() */
+function checkFunctionAddress({ env }: Analysis): Check {
+  const { type } = env.programType;
+  if (type === KPROBE || type === TRACING) return undefined;
+  return reject(
+    ENOTSUPP,
+    `func bpf_get_func_ip#${HELPER.get_func_ip} not supported for program type ${type}`,
+  );
 }
 
 function conclude(analysis: Analysis, facts: CallFacts): Check {

@@ -4,9 +4,11 @@
  * `linuxProgramType(type, attachType)` finds the row. Helpers are lists of ids beside those that every type may call; contexts
  * are rows of `contexts.ts`. Linux: the `*_verifier_ops` of net/core/filter.c, kernel/trace/bpf_trace.c, kernel/bpf/cgroup.c …
  */
-import type { ProgramRules, ReturnRange } from "../env.ts";
+import type { HelperPrototype, ProgramRules, ReturnRange } from "../env.ts";
+import { parseArgument } from "../call/kinds.ts";
 import { CONTEXTS } from "./contexts.ts";
 import type { ContextName } from "./contexts.ts";
+import { linuxHelper } from "./helpers.ts";
 
 const COMMON = ids(
   "1-3 5-8 12 14-17 22 35 37 42 55 80 87-89 93-94 105-106 109 112-115 117-118 120 123 125 130-134 141 148-149 153-154 156-158 " +
@@ -110,12 +112,23 @@ const ROWS: readonly (Row | undefined)[] = [
   { name: "sk_lookup", helpers: `25 86 124 ${SKC}`, context: "sk_lookup", returns: BOOL },
   {
     name: "syscall",
-    helpers: `4 25 27 45-46 67 107-108 111 121 ${SKC} 147 162 166-168 173 179 188`,
+    helpers: `4 25 27 45-46 67 111 121 136-140 162 166-168 173 178-179 188 196`,
     context: "syscall",
     isTracing: true,
   },
   { name: "netfilter", helpers: "", context: "netfilter", returns: BOOL },
 ];
+
+/** Helpers that take something else than the context in some types, since those have another context: id, types, what. */
+const OTHER_ARGUMENTS: readonly (readonly [number, readonly number[], string])[] = [
+  [46, [21, 26, 29, 31], "sockbtf?"],
+  [188, [26, 29, 31], "btf:xdp_buff"],
+];
+
+function prototypeFor(type: number, id: number): HelperPrototype | undefined {
+  const [, , word] = OTHER_ARGUMENTS.find(([helper, types]) => helper === id && types.includes(type)) ?? [];
+  return word === undefined ? undefined : { ...linuxHelper(id)!, args: [parseArgument(word)] };
+}
 
 type Variant = Partial<Row>;
 const inet6: Variant = { context: "sock_addr_inet6" };
@@ -190,6 +203,7 @@ export function linuxProgramType(
     attachType,
     name: row.name,
     allowsHelper: (id) => COMMON.has(id) || helpers.has(id),
+    prototype: (id) => prototypeFor(type, id),
     hasPacketLoads: row.hasPacketLoads ?? false,
     packet: row.packet ?? "none",
     context: row.context === undefined ? undefined : CONTEXTS[row.context],
