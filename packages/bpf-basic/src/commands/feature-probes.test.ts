@@ -2,7 +2,7 @@
  * What loaders try to find out what a kernel has: Aya's feature probes, and the loads of `bpftool feature probe`. What is there
  * answers as Linux 6.18; what is missing is found missing.
  */
-import { BPF_MAP_TYPE, BPF_PROG_TYPE, EINVAL, isErr, type Result, utf8Decode } from "@alien-ts/abi";
+import { type BPF_MAP_TYPE, BPF_PROG_TYPE, EINVAL, isErr, type Result, utf8Decode } from "@alien-ts/abi";
 import { asm, type Insn, program } from "@alien-ts/bpf-isa";
 import { type BtfType, writeBtf } from "@alien-ts/btf";
 import { type HelperProbe, helperProbes } from "@alien-ts/testkit";
