@@ -1,5 +1,16 @@
 /** Helpers as programs call them: loaded through bpf(2), run on the fake kernel. */
-import { E2BIG, EEXIST, EFAULT, EINVAL, ENOENT, type KAddr, utf8Encode } from "@alien-ts/abi";
+import {
+  BPF_ELEM,
+  BPF_F,
+  E2BIG,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  ENOENT,
+  isErr,
+  type KAddr,
+  utf8Encode,
+} from "@alien-ts/abi";
 import { asm, type Insn, program } from "@alien-ts/bpf-isa";
 import { describe, expect, test } from "vitest";
 import { FakeKernel, USER_BASE } from "../fake-kernel.ts";
@@ -28,6 +39,15 @@ const text = (offset: number, value: string): Insn[] => {
     return asm.storeImm(4, 10, offset + 4 * i, word);
   });
 };
+
+/** What a map of at most six elements, which has those of `model`, answers to an update and to a deletion. */
+function update(model: ReadonlyMap<number, number>, key: number, flags: number): number {
+  if (model.has(key)) return flags === BPF_ELEM.NOEXIST ? -EEXIST.number : 0;
+  if (flags === BPF_ELEM.EXIST) return -ENOENT.number;
+  return model.size === 6 ? -E2BIG.number : 0;
+}
+const deletion = (model: ReadonlyMap<number, number>, key: number): number =>
+  model.has(key) ? 0 : -ENOENT.number;
 
 const userOn = (engine: EngineName): TestUser => new TestUser(new FakeKernel(), engine);
 
@@ -65,6 +85,33 @@ describe.each(ENGINES)("on %s", (engine) => {
         );
       },
     );
+
+    test.each([
+      ["made at first", {}],
+      ["made as needed", { map_flags: BPF_F.NO_PREALLOC }],
+    ])("a hash map with elements %s: programs and system calls write one map", (_, more) => {
+      const user = userOn(engine);
+      const fd = ok(user.map("HASH", 4, 8, 6, more));
+      const model = new Map<number, number>();
+      for (let i = 0; i < 200; i++) {
+        const [key, flags, isDeletion] = [(i * 7 + (i >> 3)) % 10, (i * 5) % 3, i % 4 === 3];
+        const refused = isDeletion ? deletion(model, key) : update(model, key, flags);
+        const isProgram = i % 5 !== 0;
+        const result = isProgram
+          ? run(user, ...keyAndValue(fd, key, i, flags), asm.call(isDeletion ? 3 : 2))
+          : isDeletion
+            ? user.delete(fd, le(key))
+            : user.update(fd, le(key), le(i, 8), flags);
+        expect(isErr(result) ? -result.number : result).toBe(refused);
+        if (refused !== 0) continue;
+        if (isDeletion) model.delete(key);
+        else model.set(key, i);
+      }
+      const found = user.keys(fd, 4).map((key) => [key[0]!, user.lookup(fd, key, 8)]);
+      expect(new Map(found as [number, number[]][])).toEqual(
+        new Map([...model].map(([key, value]) => [key, le(value, 8)])),
+      );
+    });
 
     test("errors are negative errnos", () => {
       const user = userOn(engine);

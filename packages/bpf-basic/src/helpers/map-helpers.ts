@@ -27,6 +27,7 @@ export const mapHelpers = {
     result: "s32",
     make: (host) => (map, key, value, flags, high) =>
       statusOf(mapAt(host, map!).update(key!, value!, u64(flags!, high!))),
+    inlined: { kind: "map_update" },
   }),
   map_delete_elem: numeric({
     since: "3.19",
@@ -34,6 +35,7 @@ export const mapHelpers = {
     params: ["u32", "u32"],
     result: "s32",
     make: (host) => (map, key) => statusOf(mapAt(host, map!).delete(key!)),
+    inlined: { kind: "map_delete" },
   }),
   map_push_elem: numeric({
     since: "4.20",
@@ -80,6 +82,7 @@ export const mapHelpers = {
     needs: "CAP_BPF",
     doc: "Calls *callback_fn*(index, ctx) *nr_loops* times, or until it returns 1; answers how often.",
     impl: loop,
+    inlined: { kind: "loop" },
   }),
 } as const satisfies Record<string, HelperRow>;
 

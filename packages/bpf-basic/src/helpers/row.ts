@@ -39,14 +39,16 @@ const DEFAULTS = { supported: true, needs: "none", fidelity: "real", isVariadic:
 export interface MachineHelper extends Described {
   /** Allocates nothing where programs call it often. */
   readonly impl: (host: HelperHost, machine: BpfMachine) => void;
+  /** A form that compiled programs have inlined where they can. */
+  readonly inlined?: FastHelper;
 }
 
-export function helper({ impl, ...row }: MachineHelper): HelperRow {
+export function helper({ impl, inlined, ...row }: MachineHelper): HelperRow {
   return {
     ...DEFAULTS,
     ...row,
     bind: (host) => (machine) => impl(host, machine),
-    fast: () => undefined,
+    fast: () => inlined,
   };
 }
 
@@ -55,7 +57,7 @@ export interface NumericHelper extends Described {
   readonly result: TypedHelper["result"];
   /** Makes the function of one kernel, which gets signed words. A u64 result is its low word; the high one goes to `host.resultHigh`. */
   readonly make: (host: HelperHost) => TypedHelper["call"];
-  /** A form that compiled programs have inlined instead. */
+  /** A form that compiled programs have inlined where they can; elsewhere they call the function. */
   readonly inlined?: FastHelper;
 }
 
@@ -64,8 +66,21 @@ export function numeric({ params, result, make, inlined, ...row }: NumericHelper
     ...DEFAULTS,
     ...row,
     bind: (host) => throughMachine(host, { kind: "typed", params, result, call: make(host) }),
-    fast: (host) => inlined ?? { kind: "typed", params, result, call: make(host) },
+    fast: (host) => withCall(inlined, { kind: "typed", params, result, call: make(host) }),
   };
+}
+
+/** How a program calls what it does not inline: `call`, where the form leaves it open. */
+function withCall(inlined: FastHelper | undefined, call: TypedHelper): FastHelper {
+  if (inlined === undefined) return call;
+  switch (inlined.kind) {
+    case "map_lookup":
+    case "map_update":
+    case "map_delete":
+      return { ...inlined, otherwise: call };
+    default:
+      return inlined;
+  }
 }
 
 /** A function of numbers as the interpreter calls it. */

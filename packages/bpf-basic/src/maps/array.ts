@@ -133,7 +133,13 @@ export class ArrayMap extends BpfMap {
   }
 
   override get shape(): MapShape {
-    return { kind: "array", values: this.values, stride: this.#stride, maxEntries: this.maxEntries };
+    return {
+      kind: "array",
+      values: this.values,
+      stride: this.#stride,
+      maxEntries: this.maxEntries,
+      valueBytes: this.valueSize,
+    };
   }
 
   override copyValue(key: KAddr, to: KAddr): Status {

@@ -20,6 +20,11 @@ const NEWER = 3;
 const OLDER = 4;
 const REFERENCED = 5;
 const LINK_BYTES = 24;
+/** Words in front of the buckets: the first free element, the spare one, how many elements are in buckets. */
+const HEAD = { free: 0, spare: 1, length: 2, bytes: 16 } as const;
+
+/** Bytes that a table takes besides its elements. */
+export const tableBytes = (bucketCount: number): number => HEAD.bytes + bucketCount * 4;
 
 export interface HashTableShape {
   readonly keySize: number;
@@ -37,21 +42,22 @@ export class HashTable {
   readonly bucketCount: number;
   readonly elementBytes: number;
   readonly #host: MapHost;
+  readonly #head: KAddr;
   readonly #buckets: KAddr;
   readonly #seed: number;
   readonly #dataBytes: number;
   readonly #isProgramWritable: boolean;
   readonly #slabs: { readonly links: KAddr; readonly data: KAddr }[] = [];
-  #free: KAddr = 0;
   /** Ends of the list by age, for LRU maps; 0 where empty. */
   #newest: KAddr = 0;
   #oldest: KAddr = 0;
 
-  /** @param buckets `shape.bucketCount` zeroed words, which the table owns from now on. */
-  constructor(host: MapHost, buckets: KAddr, shape: HashTableShape) {
+  /** @param storage `tableBytes(shape.bucketCount)` zeroed bytes, which the table owns from now on. */
+  constructor(host: MapHost, storage: KAddr, shape: HashTableShape) {
     this.m = host.ports.memory;
     this.#host = host;
-    this.#buckets = buckets;
+    this.#head = storage;
+    this.#buckets = storage + HEAD.bytes;
     this.#seed = shape.seed;
     this.keySize = shape.keySize;
     this.bucketCount = shape.bucketCount;
@@ -78,8 +84,13 @@ export class HashTable {
     return true;
   }
 
-  /** What the JIT's lookups need. */
-  get shape(): HashShape {
+  /**
+   * What compiled programs need to look up and write elements themselves.
+   *
+   * @param hasSpare whether an update swaps the old element with the spare one.
+   */
+  shapeOf(valueBytes: number, maxEntries: number, hasSpare: boolean): HashShape {
+    const spare = hasSpare ? { spare: this.#head + HEAD.spare * 4 } : {};
     return {
       kind: "hash",
       buckets: this.#buckets,
@@ -87,19 +98,46 @@ export class HashTable {
       seed: this.#seed,
       keyBytes: this.keySize,
       valueOffset: this.valueOffset,
+      writes: {
+        free: this.#head + HEAD.free * 4,
+        count: this.#head + HEAD.length * 4,
+        maxEntries,
+        valueBytes,
+        ...spare,
+      },
     };
   }
 
   /** A free element; 0 when there is none. */
   take(): KAddr {
-    const link = this.#free;
-    if (link !== 0) this.#free = this.m.u32[link >> 2]!;
+    const words = this.m.u32;
+    const free = (this.#head >> 2) + HEAD.free;
+    const link = words[free]!;
+    if (link !== 0) words[free] = words[(link >> 2) + NEXT]!;
     return link;
   }
 
   give(link: KAddr): void {
-    this.m.u32[(link >> 2) + NEXT] = this.#free;
-    this.#free = link;
+    const words = this.m.u32;
+    const free = (this.#head >> 2) + HEAD.free;
+    words[(link >> 2) + NEXT] = words[free]!;
+    words[free] = link;
+  }
+
+  /** Keeps `link`, and gives what was kept before; 0 at first. */
+  swapSpare(link: KAddr): KAddr {
+    const at = (this.#head >> 2) + HEAD.spare;
+    const before = this.m.u32[at]!;
+    this.m.u32[at] = link;
+    return before;
+  }
+
+  /** How many elements are in buckets, as the map counts them. */
+  get length(): number {
+    return this.m.u32[(this.#head >> 2) + HEAD.length]!;
+  }
+  set length(length: number) {
+    this.m.u32[(this.#head >> 2) + HEAD.length] = length;
   }
 
   keyOf(link: KAddr): KAddr {
@@ -115,7 +153,7 @@ export class HashTable {
       this.#host.regions.remove(data);
       this.#host.ports.free(links);
     }
-    this.#host.ports.free(this.#buckets);
+    this.#host.ports.free(this.#head);
   }
 
   // --- Keys ---------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ import {
 } from "./checks.ts";
 import { copyBytes } from "./copy.ts";
 import { createWithStorage } from "./create.ts";
-import { HashTable } from "./hash-table.ts";
+import { HashTable, tableBytes } from "./hash-table.ts";
 import {
   BpfMap,
   type ElementVisitor,
@@ -73,8 +73,8 @@ export function createHash(host: MapHost, a: MapAttributes, kind: HashKind): Res
   const bucketCount = 2 ** Math.ceil(Math.log2(a.maxEntries));
   const made = createWithStorage(
     host,
-    bucketCount * 4,
-    (addr, buckets) => new HashMap(host, addr, a, kind, buckets, bucketCount),
+    tableBytes(bucketCount),
+    (addr, storage) => new HashMap(host, addr, a, kind, storage, bucketCount),
   );
   if (isErr(made) || !(made instanceof HashMap) || made.preallocate()) return made;
   made.put();
@@ -85,40 +85,46 @@ export class HashMap extends BpfMap {
   readonly #kind: HashKind;
   readonly #table: HashTable;
   readonly #stride: number;
-  /** Per CPU, the element that the next update of an existing key will use. */
-  readonly #spare: Uint32Array;
-  #length = 0;
+  /**
+   * Whether there is an element that the next update of an existing key will use. One, where Linux has one per CPU: here a
+   * program runs to its end before one on another CPU starts.
+   */
+  readonly #hasSpare: boolean;
 
   constructor(
     host: MapHost,
     addr: KAddr,
     a: MapAttributes,
     kind: HashKind,
-    buckets: KAddr,
+    storage: KAddr,
     bucketCount: number,
   ) {
     super(host, addr, a, kind.isPerCpu);
     this.#kind = kind;
     this.#stride = roundUp8(a.valueSize);
-    this.#table = new HashTable(host, buckets, {
+    this.#table = new HashTable(host, storage, {
       keySize: a.keySize,
       valueBytes: kind.isPerCpu ? this.#stride * host.ports.possibleCpus : a.valueSize,
       bucketCount,
       seed: (a.flags & BPF_F.ZERO_SEED) !== 0 ? 0 : host.ports.randomU32(),
       isProgramWritable: isProgramWritable(a),
     });
-    this.#spare = new Uint32Array(kind.isPerCpu || !this.#isPreallocated ? 0 : host.ports.possibleCpus);
+    this.#hasSpare = !kind.isPerCpu && this.#isPreallocated;
   }
 
   get #isPreallocated(): boolean {
     return (this.flags & BPF_F.NO_PREALLOC) === 0;
   }
 
+  get #spareCount(): number {
+    return this.#hasSpare ? 1 : 0;
+  }
+
   /** Makes all elements, unless BPF_F_NO_PREALLOC; false when there is no memory. */
   preallocate(): boolean {
     if (!this.#isPreallocated) return true;
-    if (!this.#table.addSlab(this.maxEntries + this.#spare.length)) return false;
-    for (let cpu = 0; cpu < this.#spare.length; cpu++) this.#spare[cpu] = this.#table.take();
+    if (!this.#table.addSlab(this.maxEntries + this.#spareCount)) return false;
+    if (this.#hasSpare) this.#table.swapSpare(this.#table.take());
     return true;
   }
 
@@ -133,7 +139,8 @@ export class HashMap extends BpfMap {
   }
 
   override get shape(): MapShape | undefined {
-    return this.#kind.isLru || this.#kind.isPerCpu ? undefined : this.#table.shape;
+    if (this.#kind.isLru || this.#kind.isPerCpu) return undefined;
+    return this.#table.shapeOf(this.valueSize, this.maxEntries, this.#hasSpare);
   }
 
   override lookupPercpu(key: KAddr, cpu: number): KAddr {
@@ -156,7 +163,7 @@ export class HashMap extends BpfMap {
   }
 
   override forEach(visitor: ElementVisitor): number {
-    const limit = this.maxEntries + this.#spare.length;
+    const limit = this.maxEntries + this.#spareCount;
     const cpuOffset = this.#kind.isPerCpu ? this.host.ports.currentCpu() * this.#stride : 0;
     let visited = 0;
     for (let bucket = 0; bucket < this.#table.bucketCount; bucket++) {
@@ -256,7 +263,7 @@ export class HashMap extends BpfMap {
     this.#writeValue(link, value, onAllCpus);
     table.insert(link, hash);
     if (this.#kind.isLru) table.makeNewest(link);
-    if (old === 0) this.#length += 1;
+    if (old === 0) this.#table.length += 1;
     else this.#dropOld(old);
     return 0;
   }
@@ -268,16 +275,13 @@ export class HashMap extends BpfMap {
       if (free !== 0) return free;
       return this.#kind.isLru ? this.#evict() : E2BIG;
     }
-    return this.#length >= this.maxEntries ? E2BIG : this.#takeGrowing();
+    return this.#table.length >= this.maxEntries ? E2BIG : this.#takeGrowing();
   }
 
   /** The element that will hold the new value of `old`'s key. */
   #replacement(old: KAddr): Result<KAddr> {
     if (!this.#isPreallocated) return this.#takeGrowing();
-    const cpu = this.host.ports.currentCpu();
-    const spare = this.#spare[cpu]!;
-    this.#spare[cpu] = old;
-    return spare;
+    return this.#table.swapSpare(old);
   }
 
   #dropOld(old: KAddr): void {
@@ -298,7 +302,7 @@ export class HashMap extends BpfMap {
     if (victim === 0) return ENOMEM;
     this.#table.unlink(victim);
     this.#table.removeFromAges(victim);
-    this.#length -= 1;
+    this.#table.length -= 1;
     return victim;
   }
 
@@ -306,7 +310,7 @@ export class HashMap extends BpfMap {
     this.#table.unlink(link);
     if (this.#kind.isLru) this.#table.removeFromAges(link);
     this.#table.give(link);
-    this.#length -= 1;
+    this.#table.length -= 1;
   }
 
   /** A fresh per-CPU element that a program makes is zero on the other CPUs. */

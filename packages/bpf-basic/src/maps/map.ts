@@ -145,7 +145,7 @@ export abstract class BpfMap {
     return 0;
   }
 
-  /** Where values lie, for the JIT to look up without a call; undefined where a lookup does more than that. */
+  /** Where values lie, for compiled programs to read and write without a call; undefined where an operation does more than that. */
   get shape(): MapShape | undefined {
     return undefined;
   }
