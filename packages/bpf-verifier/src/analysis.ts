@@ -23,6 +23,9 @@ export const ARENA_MAP = 33;
 /** BPF_MAX_VAR_OFF */
 export const MAX_VARIABLE_OFFSET = 1n << 29n;
 
+/** BPF_STX | BPF_ATOMIC; bit 0 of the immediate is BPF_FETCH. */
+const ATOMIC_STORE = 0xc3;
+
 /** A path that is still to be walked. */
 export interface OpenPath {
   readonly state: State;
@@ -78,11 +81,17 @@ export class Analysis {
   printedLength = 0;
   lastLine: number | undefined;
 
+  /** Some atomic operation gives the old value back. */
+  readonly hasFetches: boolean;
+
   constructor(verification: Verification, env: ProgramEnv, maps: ReadonlyMap<number, MapInfo>) {
     this.verification = verification;
     this.env = env;
     this.log = verification.log;
     this.insns = env.insns;
+    this.hasFetches = env.insns.some(
+      ({ opcode, imm }) => (opcode & 0xe7) === ATOMIC_STORE && (imm & 1) !== 0,
+    );
     this.subprograms = verification.subprograms;
     this.maps = maps;
     this.notes = env.insns.map(() => ({

@@ -6,7 +6,7 @@
  * Invariants: `bytes` is not copied; ids in types are below `typeCount`; any input ends in a `Btf` or a `BtfError`.
  */
 import { utf8Decode } from "@alien-ts/abi";
-import { checkType, decodeType } from "./decode.ts";
+import { checkType, decodeType, referencesAt } from "./decode.ts";
 import type { BtfSource } from "./decode.ts";
 import { BtfError } from "./error.ts";
 import { parseHeader } from "./header.ts";
@@ -28,6 +28,7 @@ export function parseBtf(bytes: Uint8Array): Btf | BtfError {
   const source: BtfSource = {
     view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
     littleEndian: header.littleEndian,
+    strings,
     string: (offset) => {
       if (offset >= strings.length) return undefined;
       const known = cache.get(offset);
@@ -39,8 +40,7 @@ export function parseBtf(bytes: Uint8Array): Btf | BtfError {
   };
   const starts = findTypes(source, header.typesAt, header.typesAt + header.typesSize);
   if (starts instanceof BtfError) return starts;
-  const btf = new Btf(bytes, source, { starts, strings });
-  return checkReferences(btf, starts) ?? btf;
+  return checkReferences(source, starts) ?? new Btf(bytes, source, { starts, strings });
 }
 
 interface BtfTables {
@@ -173,26 +173,10 @@ function findTypes(source: BtfSource, from: number, end: number): number[] | Btf
 }
 
 /** Every id that a type names must exist, or later reads would have to doubt it. */
-function checkReferences(btf: Btf, starts: readonly number[]): BtfError | undefined {
-  for (const [id, type] of btf.types()) {
-    const bad = referencesOf(type).find((reference) => reference >= btf.typeCount);
+function checkReferences(source: BtfSource, starts: readonly number[]): BtfError | undefined {
+  for (let id = 1; id < starts.length; id++) {
+    const bad = referencesAt(source, starts[id]!).find((reference) => reference >= starts.length);
     if (bad !== undefined) return new BtfError(`type_id=${bad} Invalid type_id`, starts[id]!, id);
   }
   return undefined;
-}
-
-function referencesOf(type: BtfType): readonly number[] {
-  switch (type.kind) {
-    case "array":
-      return [type.element, type.index];
-    case "struct":
-    case "union":
-      return type.members.map((member) => member.type);
-    case "func_proto":
-      return [type.type, ...type.params.map((param) => param.type)];
-    case "datasec":
-      return type.vars.map((entry) => entry.type);
-    default:
-      return "type" in type ? [type.type] : [];
-  }
 }

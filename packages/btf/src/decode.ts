@@ -20,6 +20,8 @@ export interface BtfSource {
   readonly littleEndian: boolean;
   /** Strings by offset; undefined when outside the section. */
   readonly string: (offset: number) => string | undefined;
+  /** The section itself: whether there is a name is seen without reading it. */
+  readonly strings: Uint8Array;
 }
 
 export const TYPE_HEADER_SIZE = 12;
@@ -74,7 +76,7 @@ export function checkType(source: BtfSource, at: number, end: number, id: number
   const kind = KINDS[number];
   if (kind === undefined) return new BtfError(`Invalid kind:${number}`, at + 4, id);
   const head = header(source, at, kind);
-  if (source.string(head.nameOffset) === undefined)
+  if (head.nameOffset >= source.strings.length)
     return new BtfError(`Invalid name_offset:${head.nameOffset}`, at, id);
   const [unit, isCounted] = TRAILER[kind];
   const needed = unit * (isCounted ? head.vlen : 1);
@@ -138,6 +140,36 @@ export function decodeType(source: BtfSource, at: number): BtfType {
   }
 }
 
+/** The ids that the type at `at`, which `checkType` has accepted, refers to. */
+export function referencesAt({ view, littleEndian }: BtfSource, at: number): number[] {
+  const info = view.getUint32(at + 4, littleEndian);
+  const vlen = info & 0xffff;
+  const body = at + TYPE_HEADER_SIZE;
+  const u32 = (offset: number): number => view.getUint32(offset, littleEndian);
+  const each = (size: number, from: number): number[] =>
+    Array.from({ length: vlen }, (_, i) => u32(body + size * i + from));
+  switch (KINDS[(info >>> 24) & 0x1f]) {
+    case "array":
+      return [u32(body), u32(body + 4)];
+    case "struct":
+    case "union":
+      return each(12, 4);
+    case "func_proto":
+      return [u32(at + 8), ...each(8, 4)];
+    case "datasec":
+      return each(12, 0);
+    case "int":
+    case "enum":
+    case "enum64":
+    case "fwd":
+    case "float":
+    case "void":
+      return [];
+    default:
+      return [u32(at + 8)];
+  }
+}
+
 function header(source: BtfSource, at: number, kind: BtfKind): Header {
   const { view, littleEndian } = source;
   const info = view.getUint32(at + 4, littleEndian);
@@ -154,7 +186,7 @@ function header(source: BtfSource, at: number, kind: BtfKind): Header {
 function problem(source: BtfSource, at: number, head: Header): string | undefined {
   const u32 = (offset: number): number =>
     source.view.getUint32(at + TYPE_HEADER_SIZE + offset, source.littleEndian);
-  const isNamed = head.nameOffset !== 0 && source.string(head.nameOffset) !== "";
+  const isNamed = source.strings[head.nameOffset] !== 0;
   switch (head.kind) {
     case "int":
       return head.vlen !== 0
@@ -216,7 +248,7 @@ function intProblem(data: number, size: number): string | undefined {
   const offset = (data >>> 16) & 0xff;
   const bits = data & 0xff;
   const encoding = (data >>> 24) & 0xf;
-  if ((data & ~0x0fff_00ff) !== 0) return "Invalid int_data";
+  if ((data & ~0x0fff_ffff) !== 0) return "Invalid int_data";
   if (bits + offset > 8 * BTF_MAX_SIZE_INT) return `nr_bits exceeds ${8 * BTF_MAX_SIZE_INT}`;
   if (Math.ceil((bits + offset) / 8) > size) return "nr_bits exceeds type_size";
   return [0, 1, 2, 4].includes(encoding) ? undefined : "Unsupported encoding";

@@ -5,3 +5,5 @@ export * from "./ext.ts";
 export * from "./format.ts";
 export * from "./types.ts";
 export * from "./write.ts";
+export { checkBtf } from "./load/check.ts";
+export type { BtfVerdict } from "./load/check.ts";

@@ -1,12 +1,13 @@
 /**
  * The random suite of BTF: types that were written come back type by type and print as C, and damaged blobs give values or a
- * `BtfError`, never a throw.
+ * `BtfError`, never a throw; what BTF_LOAD accepts can be read.
  */
 import { type Prng, type Reach, subjectSuite } from "@alien-ts/testkit";
 import type { BtfType } from "../src/index.ts";
 import {
   type Btf,
   BtfError,
+  checkBtf,
   formatDefinition,
   formatType,
   parseBtf,
@@ -92,6 +93,10 @@ function damage(subject: Subject, whole: Uint8Array, random: Prng, reach: Reach)
   const blob = random.oneIn(4) ? whole.slice(0, random.below(whole.length)) : whole;
   for (let i = random.below(6); i > 0 && blob.length > 0; i--) blob[random.below(blob.length)] = random.u32();
   const parsed = subject.parse(blob);
+  const verdict = checkBtf(blob, true);
+  reach(`load: ${verdict.errno?.name ?? "accepted"}`);
+  if (verdict.errno === undefined && parsed instanceof BtfError)
+    return `an accepted blob cannot be read: ${parsed.message}`;
   if (parsed instanceof BtfError) {
     reach(`damage: ${parsed.reason.replace(/\d+/g, "#")}`);
     return undefined;

@@ -1,7 +1,5 @@
 /**
  * BPF_BTF_LOAD: from bytes to a BTF fd, or to an errno and a log. Answers to `btf_new_fd` in kernel/bpf/btf.c.
- *
- * Differs from Linux: the log of an accepted blob is empty, and that of a refused one has the line that says why.
  */
 import {
   bpf_attr_btf_load,
@@ -15,7 +13,7 @@ import {
   isErr,
   type Result,
 } from "@alien-ts/abi";
-import { type Btf, BtfError, parseBtf } from "@alien-ts/btf";
+import { type Btf, BtfError, checkBtf, parseBtf } from "@alien-ts/btf";
 import { isLogRequestValid } from "@alien-ts/bpf-verifier";
 import { BtfObject } from "../btf/btf-object.ts";
 import { attributesOf, type BpfCall, withMemory, writeBack } from "./call.ts";
@@ -37,12 +35,14 @@ export function btfLoad(call: BpfCall): Result<number> {
   if (!isLogRequestValid(request.level, request.buffer !== 0, request.sizeBytes)) return EINVAL;
   const bytes = copyBytes(call, a.btf, a.btf_size);
   if (isErr(bytes)) return bytes;
-  const parsed = parseBtf(bytes);
-  const { trueSize, result } = copyLog(call, request, parsed instanceof BtfError ? messageOf(parsed) : "");
+  const { errno, log } = checkBtf(bytes, request.level !== 0);
+  const { trueSize, result } = copyLog(call, request, log);
   a.btf_log_true_size = trueSize;
   const at = ports.layout.offset(bpf_attr_btf_load, "btf_log_true_size");
   if (call.userSize >= at + 4 && isErr(writeBack(call, at, 4))) return EFAULT;
   if (isErr(result)) return result;
+  if (errno !== undefined) return errno;
+  const parsed = parseBtf(bytes);
   return parsed instanceof BtfError ? EINVAL : install(call, parsed);
 }
 
@@ -51,9 +51,6 @@ function copyBytes({ engine: { ports, m } }: BpfCall, from: number, sizeBytes: n
     ports.copyFromUser(scratch, from, sizeBytes) ? m.bytes(scratch, sizeBytes).slice() : EFAULT,
   );
 }
-
-const messageOf = ({ typeId, reason }: BtfError): string =>
-  typeId === 0 ? `${reason}\n` : `[${typeId}] ${reason}\n`;
 
 function install({ engine }: BpfCall, btf: Btf): Result<number> {
   const object = new BtfObject(engine, btf);

@@ -58,7 +58,9 @@ function extend(analysis: Analysis, { into, size, isSigned }: MemoryAccess): voi
   const loaded = analysis.register(into);
   if (size === 8 || !loaded.isScalar) return;
   const scalar = isSigned ? signExtend64(loaded.scalar, size) : zeroExtend(loaded.scalar, size);
-  analysis.set(into, loaded.with({ scalar }));
+  // Differs from Linux: a number that may become negative is no copy of the one in the slot any more.
+  const isChanged = isSigned && loaded.id !== 0 && loaded.scalar.width >= size * 8;
+  analysis.set(into, isChanged ? loaded.with({ scalar, id: 0, hasDelta: false }) : loaded.withScalar(scalar));
 }
 
 /** The loaded register, undefined where it was set already, or the refusal. */

@@ -1,5 +1,5 @@
 /** Helpers that call functions of the program: with what arguments, and what these may return. Linux: set_*_callback_state(). */
-import { EINVAL } from "@alien-ts/abi";
+import { EFAULT, EINVAL } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { markPrecise } from "../prune/precision.ts";
@@ -22,6 +22,8 @@ export function runCallback(analysis: Analysis, facts: CallFacts): Check {
       const bad =
         (at(REG.R4).isNull ? markPrecise(analysis, REG.R4) : undefined) ?? markPrecise(analysis, REG.R1);
       if (bad !== undefined) return bad;
+      // A pointer is no number of turns; Linux finds it out here.
+      if (!at(REG.R1).isScalar) return reject(EFAULT, "verifier bug: backtracking misuse");
       if (BigInt(analysis.frame.callbackDepth) < at(REG.R1).scalar.umax)
         return pushCallback(analysis, { ...call, arguments: [UNKNOWN, at(REG.R3)] });
       analysis.frame.callbackDepth = 0;

@@ -34,10 +34,11 @@ r0 = *(u8 *)(r1 -16)
 r0 = 0
 exit`;
 
-test("an offset that a path found good does not stand for one beyond the stack", () => {
-  const insns = assemble(PROGRAM.trim());
+/** With states remembered wherever they may be. */
+function verify(text: string): { readonly ok: boolean; readonly log: string } {
+  const insns = assemble(text.trim());
   if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}`);
-  const { ok, log } = verifyProgram({
+  return verifyProgram({
     insns,
     programType: linuxProgramType(1, 0)!,
     helper: linuxHelper,
@@ -56,7 +57,32 @@ test("an offset that a path found good does not stand for one beyond the stack",
     hasFragments: false,
     mayLeakPointers: true,
   });
+}
+
+test("an offset that a path found good does not stand for one beyond the stack", () => {
+  const { ok, log } = verify(PROGRAM);
   expect(log).toContain("frame 0: propagating r7");
   expect(ok).toBe(false);
   expect(log).toContain("invalid read from stack R1 off=240 size=1");
+});
+
+test("an offset that was fetched from the stack is as precise as what was stored there", () => {
+  const { ok } = verify(`
+call bpf_get_prandom_u32#7
+r9 = r0
+r9 &= 255
+call bpf_get_prandom_u32#7
+r7 = r0
+if r7 == 0x0 goto pc+1
+r9 &= 7
+if r7 == 0x5 goto pc+0
+*(u64 *)(r10 -64) = r9
+r0 = 0
+r0 = atomic64_cmpxchg((u64 *)(r10 -64), r0, r9)
+r1 = r10
+r1 += r0
+*(u8 *)(r1 -16) = 0
+r0 = 0
+exit`);
+  expect(ok).toBe(false);
 });

@@ -4,7 +4,7 @@
  *
  * Invariant: marks are put into parent states only; the current state needs none.
  */
-import { CALL, CLASS, LOAD_ACQUIRE, MODE, REG, disassemble } from "@alien-ts/bpf-isa";
+import { ATOMIC, CALL, CLASS, LOAD_ACQUIRE, MODE, REG, STORE_RELEASE, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { callsCallback } from "../call/callback-kinds.ts";
@@ -25,8 +25,23 @@ class Wanted {
   private readonly lowSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
   private readonly highSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+  /** A fetched number was met. */
+  hasFetched = false;
+  /** Such numbers are followed to what they were fetched from, and nothing is printed. */
+  isCareful = false;
+
   constructor(frame: number) {
     this.frame = frame;
+  }
+
+  copy(): Wanted {
+    const copy = new Wanted(this.frame);
+    for (let i = 0; i <= 8; i++) {
+      copy.registers[i] = this.registers[i]!;
+      copy.lowSlots[i] = this.lowSlots[i]!;
+      copy.highSlots[i] = this.highSlots[i]!;
+    }
+    return copy;
   }
 
   get isEmpty(): boolean {
@@ -72,6 +87,8 @@ class Wanted {
 
 const CALL_OPCODE = 0x85;
 const EXIT = 0x95;
+/** BPF_FETCH */
+const FETCH = 1;
 const ARGUMENTS = 0b111110;
 
 /** Marks register `number` of the current frame. */
@@ -112,8 +129,19 @@ export function propagatePrecision(analysis: Analysis, old: State): void {
   trace(analysis, wanted);
 }
 
-/** Goes back from the instruction at hand, which itself is not part of the path. */
+/**
+ * Goes back from the instruction at hand, which itself is not part of the path. Differs from Linux, which takes a number that an
+ * atomic operation fetched for that of the register before: the way is gone once more, to what the slot held.
+ */
 function trace(analysis: Analysis, wanted: Wanted): void {
+  const again = analysis.hasFetches ? wanted.copy() : undefined;
+  follow(analysis, wanted);
+  if (again === undefined || !wanted.hasFetched) return;
+  again.isCareful = true;
+  follow(analysis, again);
+}
+
+function follow(analysis: Analysis, wanted: Wanted): void {
   if (wanted.isEmpty) return;
   const { log } = analysis;
   const start = analysis.state;
@@ -122,7 +150,7 @@ function trace(analysis: Analysis, wanted: Wanted): void {
   let skips = true;
   let subsequent = -1;
   while (state !== undefined) {
-    if (log.isVerbose)
+    if (log.isVerbose && !wanted.isCareful)
       log.line(
         `mark_precise: frame${wanted.frame}: last_idx ${last} first_idx ${state.firstInsn} subseq_idx ${subsequent} `,
       );
@@ -134,7 +162,7 @@ function trace(analysis: Analysis, wanted: Wanted): void {
     for (let index = last; ;) {
       if (skips) skips = false;
       else if (!stepBack(analysis, wanted, index, subsequent, entryAt(state, history, index))) {
-        if (log.isVerbose)
+        if (log.isVerbose && !wanted.isCareful)
           log.line(`mark_precise: frame${wanted.frame}: falling back to forcing all scalars precise`);
         markEverything(start);
         return;
@@ -190,16 +218,18 @@ function markState(analysis: Analysis, state: State, wanted: Wanted): void {
     for (let number = 0; number <= 10; number++) {
       if ((wanted.registers[index]! & (1 << number)) === 0) continue;
       const register = frame.registers[number]!;
-      if (!register.isScalar || register.isPrecise) wanted.registers[index]! &= ~(1 << number);
+      // What is marked was followed before; but the careful way may part from that one further up.
+      if (!register.isScalar || (register.isPrecise && !wanted.isCareful))
+        wanted.registers[index]! &= ~(1 << number);
       else setPrecise(frame, number);
     }
     for (const slotNumber of wanted.slots(index)) {
       const slot = frame.stack[slotNumber];
-      if (slot === undefined || !isSpilledScalar(slot) || slot.spilled.isPrecise)
+      if (slot === undefined || !isSpilledScalar(slot) || (slot.spilled.isPrecise && !wanted.isCareful))
         wanted.dropSlot(index, slotNumber);
       else frame.stack[slotNumber] = { types: slot.types, spilled: slot.spilled.withPrecision(true) };
     }
-    if (analysis.log.isVerbose) {
+    if (analysis.log.isVerbose && !wanted.isCareful) {
       analysis.log.line(
         `mark_precise: frame${index}: parent state regs=${registersText(wanted, index)} stack=${slotsText(wanted, index)}: ${stateText(state, frame, undefined)}`,
       );
@@ -244,7 +274,7 @@ function stepBack(
   const insn = analysis.insns[index]!;
   // The second half of a wide load.
   if (insn.opcode === 0) return true;
-  if (analysis.log.isVerbose) {
+  if (analysis.log.isVerbose && !wanted.isCareful) {
     const text = disassemble(
       analysis.printed[index]!,
       analysis.printed[index + 1],
@@ -316,6 +346,17 @@ function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
       }
       // A number as address: a difference of pointers, which cannot be followed.
       if (has(dst)) return false;
+      if ((opcode & 0xe7) === (MODE.ATOMIC | CLASS.STX)) {
+        const into = fetchedInto(insn);
+        if (into !== undefined && has(into)) {
+          wanted.hasFetched = true;
+          if (wanted.isCareful) {
+            drop(into);
+            if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
+            return true;
+          }
+        }
+      }
       if (entry?.stack === undefined) return true;
       if (!wanted.hasSlot(entry.stack.frame, entry.stack.slot)) return true;
       wanted.dropSlot(entry.stack.frame, entry.stack.slot);
@@ -335,6 +376,12 @@ function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
       drop(dst);
       return (opcode & 0xe0) === MODE.IMM;
   }
+}
+
+/** The register that an atomic operation loads the old value into. */
+function fetchedInto({ src, imm }: Insn): number | undefined {
+  if (imm === ATOMIC.cmpxchg.imm) return REG.R0;
+  return (imm & FETCH) === 0 || imm === STORE_RELEASE ? undefined : src;
 }
 
 /** Goes up into the caller at a call, down into the callee at an exit. */
