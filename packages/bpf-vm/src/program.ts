@@ -37,6 +37,8 @@ export interface CompiledProgram {
 export interface PrepareOptions {
   /** Helpers by id. */
   readonly helpers?: readonly (Helper | undefined)[];
+  /** Whether the load at `slot` follows a pointer that may be bad (BTF pointers): it then reads 0 instead of faulting. */
+  readonly isUntrusted?: (slot: number) => boolean;
   /** Kernel functions by BTF id and module offset. */
   readonly kfunc?: (btfId: number, moduleOffset: number) => Helper | undefined;
 }
@@ -70,6 +72,28 @@ export const VARIANT = {
 const MOV64 = 0xbf;
 const MOV32 = 0xbc;
 const EXIT = 0x95;
+
+const PLAIN_MODE = { load: 0x60, signedLoad: 0x80 } as const;
+/** Bits of a load's mode that say that its pointer may be bad. Linux: BPF_PROBE_MEM, BPF_PROBE_MEMSX */
+export const PROBE_MODE = { mask: 0xe0, load: 0x20, signedLoad: 0x40 } as const;
+
+const probeOperation = (opcode: number): number =>
+  (opcode & ~PROBE_MODE.mask) |
+  ((opcode & PROBE_MODE.mask) === PLAIN_MODE.load ? PROBE_MODE.load : PROBE_MODE.signedLoad);
+
+/** The load that `operation` is where its pointer is good; undefined for what is no such load. */
+export function probedLoad(operation: number): number | undefined {
+  if ((operation & 7) !== 1) return undefined;
+  const rest = operation & ~PROBE_MODE.mask;
+  switch (operation & PROBE_MODE.mask) {
+    case PROBE_MODE.load:
+      return rest | PLAIN_MODE.load;
+    case PROBE_MODE.signedLoad:
+      return rest | PLAIN_MODE.signedLoad;
+    default:
+      return undefined;
+  }
+}
 
 /** What a TRAP is there for; the machine reports it. */
 export const TRAP = { badInstruction: 0, unknownHelper: 1 } as const;
@@ -171,8 +195,10 @@ class Builder {
         return this.emit(slot, row.opcode, 0, 0, 0);
       case "wide":
         return this.emitWide(slot, row, insn);
-      case "load":
-        return this.emit(slot, row.opcode, dst, 2 * src, off);
+      case "load": {
+        const isUntrusted = this.options.isUntrusted?.(slot) === true;
+        return this.emit(slot, isUntrusted ? probeOperation(row.opcode) : row.opcode, dst, 2 * src, off);
+      }
       case "store":
         return this.emit(
           slot,

@@ -214,6 +214,7 @@ function install(
 ): Result<number> {
   const { engine } = call;
   const { verdict, maps } = accepted;
+  const { insns, untrusted } = verdict.xlated;
   const used = [...new Set(verdict.usedMapFds.map((fd) => maps.get(fd)!))];
   for (const map of used) map.get();
   const program = new BpfProgram(engine, engine.nextProgramId(), {
@@ -225,7 +226,7 @@ function install(
     xlated: verdict.xlated,
     mapLoads: mapLoadsOf(accepted),
     tag: accepted.tag,
-    prepared: prepare(verdict.xlated.insns, { helpers: engine.helpers }),
+    prepared: prepare(insns, { helpers: engine.helpers, isUntrusted: (slot) => untrusted.has(slot) }),
     maps: used,
     btf: accepted.btf,
     loadTimeNs: engine.ports.ktimeNs(),
@@ -233,7 +234,7 @@ function install(
     verifiedInsns: verdict.processed,
   });
   engine.programs.add(program);
-  compile(engine, program, verdict.xlated.untrusted);
+  compile(engine, program);
   const fd = engine.ports.installFd(program, true);
   if (isErr(fd)) program.put();
   return fd;
@@ -257,14 +258,10 @@ function mapLoadsOf({ insns, maps, fdOf }: Accepted): Map<number, MapLoad> {
 const WIDE_LOAD = 0x18;
 
 /** `bpf_prog_select_runtime`: compiled code, where the host has a compiler, the administrator wants it and it is not too large. */
-function compile(
-  { compiler, ports, m, scratch }: BpfEngine,
-  { prepared }: BpfProgram,
-  untrusted: ReadonlySet<number>,
-): void {
+function compile({ compiler, ports, m, scratch }: BpfEngine, { prepared }: BpfProgram): void {
   const wanted = ports.bpfJitEnable;
   if (compiler === undefined || wanted === 0) return;
-  const isCompiled = compiler.compile(prepared, (slot) => untrusted.has(slot));
+  const isCompiled = compiler.compile(prepared);
   if (!isCompiled || wanted !== JIT_DUMP) return;
   ports.currentComm(scratch);
   const comm = m.bytes(scratch, COMM_BYTES);

@@ -30,11 +30,10 @@ export class ProgramCompiler {
   }
 
   /** False where the program is too large for the host's engine: it is interpreted then. */
-  compile(program: PreparedProgram, isUntrusted: (slot: number) => boolean): boolean {
+  compile(program: PreparedProgram): boolean {
     return this.#jit.compile(program, {
       checks: "none",
       hasFuel: mayTakeLong(program.insns),
-      isUntrusted,
       helper: (id) => this.#helpers[id],
       mapAt: (address) => this.#host.maps.at(address)?.shape,
       argumentCount,

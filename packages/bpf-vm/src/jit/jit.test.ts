@@ -182,25 +182,46 @@ describe("faults", () => {
     });
   });
 
-  test("an untrusted load outside the memory reads 0", () => {
+  test.each([[false], [true]])("an untrusted load outside the memory reads 0; compiled: %s", (isCompiled) => {
     const at = bench();
-    at.memory.u8[MAP] = 9;
-    const read = (low: number, high: number): Parts => [
-      asm.wide(2, low, high),
-      asm.load(8, 0, 2),
-      asm.exit(),
+    at.memory.u8.fill(0x9a, MAP, MAP + 8);
+    const read = (opcode: number, low: number, high: number): BpfProgram => {
+      const insns = program(asm.wide(2, low, high), { ...asm.load(8, 0, 2, 8), opcode }, asm.exit());
+      const prepared = prepare(insns, { isUntrusted: (slot) => slot === 2 });
+      if (isCompiled) expect(at.jit.compile(prepared, TRUSTED)).toBe(true);
+      return prepared;
+    };
+    const results = (opcode: number): (number | bigint)[][] =>
+      [
+        [MAP - 8, BASE_HIGH],
+        [MAP - 8, 0],
+        [-8, -1],
+        [0x2_fff0, BASE_HIGH],
+        [0x2_fff8, BASE_HIGH],
+        [-4, BASE_HIGH - 1],
+        [0x7fff_fff0, -1],
+      ].map(([low, high]) => {
+        const { status, r0, high: highWord } = run(at, read(opcode, low!, high!));
+        return [status, r0, highWord];
+      });
+    const zero = [RUN.done, 0, 0];
+    const word = 0x9a9a_9a9a | 0;
+    const expected = (low: number, high: number): number[][] => [
+      [RUN.done, low, high],
+      zero,
+      zero,
+      zero,
+      zero,
+      zero,
+      zero,
     ];
-    const options = { ...TRUSTED, isUntrusted: () => true };
-    const results = [
-      [MAP, BASE_HIGH],
-      [MAP, 0],
-      [0, 0],
-      [0x2_fff8, BASE_HIGH],
-      [0x2_fff9, BASE_HIGH],
-      [-1, -1],
-    ].map(([low, high]) => run(at, load(at.jit, read(low!, high!), [], options)));
-    expect(results.map(({ status }) => status)).toEqual([0, 0, 0, 0, 0, 0]);
-    expect(results.map(({ r0 }) => r0)).toEqual([9, 0, 0, 0, 0, 0]);
+    expect(results(0x79)).toEqual(expected(word, word));
+    expect(results(0x61).slice(0, 3)).toEqual(expected(word, 0).slice(0, 3));
+    expect(results(0x69)[0]).toEqual([RUN.done, 0x9a9a, 0]);
+    expect(results(0x71)[0]).toEqual([RUN.done, 0x9a, 0]);
+    expect(results(0x81)[0]).toEqual([RUN.done, word, -1]);
+    expect(results(0x89)[0]).toEqual([RUN.done, 0xffff_9a9a | 0, -1]);
+    expect(results(0x91)[0]).toEqual([RUN.done, 0xffff_ff9a | 0, -1]);
   });
 
   test("endless loops and recursion end", () => {

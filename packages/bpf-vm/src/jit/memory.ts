@@ -7,7 +7,7 @@
  */
 import { FRAME_BYTES, LOAD_ACQUIRE, NULL_GUARD, STORE_RELEASE } from "./constants.ts";
 import { OP } from "@alien-ts/wasm-encoder";
-import { STRIDE, VARIANT } from "../program.ts";
+import { probedLoad, STRIDE, VARIANT } from "../program.ts";
 import type { Emitter } from "./emitter.ts";
 import type { ModuleContext } from "./module-context.ts";
 import { ACCESS, ASK, ASK_SHIFT, SCRATCH, STOP } from "./scratch.ts";
@@ -53,10 +53,10 @@ export function emitMemory(site: Site): boolean {
   const d = code[at + 1]! >> 1;
   const s = code[at + 2]!;
   const offset = code[at + 3]!;
-  const load = LOADS.get(operation);
+  const probed = probedLoad(operation);
+  const load = LOADS.get(probed ?? operation);
   if (load !== undefined) {
-    if (!module.isChecked && module.options.isUntrusted?.(slot) === true)
-      loadUntrusted(site, load, s >> 1, offset);
+    if (probed !== undefined) loadUntrusted(site, load, s >> 1, offset);
     else e.memory(load.op, pushAddress(site, { register: s >> 1, offset, info: load.size }));
     e.set(d);
     return true;

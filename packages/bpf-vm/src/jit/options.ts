@@ -8,11 +8,9 @@ import type { KAddr } from "@alien-ts/abi";
 export interface CompileOptions {
   /**
    * "all" validates every access as the checked interpreter does, for programs that no verifier has seen. "none" trusts the
-   * program, except for the loads that `isUntrusted` names.
+   * program, except for the loads that it was prepared to distrust (`PrepareOptions.isUntrusted`).
    */
   readonly checks: "all" | "none";
-  /** Whether the load at `slot` follows a pointer that may be bad (BTF pointers): it then reads 0 instead of faulting. */
-  readonly isUntrusted?: (slot: number) => boolean;
   /** Whether each turn of a loop and each call costs a unit of the run's fuel. Without it, programs must end by themselves. */
   readonly hasFuel: boolean;
   /**
