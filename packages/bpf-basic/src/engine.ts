@@ -82,9 +82,9 @@ export class BpfEngine implements HelperHost, MapHost {
     for (const { options } of this.#cpus) for (const one of options) one.isChecked = isChecked;
   }
 
-  /** Calls of callbacks that a run may make. */
-  set mostTurns(count: number) {
-    for (const { options } of this.#cpus) for (const one of options) one.turns = count;
+  /** Makes the limits of runs smaller, for tests: callbacks, and units of fuel. */
+  limitRuns(turns: number, fuel: number): void {
+    for (const { options } of this.#cpus) for (const one of options) Object.assign(one, { turns, fuel });
   }
 
   nextProgramId(): number {

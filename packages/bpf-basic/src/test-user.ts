@@ -175,12 +175,16 @@ export class TestUser {
 
   /** Attributes that say that functions start at these instructions, as callbacks must have it said. */
   functions(...starts: readonly number[]): Fields {
+    return this.functionsWith("static", starts);
+  }
+  /** As `functions`; those after the first are verified each by itself where they are global. */
+  functionsWith(others: "static" | "global", starts: readonly number[]): Fields {
     const proto: BtfType = { kind: "func_proto", name: "", type: 1, params: [] };
     const names = starts.map((at): BtfType => ({
       kind: "func",
       name: `at_${at}`,
       type: 2,
-      linkage: "static",
+      linkage: at === 0 ? "static" : others,
     }));
     const btf = writeBtf([INT, proto, ...names]);
     const prog_btf_fd = ok(this.bpf("BTF_LOAD", { btf: this.place(btf), btf_size: btf.length }));

@@ -257,11 +257,18 @@ function mapLoadsOf({ insns, maps, fdOf }: Accepted): Map<number, MapLoad> {
 
 const WIDE_LOAD = 0x18;
 
+function hasGlobalFunctions(program: LoadedProgramBtf | undefined): boolean {
+  return (program?.functions ?? []).some(({ insn, type }) => {
+    const named = program?.btf.type(type);
+    return insn !== 0 && named?.kind === "func" && named.linkage === "global";
+  });
+}
+
 /** `bpf_prog_select_runtime`: compiled code, where the host has a compiler, the administrator wants it and it is not too large. */
-function compile({ compiler, ports, m, scratch }: BpfEngine, { prepared }: BpfProgram): void {
+function compile({ compiler, ports, m, scratch }: BpfEngine, { prepared, btf }: BpfProgram): void {
   const wanted = ports.bpfJitEnable;
   if (compiler === undefined || wanted === 0) return;
-  const isCompiled = compiler.compile(prepared);
+  const isCompiled = compiler.compile(prepared, hasGlobalFunctions(btf));
   if (!isCompiled || wanted !== JIT_DUMP) return;
   ports.currentComm(scratch);
   const comm = m.bytes(scratch, COMM_BYTES);

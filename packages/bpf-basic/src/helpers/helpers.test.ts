@@ -423,9 +423,24 @@ describe.each(ENGINES)("on %s", (engine) => {
       expect(looping(user, 8 * 2 ** 20 + 1, ...summing(2)).run(user.regs()) | 0).toBe(-E2BIG.number);
     });
 
+    test("global functions that call each other in loops stop too", () => {
+      const user = userOn(engine);
+      user.engine.limitRuns(1000, 100_000);
+      // for (r6 = 1000; r6 != 0; r6--) next();
+      const looping = program(
+        [asm.movImm(6, 1000), asm.callLocal(4), asm.aluImm("sub", 6, 1), asm.jumpImm("jne", 6, 0, -3)],
+        [asm.movImm(0, 7), asm.exit()],
+      );
+      const insns = program(looping, looping, looping, asm.movImm(0, 0), asm.exit());
+      const starts = [0, 1, 2, 3].map((i) => i * looping.length);
+      const fd = user.load(insns, user.functionsWith("global", starts));
+      expect(user.programAt(ok(fd)).run(user.regs())).toBe(0);
+      expect(user.kernel.log).toEqual([expect.stringContaining("ran for too long")]);
+    });
+
     test("a loop that would take hours stops, and the log tells", () => {
       const user = userOn(engine);
-      user.engine.mostTurns = 1000;
+      user.engine.limitRuns(1000, 1_000_000);
       const calls = program(
         asm.movImm(1, 8 << 20),
         asm.functionAddress(2, 6),

@@ -29,11 +29,14 @@ export class ProgramCompiler {
     return this.#jit.resultHigh;
   }
 
-  /** False where the program is too large for the host's engine: it is interpreted then. */
-  compile(program: PreparedProgram): boolean {
+  /**
+   * False where the program is too large for the host's engine: it is interpreted then. Global functions are verified each by
+   * itself, so that what a chain of them does is bounded by a product.
+   */
+  compile(program: PreparedProgram, hasGlobalFunctions: boolean): boolean {
     return this.#jit.compile(program, {
       checks: "none",
-      hasFuel: mayTakeLong(program.insns),
+      hasFuel: hasGlobalFunctions || mayTakeLong(program.insns),
       helper: (id) => this.#helpers[id],
       mapAt: (address) => this.#host.maps.at(address)?.shape,
       argumentCount,
