@@ -10,7 +10,7 @@ import { STRIDE } from "../program.ts";
 import { FRAME_BYTES } from "./constants.ts";
 import { emitMapLookup } from "./maps.ts";
 import { emitAsk, emitStop } from "./memory.ts";
-import { MAIN_TYPE, directForm } from "./module-context.ts";
+import { directForm } from "./module-context.ts";
 import { emitMapDelete, emitMapUpdate } from "./map-writes.ts";
 import { MAX_LOOPS } from "./options.ts";
 import type { FastHelper, TypedHelper, WasmHelper } from "./options.ts";
@@ -239,10 +239,10 @@ function emitInterrupted(site: Site): void {
   pushTarget();
   e.localGet(tail);
   if (isInMain && hasTailCalls) {
-    e.op(OP.return_call_indirect).out.u32(module.builder.typeIndex(MAIN_TYPE)).u32(0);
+    e.op(OP.return_call).out.u32(module.enterIndex);
     return;
   }
-  e.op(OP.call_indirect).out.u32(module.builder.typeIndex(MAIN_TYPE)).u32(0);
+  e.call(module.enterIndex);
   e.localSet(e.localOf(0));
   site.reloadFuel();
   site.exit();

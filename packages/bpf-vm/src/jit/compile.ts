@@ -1,8 +1,8 @@
 /**
  * `compileModule`: prepared BPF programs as the bytes of a WebAssembly module.
  *
- * The module imports memory, table, `vm` functions and helpers (module-context.ts), and puts the entry of each program
- * into the table at `slots[0]`, one that repeats it at `slots[1]`, the functions that helpers may call at those after. Functions are emitted when the first call of them has
+ * The module imports memory, `vm` functions and helpers (module-context.ts), and exports of each program, by its prefix and a number:
+ * 0 the entry, 1 a function that repeats it, then those that helpers may call. Functions are emitted when the first call of them has
  * been; what is inlined everywhere is never emitted.
  */
 import { BLOCK_VOID, ByteWriter, OP } from "@alien-ts/wasm-encoder";
@@ -17,6 +17,7 @@ import type { TypedHelper, WasmHelper } from "./options.ts";
 
 /** What one program of a module imports. */
 export interface ProgramImports {
+  /** In front of the names of its imports and exports. */
   readonly prefix: string;
   /** Indices into `program.calls` that it imports as `calls`. */
   readonly machineCalls: readonly number[];
@@ -35,12 +36,7 @@ export function callbacksOf(functions: FunctionTable): number[] {
   return [...functions.byEntry.values()].filter(({ isCallback }) => isCallback).map(({ entry }) => entry);
 }
 
-export interface ModuleRequest extends ProgramRequest {
-  /** Table slots of the entry, of the function that repeats it, and of `callbacksOf(functions)`. */
-  readonly slots: readonly number[];
-}
-
-export function compileModule(requests: readonly ModuleRequest[]): CompiledModule {
+export function compileModule(requests: readonly ProgramRequest[]): CompiledModule {
   const shared = new SharedModule(requests);
   const modules = requests.map((request) => new ModuleContext(shared, request));
   modules.forEach((module, i) => defineProgram(module, requests[i]!));
@@ -52,15 +48,15 @@ export function compileModule(requests: readonly ModuleRequest[]): CompiledModul
   return { bytes: shared.builder.build(), programs };
 }
 
-function defineProgram(module: ModuleContext, { functions, slots }: ModuleRequest): void {
+function defineProgram(module: ModuleContext, { functions }: ProgramRequest): void {
   if (module.isChecked) defineCheck(module);
   const main = define(module, functions.byEntry.get(0)!, "main");
-  module.builder.addElements(slots[0]!, [main]);
-  module.builder.addElements(slots[1]!, [addRepeat(module, main)]);
-  callbacksOf(functions).forEach((entry, i) => {
-    const index = define(module, functions.byEntry.get(entry)!, "callback");
-    module.builder.addElements(slots[i + 2]!, [index]);
-  });
+  const entries = [
+    main,
+    addRepeat(module, main),
+    ...callbacksOf(functions).map((entry) => define(module, functions.byEntry.get(entry)!, "callback")),
+  ];
+  entries.forEach((index, i) => module.builder.export(`${module.prefix}${i}`, "function", index));
   for (let next = module.pending.pop(); next !== undefined; next = module.pending.pop()) {
     define(module, next.function, "function", next.index);
   }
@@ -68,8 +64,7 @@ function defineProgram(module: ModuleContext, { functions, slots }: ModuleReques
 
 /**
  * Adds `(context, stackTop, count) -> r0`, which runs the program `count` times. It stands in the program's module,
- * because a call within a module is half as dear as one through the table. It is no export: for each of a module's exports the
- * host compiles a wrapper, a tenth of a millisecond's work.
+ * because a call within a module is half as dear as one through the table.
  */
 function addRepeat({ builder }: ModuleContext, main: number): number {
   const [context, stackTop, count, result] = [0, 1, 2, 3];

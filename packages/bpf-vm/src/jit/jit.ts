@@ -12,10 +12,10 @@ import type { BpfProgram, CompiledProgram, Helper } from "../program.ts";
 import { RUN } from "../run.ts";
 import type { FaultKind, RunOptions, RunStatus } from "../run.ts";
 import { callbacksOf, compileModule } from "./compile.ts";
-import type { CompiledModule, ModuleRequest } from "./compile.ts";
+import type { CompiledModule } from "./compile.ts";
 import { FRAME_BYTES, MAX_FRAMES } from "./constants.ts";
 import { findFunctions } from "./functions.ts";
-import type { Target } from "./module-context.ts";
+import type { ProgramRequest, Target } from "./module-context.ts";
 import type { CompileOptions } from "./options.ts";
 import { runtimeModule, tailCallProbe } from "./runtime-module.ts";
 import { ACCESS, ASK, ASK_SHIFT, SCRATCH, SCRATCH_BYTES, STOP, TAIL } from "./scratch.ts";
@@ -81,7 +81,7 @@ export class Jit {
     this.dispatch = runtime.exports["run"] as (slot: number, context: KAddr, stackTop: KAddr) => number;
     this.dispatchRepeat = runtime.exports["repeat"] as typeof this.dispatchRepeat;
     this.dispatchCallback = runtime.exports["callback"] as (slot: number, framePointer: KAddr) => void;
-    this.imports = this.makeImports();
+    this.imports = this.makeImports(runtime.exports["enter"]);
   }
 
   /** Where a typed helper leaves the high word of a u64 result. */
@@ -102,18 +102,23 @@ export class Jit {
       return { program, functions, target: this.target, options, slots };
     });
     const compiled = compileModule(requests);
+    let instance: WasmInstance;
     try {
-      this.instantiate(compiled.bytes, this.importsOf(programs, compiled));
+      instance = this.instantiate(compiled.bytes, this.importsOf(programs, compiled));
     } catch (error) {
       for (const { slots } of requests) this.freeSlots.push(...slots);
       if (error instanceof this.wasm.CompileError || error instanceof RangeError) return false;
       throw error;
     }
-    for (const request of requests) request.program.compiled = this.makeProgram(request, compiled.bytes);
+    requests.forEach((request, program) => {
+      const { prefix } = compiled.programs[program]!;
+      request.slots.forEach((slot, i) => this.table.set(slot, instance.exports[prefix + i]));
+      request.program.compiled = this.makeProgram(request, compiled.bytes);
+    });
     return true;
   }
 
-  private makeProgram({ functions, slots, options }: ModuleRequest, code: Uint8Array): JitProgram {
+  private makeProgram({ functions, slots, options }: Request, code: Uint8Array): JitProgram {
     const callbacks = callbacksOf(functions);
     const isChecked = options.checks === "all";
     const readsR2 = (functions.byEntry.get(0)!.liveIn & 4) !== 0;
@@ -226,10 +231,10 @@ export class Jit {
 
   // --- What programs import -----------------------------------------------------------------------------------------
 
-  private makeImports(): Record<string, unknown> {
+  private makeImports(enter: unknown): Record<string, unknown> {
     return {
       memory: this.memory,
-      table: this.table,
+      enter,
       ask: (question: number, a: number, b: number, c: number, d: number): number =>
         this.answer(question, a, b, c, d),
     };
@@ -358,6 +363,11 @@ export class Jit {
     }
     return Array.from({ length: count }, () => this.freeSlots.pop()!);
   }
+}
+
+interface Request extends ProgramRequest {
+  /** Table slots of the entry, of the function that repeats it, and of `callbacksOf(functions)`. */
+  readonly slots: readonly number[];
 }
 
 interface JitProgramParts {

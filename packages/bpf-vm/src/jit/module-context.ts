@@ -38,6 +38,8 @@ const ASK_TYPE: FunctionType = { params: ["i32", "i32", "i32", "i32", "i32"], re
 export const MAIN_TYPE: FunctionType = { params: ["i32", "i32"], results: ["i64"] };
 /** (context, stack top, count): runs a program several times. */
 export const REPEAT_TYPE: FunctionType = { params: ["i32", "i32", "i32"], results: ["i64"] };
+/** (context, stack top, slot): goes on in another program. */
+export const ENTER_TYPE: FunctionType = { params: ["i32", "i32", "i32"], results: ["i64"] };
 export const CALLBACK_TYPE: FunctionType = { params: ["i32"], results: [] };
 
 /** A module in the making, with the imports that all programs in it share. */
@@ -45,13 +47,17 @@ export class SharedModule {
   readonly builder = new ModuleBuilder();
   /** Number of the imported `ask`; -1 where no program asks. */
   readonly askIndex: number;
+  /** Number of the imported `enter`; -1 where no program can make a tail call. */
+  readonly enterIndex: number;
   /** Programs in the module. */
   programs = 0;
 
   constructor(requests: readonly ProgramRequest[]) {
     this.builder.importMemory("vm", "memory", { min: requests[0]!.target.memoryPages });
-    this.builder.importTable("vm", "table", { min: 1 });
     this.askIndex = requests.some(asks) ? this.builder.importFunction("vm", "ask", ASK_TYPE) : -1;
+    this.enterIndex = requests.some(mayTailCall)
+      ? this.builder.importFunction("vm", "enter", ENTER_TYPE)
+      : -1;
   }
 }
 
@@ -66,6 +72,15 @@ function asks({ program: { code, insns }, functions, options }: ProgramRequest):
     if (operation === OP_CALL || operation === OP_CALL_REGISTER || operation === VARIANT.PACKET) return true;
   }
   return [...functions.byEntry.values()].some(({ graph }) => graph.ends.includes(ENDS.trap));
+}
+
+/** Whether a program calls helpers that could replace it. */
+function mayTailCall({ program: { code, insns } }: ProgramRequest): boolean {
+  for (let slot = 0; slot < insns.length; slot++) {
+    const operation = code[slot * STRIDE]!;
+    if (operation === OP_CALL || operation === OP_CALL_REGISTER) return true;
+  }
+  return false;
 }
 
 export class ModuleContext {
@@ -90,6 +105,7 @@ export class ModuleContext {
   /** Typed and WebAssembly helpers that are called, by id. */
   readonly typed = new Map<number, TypedHelper | WasmHelper>();
   readonly askIndex: number;
+  readonly enterIndex: number;
   private readonly callIndices = new Map<number, number>();
   private readonly typedIndices = new Map<number, number>();
   private readonly indices = new Map<number, number>();
@@ -99,6 +115,7 @@ export class ModuleContext {
   constructor(shared: SharedModule, { program, functions, target, options }: ProgramRequest) {
     this.builder = shared.builder;
     this.askIndex = shared.askIndex;
+    this.enterIndex = shared.enterIndex;
     this.prefix = `${shared.programs++}:`;
     this.program = program;
     this.functions = functions;

@@ -7,15 +7,15 @@
 import type { KAddr } from "@alien-ts/abi";
 import { ByteWriter, ModuleBuilder, OP } from "@alien-ts/wasm-encoder";
 import type { FunctionType } from "@alien-ts/wasm-encoder";
-import { CALLBACK_TYPE, MAIN_TYPE, REPEAT_TYPE } from "./module-context.ts";
+import { CALLBACK_TYPE, ENTER_TYPE, MAIN_TYPE, REPEAT_TYPE } from "./module-context.ts";
 import type { Target } from "./module-context.ts";
 import { SCRATCH } from "./scratch.ts";
 
 /**
  * Exports `run(slot, context, stackTop) -> r0's low word`, `repeat(slot, context, stackTop, count)` for the slots of repeating
- * functions, and `callback(slot, framePointer)`; imports memory and table. r0's high word is left in the mailbox.
+ * functions, `callback(slot, framePointer)`, and `enter` for tail calls; imports memory and table. r0's high word is left in the mailbox.
  */
-export function runtimeModule({ memoryPages, scratch }: Target): Uint8Array {
+export function runtimeModule({ memoryPages, scratch, hasTailCalls }: Target): Uint8Array {
   const builder = new ModuleBuilder();
   builder.importMemory("vm", "memory", { min: memoryPages });
   builder.importTable("vm", "table", { min: 1 });
@@ -28,6 +28,7 @@ export function runtimeModule({ memoryPages, scratch }: Target): Uint8Array {
     code: [OP.local_get, 1, OP.local_get, 0, OP.call_indirect, builder.typeIndex(CALLBACK_TYPE), 0],
   });
   builder.export("callback", "function", callback);
+  addEntry(builder, hasTailCalls);
   return builder.build();
 }
 
@@ -43,6 +44,17 @@ function addDispatcher(builder: ModuleBuilder, name: string, type: FunctionType,
   code.append([OP.local_get, result, OP.i32_wrap_i64]);
   const index = builder.addFunction({ params, results: ["i32"], locals: ["i64"], code: code.bytes() });
   builder.export(name, "function", index);
+}
+
+/**
+ * Exports `enter(context, stackTop, slot) -> r0` for programs that make tail calls. They import it and not the table, because the
+ * host keeps each module that a table was given to, and goes through all of them whenever an entry is set.
+ */
+function addEntry(builder: ModuleBuilder, hasTailCalls: boolean): void {
+  const call = hasTailCalls ? OP.return_call_indirect : OP.call_indirect;
+  const code = new ByteWriter().append([OP.local_get, 0, OP.local_get, 1, OP.local_get, 2, call]);
+  code.u32(builder.typeIndex(MAIN_TYPE)).u8(0);
+  builder.export("enter", "function", builder.addFunction({ ...ENTER_TYPE, locals: [], code: code.bytes() }));
 }
 
 /** A module that an engine without tail calls does not accept. */
