@@ -10,11 +10,12 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { HELPER } from "./call/callback-kinds.ts";
 import { Analysis, startRegisters } from "./analysis.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
+import { isScalarType, typeOf } from "./call/kfunc/parameters.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
 import { checkReachable, checkSubprograms, findSubprograms } from "./cfg.ts";
 import { checkAttach } from "./check/attach.ts";
 import { checkDepth } from "./check/depth.ts";
-import type { MapInfo, ProgramEnv } from "./env.ts";
+import type { MapInfo, ProgramBtf, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
 import { allowsAttachType } from "./linux/program-types.ts";
 import { liveRegisters, liveText } from "./prune/live.ts";
@@ -115,9 +116,17 @@ class Run {
     const { insns, program } = this.#env;
     const { subprograms } = this.#verification;
     if (program !== undefined && program.functions.length > 0) {
-      const isSame = subprograms.every(({ start }, i) => program.functions[i]?.insn === start);
-      if (isSame) return undefined;
-      return reject(EINVAL, "func_info BTF section doesn't match subprog layout in BPF program");
+      for (const [i, subprogram] of subprograms.entries()) {
+        if (program.functions[i]?.insn !== subprogram.start)
+          return reject(EINVAL, "func_info BTF section doesn't match subprog layout in BPF program");
+        if (i === 0 || returnsScalar(program, i)) continue;
+        const body = insns.slice(subprogram.start, subprogram.end);
+        if (body.some(isPacketLoad))
+          return reject(EINVAL, "LD_ABS is only allowed in functions that return 'int'.");
+        if (body.some(isTailCall))
+          return reject(EINVAL, "tail_call is only allowed in functions that return 'int'.");
+      }
+      return undefined;
     }
     for (const { start, end } of subprograms.slice(1)) {
       const body = insns.slice(start, end);
@@ -245,6 +254,12 @@ class Run {
       `processed ${this.processed} insns (limit ${MAX_INSNS}) max_states_per_insn ${this.#visited?.mostPerInsn ?? 0} total_states ${total} peak_states ${total} mark_read 0`,
     );
   }
+}
+
+function returnsScalar({ btf, functions }: ProgramBtf, index: number): boolean {
+  const func = btf.type(functions[index]!.type);
+  const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
+  return prototype?.kind === "func_proto" && isScalarType(typeOf(btf, prototype.type));
 }
 
 const isIteratorNext = (env: ProgramEnv, insn: Insn): boolean =>

@@ -119,9 +119,9 @@ function execute(analysis: Analysis, insn: Insn, visited: Visited): Step {
     go(analysis, to);
     return opcode === EXIT && analysis.state.frames.length < frames ? "return" : "next";
   }
-  const bad = straight(analysis, insn, kind);
+  const bad = straight(analysis, insn, kind, next);
   if (bad !== undefined) return bad;
-  go(analysis, analysis.index + (opcode === 0x18 ? 2 : 1));
+  go(analysis, to >= 0 ? to : analysis.index + (opcode === 0x18 ? 2 : 1));
   return "next";
 }
 
@@ -130,7 +130,8 @@ function go(analysis: Analysis, to: number): void {
   analysis.index = to;
 }
 
-function straight(analysis: Analysis, insn: Insn, kind: number): Check {
+/** @param next where a load that ends its function goes on. */
+function straight(analysis: Analysis, insn: Insn, kind: number, next: (index: number) => void): Check {
   switch (kind) {
     case CLASS.ALU:
     case CLASS.ALU64:
@@ -141,7 +142,7 @@ function straight(analysis: Analysis, insn: Insn, kind: number): Check {
       return checkMemoryInsn(analysis, insn);
     default: {
       const mode = insn.opcode & 0xe0;
-      if (mode === MODE.ABS || mode === MODE.IND) return checkPacketLoad(analysis, insn);
+      if (mode === MODE.ABS || mode === MODE.IND) return checkPacketLoad(analysis, insn, next);
       return mode === MODE.IMM ? checkWide(analysis, insn) : reject(EINVAL, "invalid BPF_LD mode");
     }
   }

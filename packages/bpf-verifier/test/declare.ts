@@ -2,7 +2,8 @@
  * BTF from declarations in C, as small as tests need it: structures, functions, variables, tags.
  *
  * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u32, u64, void, char.
- * Tags: `__tag(kptr)` behind `*` tags what is pointed to; `__contains(type, member)` behind a member makes it a list of such.
+ * Functions are static but where `global` stands before them. Tags: `__tag(kptr)` behind `*` tags what is pointed to;
+ * `__contains(type, member)` behind a member makes it a list of such.
  */
 import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
 import type { Btf, BtfMember, BtfParam } from "@alien-ts/btf";
@@ -145,6 +146,8 @@ class Declarations {
   }
 
   #functionOrVariable(): void {
+    const isGlobal = this.#peek() === "global";
+    if (isGlobal) this.#next();
     const type = this.#type();
     const name = this.#next();
     if (this.#peek() === ";") {
@@ -163,6 +166,11 @@ class Declarations {
     this.#next(";");
     const isVoid = params.length === 1 && params[0]!.type === 0;
     const prototype = { kind: "func_proto", name: "", type, params: isVoid ? [] : params } as const;
-    this.#builder.add({ kind: "func", name, type: this.#builder.add(prototype), linkage: "static" });
+    this.#builder.add({
+      kind: "func",
+      name,
+      type: this.#builder.add(prototype),
+      linkage: isGlobal ? "global" : "static",
+    });
   }
 }

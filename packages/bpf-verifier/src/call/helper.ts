@@ -151,7 +151,9 @@ function checkFunctionAddress({ env }: Analysis): Check {
 
 function conclude(analysis: Analysis, facts: CallFacts): Check {
   analysis.clearCallerSaved();
-  const bad = giveResult(analysis, facts) ?? checkMapHelper(facts.map, facts.id, facts.prototype);
+  const bad =
+    giveResult(analysis, facts) ??
+    checkMapHelper(facts.map, facts.id, facts.prototype, analysis.env.programType);
   if (bad !== undefined) return bad;
   noteMap(analysis, facts);
   if (facts.prototype.changesPacket || writesPacket(facts)) forgetPackets(analysis);

@@ -5,6 +5,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { ARENA_MAP } from "../analysis.ts";
 import type { Analysis } from "../analysis.ts";
 import { subprogramAt } from "../cfg.ts";
+import { returnToCaller } from "../call/subprogram.ts";
 import { checkContextPointer } from "../access/pointer-offset.ts";
 import { checkLeaks } from "./exit.ts";
 import { FLAG, UNKNOWN, constRegister, pointer } from "../state/register.ts";
@@ -69,8 +70,11 @@ function variable({ env }: Analysis, id: number): Register {
     : pointer("mem", { flags: FLAG.RDONLY, memSize: btf.sizeOf(type.type) ?? 0 });
 }
 
-/** Loads from the packet of the context in r6; the program ends where the packet does. */
-export function checkPacketLoad(analysis: Analysis, insn: Insn): Check {
+/**
+ * Loads from the packet of the context in r6. Where the packet ends before, the function returns 0.
+ * @param next where the caller goes on that is returned to.
+ */
+export function checkPacketLoad(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
   const { opcode, src, dst, off } = insn;
   const isIndirect = (opcode & 0xe0) === MODE.IND;
   if (!analysis.env.programType.hasPacketLoads)
@@ -87,5 +91,9 @@ export function checkPacketLoad(analysis: Analysis, insn: Insn): Check {
   if (moved !== undefined) return moved;
   analysis.clearCallerSaved();
   analysis.set(REG.R0, UNKNOWN);
-  return undefined;
+  if (analysis.state.frames.length === 1) return undefined;
+  const full = analysis.push(analysis.index + 1, analysis.state.copy());
+  if (full !== undefined) return full;
+  analysis.set(REG.R0, constRegister(0n));
+  return returnToCaller(analysis, next);
 }

@@ -70,6 +70,9 @@ const context = (
   ...extra,
 });
 
+/** Helpers may be given pointers into it: the kernel's structure is what programs see. */
+const FLAT: Partial<ContextRules> = { isFlat: true };
+
 const SOCK_ADDR_COMMON = [whole(0, 4, 4), whole(28, 40, 4), socket(64, "sock", false)];
 const PORT = narrow(24, 28, [4]);
 const INET4 = narrow(4, 8, [4]);
@@ -155,8 +158,8 @@ export const CONTEXTS = {
     narrow(176, 180),
   ]),
   flow_dissector: context("__sk_buff", [...DATA, points(144, 8, { kind: "flow_keys", isNullable: false })]),
-  pt_regs: context("pt_regs", [narrow8(0, 168)]),
-  tracepoint: context("tracepoint", [narrow8(8, 8192)]),
+  pt_regs: context("pt_regs", [narrow8(0, 168)], FLAT),
+  tracepoint: context("tracepoint", [narrow8(8, 8192)], FLAT),
   perf_event: context("bpf_perf_event_data", [whole(0, 168, 8), narrow8(168, 184)]),
   xdp: context("xdp_md", [packet(0, "pkt"), packet(4, "pkt_end"), packet(8, "pkt_meta"), whole(12, 20, 4)]),
   cgroup_sock: context("bpf_sock", [whole(0, 4, 4, [4]), ...SOCK_FIELDS, whole(16, 24, 4, [4])]),
@@ -175,21 +178,25 @@ export const CONTEXTS = {
     head(212, 216),
     whole(216, 224, 8),
   ]),
-  cgroup_device: context("bpf_cgroup_dev_ctx", [narrow(0, 4), whole(4, 12, 4)]),
+  cgroup_device: context("bpf_cgroup_dev_ctx", [narrow(0, 4), whole(4, 12, 4)], FLAT),
   sk_msg: context("sk_msg_md", [
     packet(0, "pkt", 8),
     packet(8, "pkt_end", 8),
     whole(16, 72, 4),
     socket(72, "sock", false),
   ]),
-  raw_tracepoint: context("bpf_raw_tracepoint_args", [narrow8(0, 96)]),
-  raw_tracepoint_writable: context("bpf_raw_tracepoint_args", [
-    points(0, 8, { kind: "tp_buffer", isNullable: false }),
-    // Parts of the first word, but not from its beginning, which is a pointer.
-    { ...narrow(1, 4), stride: 3, reads: [1, 2], narrowBytes: 3 },
-    narrow(4, 8),
-    narrow8(8, 96),
-  ]),
+  raw_tracepoint: context("bpf_raw_tracepoint_args", [narrow8(0, 96)], FLAT),
+  raw_tracepoint_writable: context(
+    "bpf_raw_tracepoint_args",
+    [
+      points(0, 8, { kind: "tp_buffer", isNullable: false }),
+      // Parts of the first word, but not from its beginning, which is a pointer.
+      { ...narrow(1, 4), stride: 3, reads: [1, 2], narrowBytes: 3 },
+      narrow(4, 8),
+      narrow8(8, 96),
+    ],
+    FLAT,
+  ),
   sock_addr_inet4: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, INET4, PORT]),
   sock_addr_inet6: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, INET6, PORT]),
   sock_addr_sendmsg4: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, INET4, PORT, narrow(40, 44, [4])]),
@@ -201,7 +208,7 @@ export const CONTEXTS = {
     { ...narrow8(48, 56), writes: [4, 8] },
     narrow(56, 60, [4]),
   ]),
-  lirc_mode2: context("__u32", [whole(0, 4, 4)]),
+  lirc_mode2: context("__u32", [whole(0, 4, 4)], FLAT),
   sk_reuseport: context("sk_reuseport_md", [
     packet(0, "pkt", 8),
     packet(8, "pkt_end", 8),
@@ -231,14 +238,16 @@ export const CONTEXTS = {
   syscall: context(
     "__u8",
     [{ ...narrow8(0, 65_535), stride: 65_536, narrowBytes: 65_536, writes: [1, 2, 4, 8] }],
-    {
-      isFlat: true,
-    },
+    FLAT,
   ),
-  netfilter: context("bpf_nf_ctx", [
-    points(0, 8, { kind: "ptr_", isNullable: false, type: "nf_hook_state" }),
-    points(8, 8, { kind: "ptr_", isNullable: false, type: "sk_buff" }),
-  ]),
+  netfilter: context(
+    "bpf_nf_ctx",
+    [
+      points(0, 8, { kind: "ptr_", isNullable: false, type: "nf_hook_state" }),
+      points(8, 8, { kind: "ptr_", isNullable: false, type: "sk_buff" }),
+    ],
+    FLAT,
+  ),
 } as const satisfies Record<string, ContextRules>;
 
 export type ContextName = keyof typeof CONTEXTS;

@@ -53,6 +53,8 @@ export function isContextType(env: ProgramEnv, btf: Btf, target: number): boolea
     type = btf.type(type.type);
   }
   if (type?.kind !== "struct" && type?.kind !== "union") return false;
+  // A structure by the name of the typedef is an old way around its being a typedef.
+  if (type.name === "bpf_user_pt_regs_t" && env.programType.name === "kprobe") return true;
   return type.name === context || isProjection(context, type.name);
 }
 

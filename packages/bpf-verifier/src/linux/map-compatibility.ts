@@ -3,7 +3,7 @@
  * map types a helper is for; both must hold where both exist.
  */
 import { EINVAL } from "@alien-ts/abi";
-import type { HelperPrototype, MapInfo } from "../env.ts";
+import type { HelperPrototype, MapInfo, ProgramRules } from "../env.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
@@ -23,8 +23,8 @@ const HELPERS_OF_MAP: Record<number, readonly number[]> = {
   17: [51, 1],
   12: [1],
   13: [1],
-  15: [52, 53, 3, 60, 82, 1, 2],
-  18: [72, 70, 3, 71, 82, 1, 2],
+  15: [52, 53, 60, 82, 1, 2, 3],
+  18: [72, 70, 71, 82, 1, 2, 3],
   20: [82],
   22: [88, 89, 87],
   23: [88, 89, 87],
@@ -35,7 +35,23 @@ const HELPERS_OF_MAP: Record<number, readonly number[]> = {
   30: [89, 87],
 };
 
-/** Sockets may be updated from few program types; maps of maps take no updates at all. */
+/** Types of maps of sockets: SOCKMAP, SOCKHASH. */
+const SOCKET_MAPS: readonly number[] = [15, 18];
+const UPDATE = 2;
+const DELETE = 3;
+/** Program types that never run with a socket locked: socket_filter, sched_cls, sched_act, xdp, sk_reuseport, flow_dissector, sk_lookup. */
+const CHANGE_SOCKET_MAPS: readonly number[] = [1, 3, 4, 6, 21, 22, 30];
+const SOCK_OPS = 13;
+const TRACING = 26;
+const ITERATOR = 28;
+
+/** Whether a program may change maps of sockets by the helpers of all maps. Linux: may_update_sockmap() */
+function changesSocketMaps({ type, attachType }: ProgramRules, id: number): boolean {
+  if (type === TRACING && attachType === ITERATOR) return true;
+  return (type === SOCK_OPS && id === DELETE) || CHANGE_SOCKET_MAPS.includes(type);
+}
+
+/** Maps of maps take no updates at all. */
 const MAPS_OF_HELPER: Record<number, readonly number[]> = {
   12: [3],
   22: [4],
@@ -75,12 +91,20 @@ const MAPS_OF_HELPER: Record<number, readonly number[]> = {
   164: [1, 2, 5, 6, 9, 10],
 };
 
-export function checkMapHelper(map: MapInfo | undefined, id: number, helper: HelperPrototype): Check {
+export function checkMapHelper(
+  map: MapInfo | undefined,
+  id: number,
+  helper: HelperPrototype,
+  program: ProgramRules,
+): Check {
   if (map === undefined) return undefined;
   const helpers = HELPERS_OF_MAP[map.type];
   const maps = MAPS_OF_HELPER[id];
   const isAllowed =
     (helpers === undefined || helpers.includes(id)) && (maps === undefined || maps.includes(map.type));
-  if (isAllowed) return undefined;
-  return reject(EINVAL, `cannot pass map_type ${map.type} into func ${helper.name}#${id}`);
+  const refusal = `cannot pass map_type ${map.type} into func ${helper.name}#${id}`;
+  if (!isAllowed) return reject(EINVAL, refusal);
+  const isChange = SOCKET_MAPS.includes(map.type) && (id === UPDATE || id === DELETE);
+  if (!isChange || changesSocketMaps(program, id)) return undefined;
+  return reject(EINVAL, `cannot update sockmap in this context\n${refusal}`);
 }

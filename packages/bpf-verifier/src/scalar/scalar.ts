@@ -428,6 +428,18 @@ export class ScalarDraft implements Words {
     if (this.s32min >>> 0 <= this.s32max >>> 0) {
       this.umin32 = larger32(this.s32min, this.umin32);
       this.umax32 = smaller32(this.s32max, this.umax32);
+    } else this.deduce32FromWrapped();
+  }
+
+  /** The signed range wraps: two pieces of the unsigned line, of which one may be out of the unsigned range. */
+  private deduce32FromWrapped(): void {
+    const { s32min, s32max } = this;
+    if (this.umax32 >>> 0 < s32min >>> 0) {
+      this.s32min = this.umin32;
+      this.umax32 = smaller32(this.umax32, s32max);
+    } else if (s32max >>> 0 < this.umin32 >>> 0) {
+      this.s32max = this.umax32;
+      this.umin32 = larger32(this.umin32, s32min);
     }
   }
 

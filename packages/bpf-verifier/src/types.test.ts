@@ -1,0 +1,197 @@
+/**
+ * Rules that depend on the program's type, attach type or functions, as pairs of programs: one that keeps the rule and one that
+ * breaks it, with the end of the log.
+ */
+import { EBADF } from "@alien-ts/abi";
+import { AssembleError, assemble } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import { expect, test } from "vitest";
+import { declare } from "../test/declare.ts";
+import type { MapInfo, ProgramBtf } from "./env.ts";
+import { linuxHelper } from "./linux/helpers.ts";
+import { linuxProgramType } from "./linux/program-types.ts";
+import { verifyProgram } from "./verify-program.ts";
+
+const SOCKETS: MapInfo = {
+  address: 0x10_0000,
+  valuesAddress: undefined,
+  name: "",
+  flags: 0,
+  inner: undefined,
+  fields: [],
+  isFrozen: false,
+  constantAt: undefined,
+  btf: undefined,
+  btfValueType: 0,
+  maxEntries: 1,
+  type: 15,
+  keySize: 4,
+  valueSize: 4,
+};
+
+/** Loads of this number load the map. */
+const MARK = 0x4d41_5000;
+
+function programOf(text: string): Insn[] {
+  const insns = assemble(text.replaceAll("= map sockets", `= 0x${MARK.toString(16)}`));
+  if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${text}`);
+  return insns.map((insn) => (insn.opcode === 0x18 ? { ...insn, src: 1, imm: 3 } : insn));
+}
+
+interface Program {
+  readonly type: number;
+  readonly attachType?: number;
+  readonly text: string;
+  /** Declarations of its functions, and the instructions at which they begin. */
+  readonly functions?: readonly [declarations: string, starts: readonly number[]];
+}
+
+function programBtf([declarations, starts]: readonly [string, readonly number[]]): ProgramBtf {
+  const btf = declare(declarations);
+  const ids = [...btf.types()].filter(([, { kind }]) => kind === "func").map(([id]) => id);
+  return { btf, functions: starts.map((insn, i) => ({ insn, type: ids[i]! })), lines: [] };
+}
+
+/** The last two lines of a refusal's log, without the statistics. */
+function answer({ type, attachType = 0, text, functions }: Program): string {
+  const verdict = verifyProgram({
+    insns: programOf(text),
+    programType: linuxProgramType(type, attachType)!,
+    helper: linuxHelper,
+    map: (fd) => (fd === 3 ? SOCKETS : EBADF),
+    addressHigh: 0xffff_8881,
+    license: "GPL",
+    isCapable: true,
+    log: { level: 1 },
+    kernelBtf: undefined,
+    program: functions === undefined ? undefined : programBtf(functions),
+    attach: undefined,
+    isSleepable: type === SYSCALL,
+    isStrictAlignment: false,
+    isAnyAlignment: false,
+    isStateFrequent: false,
+    hasFragments: false,
+    mayLeakPointers: true,
+  });
+  return verdict.ok ? "accepted" : verdict.log.trimEnd().split("\n").slice(-3, -1).join("\n");
+}
+
+const EXIT = "r0 = 0\nexit";
+const PASS = `call pc+1\nexit\n${EXIT}`;
+const takes = (words: number): Program["functions"] => [
+  `struct words { u64 word[${words}]; }; int main(void *ctx); global int f(struct words *p);`,
+  [0, 2],
+];
+const FORGET = `*(u32 *)(r10 -4) = 0\nr2 = r10\nr2 += -4\nr1 = map sockets\ncall bpf_map_delete_elem#3\n${EXIT}`;
+const PACKET_FUNCTION = "r6 = r1\nr0 = *(u32 *)skb[0]\nr0 = 1\nexit";
+const CALLS = (then: string): string => `call pc+3\n${then}\nr0 = 0\nexit\n${PACKET_FUNCTION}`;
+const SIGNED = `call bpf_get_prandom_u32#7\nif w0 s> 0x2 goto pc+2\nif w0 s< 0x0 goto pc+1\nr0 = r9\n${EXIT}`;
+
+const [SOCKET_FILTER, KPROBE, SOCK_OPS, SOCK_ADDR, SYSCALL] = [1, 2, 13, 18, 31];
+
+interface Rule {
+  readonly rule: string;
+  readonly kept: Program;
+  readonly broken: Program;
+  readonly message: string;
+}
+
+const RULES: readonly Rule[] = [
+  {
+    rule: "programs that may run with a socket locked do not change maps of sockets",
+    kept: { type: SOCKET_FILTER, text: FORGET },
+    broken: { type: KPROBE, text: FORGET },
+    message: "cannot update sockmap in this context\ncannot pass map_type 15 into func bpf_map_delete_elem#3",
+  },
+  {
+    rule: "socket operations only take sockets out of maps of sockets",
+    kept: { type: SOCK_OPS, attachType: 3, text: FORGET },
+    broken: {
+      type: SOCK_OPS,
+      attachType: 3,
+      text: FORGET.replace(
+        "call bpf_map_delete_elem#3",
+        "r3 = *(u64 *)(r6 +184)\nr4 = 0\ncall bpf_map_update_elem#2",
+      )
+        .replace(/^/, "r6 = r1\n")
+        .replace("r4 = 0", "if r3 == 0x0 goto pc+2\nr4 = 0"),
+    },
+    message: "cannot update sockmap in this context\ncannot pass map_type 15 into func bpf_map_update_elem#2",
+  },
+  {
+    rule: "a program that sees who sent to a unix socket cannot refuse",
+    kept: { type: SOCK_ADDR, attachType: 51, text: "r0 = 1\nexit" },
+    broken: { type: SOCK_ADDR, attachType: 51, text: EXIT },
+    message: "1: (95) exit\nAt program exit the register R0 has smin=0 smax=0 should have been in [1, 1]",
+  },
+  {
+    rule: "functions are passed contexts that the kernel does not translate as memory",
+    kept: { type: SYSCALL, text: PASS, functions: takes(21) },
+    broken: { type: SOCKET_FILTER, text: PASS, functions: takes(21) },
+    message: "R1 type=ctx expected=fp\nCaller passes invalid args into func#1 ('f')",
+  },
+  {
+    rule: "the context has all of the memory that a function takes",
+    kept: { type: SYSCALL, text: PASS, functions: takes(22) },
+    broken: { type: KPROBE, text: PASS, functions: takes(22) },
+    message: "invalid bpf_context access off=175 size=1\nCaller passes invalid args into func#1 ('f')",
+  },
+  {
+    rule: "a function returns 0 where a packet ends before what it loads",
+    kept: {
+      type: SOCKET_FILTER,
+      text: CALLS("if r0 == 0x0 goto pc+0"),
+      functions: ["int main(void *ctx); int f(void *ctx);", [0, 4]],
+    },
+    broken: {
+      type: SOCKET_FILTER,
+      text: CALLS("if r0 == 0x1 goto pc+1\nr1 = r9").replace("call pc+3", "call pc+4"),
+      functions: ["int main(void *ctx); int f(void *ctx);", [0, 5]],
+    },
+    message: "2: (bf) r1 = r9\nR9 !read_ok",
+  },
+  {
+    rule: "functions that load from packets return numbers",
+    kept: {
+      type: SOCKET_FILTER,
+      text: CALLS("r0 = 0"),
+      functions: ["int main(void *ctx); int f(void *ctx);", [0, 4]],
+    },
+    broken: {
+      type: SOCKET_FILTER,
+      text: CALLS("r0 = 0"),
+      functions: ["int main(void *ctx); void f(void *ctx);", [0, 4]],
+    },
+    message: "LD_ABS is only allowed in functions that return 'int'.",
+  },
+  {
+    rule: "functions that tail-call return numbers",
+    kept: {
+      type: SOCKET_FILTER,
+      text: `call pc+2\n${EXIT}\n${EXIT}`,
+      functions: ["int main(void *ctx); void f(void *ctx);", [0, 3]],
+    },
+    broken: {
+      type: SOCKET_FILTER,
+      text: `call pc+2\n${EXIT}\ncall bpf_tail_call#12\n${EXIT}`,
+      functions: ["int main(void *ctx); void f(void *ctx);", [0, 3]],
+    },
+    message: "tail_call is only allowed in functions that return 'int'.",
+  },
+  {
+    rule: "a signed range that wraps loses the piece that is out of the unsigned range",
+    kept: {
+      type: SOCKET_FILTER,
+      text: SIGNED.replace("goto pc+2", "goto pc+3")
+        .replace("#7\n", "#7\nif w0 < 0x5 goto pc+3\n")
+        .replace("goto pc+3\nif w0 s<", "goto pc+2\nif w0 s<"),
+    },
+    broken: { type: SOCKET_FILTER, text: SIGNED },
+    message: "3: (bf) r0 = r9\nR9 !read_ok",
+  },
+];
+
+test.each(RULES)("$rule", ({ kept, broken, message }) => {
+  expect(answer(kept)).toBe("accepted");
+  expect(answer(broken)).toContain(message);
+});
