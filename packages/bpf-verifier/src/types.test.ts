@@ -78,7 +78,7 @@ function answer({ type, attachType = 0, text, functions }: Program): string {
 
 const EXIT = "r0 = 0\nexit";
 const PASS = `call pc+1\nexit\n${EXIT}`;
-const takes = (words: number): Program["functions"] => [
+const takes = (words: number): NonNullable<Program["functions"]> => [
   `struct words { u64 word[${words}]; }; int main(void *ctx); global int f(struct words *p);`,
   [0, 2],
 ];
