@@ -235,6 +235,8 @@ export interface ProgramEnv extends VerifierEnv {
   readonly hasPrivateStacks?: boolean;
   /** CAP_PERFMON: pointers may be compared and leaked. */
   readonly mayLeakPointers: boolean;
+  /** Microseconds since the verification began, for the log's statistics; 0 where nobody measures. */
+  readonly elapsedUs?: () => number;
   /** Sees the walk: reports and tests of soundness. */
   readonly observer?: WalkObserver;
 }

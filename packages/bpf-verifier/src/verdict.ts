@@ -34,10 +34,13 @@ export interface Refusal {
 export class Reject {
   readonly errno: Errno;
   readonly message: string;
+  /** Some of Linux's messages have no line feed: what is printed next stands in the same line. */
+  readonly endsLine: boolean;
 
-  constructor(errno: Errno, message: string) {
+  constructor(errno: Errno, message: string, endsLine = true) {
     this.errno = errno;
     this.message = message;
+    this.endsLine = endsLine;
   }
 }
 

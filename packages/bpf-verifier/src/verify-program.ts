@@ -5,17 +5,16 @@
  * then of each global one → depth of calls. Messages and errnos are those of Linux 6.18.
  */
 import { E2BIG, EINVAL } from "@alien-ts/abi";
-import { CALL, CLASS, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, MODE, PSEUDO } from "@alien-ts/bpf-isa";
+import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { HELPER } from "./call/callback-kinds.ts";
 import { Analysis, startRegisters } from "./analysis.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
-import { isScalarType, typeOf } from "./call/kfunc/parameters.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
 import { checkReachable, checkSubprograms, findSubprograms } from "./cfg.ts";
 import { checkAttach } from "./check/attach.ts";
+import { checkFunctionRecords, checkProgramInfo } from "./check/program-info.ts";
 import { checkDepth } from "./check/depth.ts";
-import type { MapInfo, ProgramBtf, ProgramEnv } from "./env.ts";
+import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
 import { allowsAttachType } from "./linux/program-types.ts";
 import { liveRegisters, liveText } from "./prune/live.ts";
@@ -43,7 +42,8 @@ export function verifyProgram(env: ProgramEnv): Verdict {
   const refused = run.check();
   const { log } = verification;
   const { processed } = run;
-  if (refused !== undefined && refused.message !== "") log.line(refused.message);
+  if (refused !== undefined && refused.message !== "")
+    log.write(refused.endsLine ? `${refused.message}\n` : refused.message);
   if (refused === undefined && !log.isVerbose) log.reset();
   const lacking = run.checkAbsentHelpers();
   if (lacking !== undefined) log.line(lacking.message);
@@ -79,9 +79,10 @@ class Run {
     const verification = this.#verification;
     const maps = new Map<number, MapInfo>();
     return (
+      checkFunctionRecords(this.#env) ??
       findSubprograms(verification) ??
       checkSubprograms(verification) ??
-      this.#checkFunctionInfo() ??
+      checkProgramInfo(this.#env, verification.subprograms) ??
       resolveWideLoads(verification) ??
       this.#collectMaps(maps) ??
       checkReachable(verification) ??
@@ -107,31 +108,6 @@ class Run {
       const name = env.helper(insn.imm)?.name ?? "";
       if (reason !== undefined)
         return reject(EINVAL, `insn ${index}: unknown func ${name}#${insn.imm}: ${reason}`);
-    }
-    return undefined;
-  }
-
-  /** Functions are as their types say; those without types are plain. Linux: check_btf_func(), check_abnormal_return(). */
-  #checkFunctionInfo(): Check {
-    const { insns, program } = this.#env;
-    const { subprograms } = this.#verification;
-    if (program !== undefined && program.functions.length > 0) {
-      for (const [i, subprogram] of subprograms.entries()) {
-        if (program.functions[i]?.insn !== subprogram.start)
-          return reject(EINVAL, "func_info BTF section doesn't match subprog layout in BPF program");
-        if (i === 0 || returnsScalar(program, i)) continue;
-        const body = insns.slice(subprogram.start, subprogram.end);
-        if (body.some(isPacketLoad))
-          return reject(EINVAL, "LD_ABS is only allowed in functions that return 'int'.");
-        if (body.some(isTailCall))
-          return reject(EINVAL, "tail_call is only allowed in functions that return 'int'.");
-      }
-      return undefined;
-    }
-    for (const { start, end } of subprograms.slice(1)) {
-      const body = insns.slice(start, end);
-      if (body.some(isPacketLoad)) return reject(EINVAL, "LD_ABS is not allowed in subprogs without BTF");
-      if (body.some(isTailCall)) return reject(EINVAL, "tail_call is not allowed in subprogs without BTF");
     }
     return undefined;
   }
@@ -250,24 +226,20 @@ class Run {
     const { log } = this.#verification;
     if ((log.level & ~LOG.FIXED) === 0) return;
     const total = this.#visited?.total ?? 0;
+    if ((log.level & LOG.STATS) !== 0) {
+      log.line(`verification time ${this.#env.elapsedUs?.() ?? 0} usec`);
+      const depths = this.#analysis?.stackDepth ?? this.#verification.subprograms.map(() => 0);
+      log.line(`stack depth ${depths.join("+")}`);
+    }
     log.line(
       `processed ${this.processed} insns (limit ${MAX_INSNS}) max_states_per_insn ${this.#visited?.mostPerInsn ?? 0} total_states ${total} peak_states ${total} mark_read 0`,
     );
   }
 }
 
-function returnsScalar({ btf, functions }: ProgramBtf, index: number): boolean {
-  const func = btf.type(functions[index]!.type);
-  const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
-  return prototype?.kind === "func_proto" && isScalarType(typeOf(btf, prototype.type));
-}
-
 const isIteratorNext = (env: ProgramEnv, insn: Insn): boolean =>
   env.kfuncRules?.(calledKfunc(env, insn) ?? "")?.flags.has("iter_next") ?? false;
-const isPacketLoad = ({ opcode }: Insn): boolean =>
-  (opcode & 7) === CLASS.LD && ((opcode & 0xe0) === MODE.ABS || (opcode & 0xe0) === MODE.IND);
 const isHelperCall = ({ opcode, src }: Insn): boolean => opcode === 0x85 && src === CALL.HELPER;
-const isTailCall = (insn: Insn): boolean => isHelperCall(insn) && insn.imm === HELPER.tail_call;
 
 const TRACING_LOCK_TYPES: readonly number[] = [2, 5, 7, 17, 24];
 

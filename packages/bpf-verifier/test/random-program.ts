@@ -594,7 +594,7 @@ export function mutated(random: Prng, insns: readonly Insn[]): Insn[] {
     const kind = random.below(6);
     const isJump = (insn.opcode & 7) >= 5 && (insn.opcode & 7) <= 6;
     if (kind === 0)
-      copy[at] = { ...insn, imm: (insn.opcode & 8) === 0 ? insn.imm + random.pick(OFFSETS) : insn.imm };
+      copy[at] = { ...insn, imm: (insn.opcode & 8) === 0 ? (insn.imm + random.pick(OFFSETS)) | 0 : insn.imm };
     else if (kind === 1) copy[at] = { ...insn, dst: random.below(10) };
     else if (kind === 2) copy[at] = { ...insn, src: (insn.opcode & 8) === 0 ? insn.src : random.below(11) };
     else if (kind === 3 && !isJump && insn.off !== 0)
