@@ -13,7 +13,7 @@ import { padding, stateText } from "./print.ts";
 import type { Touched } from "./print.ts";
 import { FLAG, NOT_INIT, UNKNOWN, kindName, pointer } from "./state/register.ts";
 import type { Register, RegisterKind } from "./state/register.ts";
-import type { Frame, State } from "./state/state.ts";
+import type { Frame, HistoryEntry, State } from "./state/state.ts";
 import type { Subprogram, Verification } from "./state.ts";
 import { reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
@@ -186,6 +186,16 @@ export class Analysis {
       : { registers: this.#registers, slots: this.#slots };
     log.line(stateText(this.state, this.frame, touched));
     this.#clean();
+  }
+
+  /** What is remembered of the instruction at hand for walks back. Linux: push_jmp_history() */
+  historyEntry(): HistoryEntry {
+    const { history } = this.state;
+    const last = history.at(-1);
+    if (last?.index === this.index) return last;
+    const entry = { index: this.index, previous: this.previous, stack: undefined, linked: undefined };
+    history.push(entry);
+    return entry;
   }
 
   /** Remembers a path to be walked later. Linux: push_stack() */

@@ -118,6 +118,8 @@ export interface MapDescription {
   readonly valueSize: number;
   /** Address of the values of a map that programs may address directly (arrays of one element); undefined for others. */
   readonly valuesAddress: KAddr | undefined;
+  /** Bytes behind it, where they are not one value: of an arena. */
+  readonly addressableBytes?: number;
 }
 
 /** A special field of a map value or of an object of the program. */

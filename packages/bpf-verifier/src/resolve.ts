@@ -118,6 +118,6 @@ function valueAddress(map: MapDescription, offset: number): KAddr | Reject {
   if (map.valuesAddress === undefined) {
     return reject(EINVAL, "no direct value access support for this map type");
   }
-  if (offset < map.valueSize) return map.valuesAddress + offset;
+  if (offset < (map.addressableBytes ?? map.valueSize)) return map.valuesAddress + offset;
   return reject(EINVAL, `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`);
 }

@@ -29,13 +29,34 @@ const SOCKETS: MapInfo = {
   valueSize: 4,
 };
 
-/** Loads of this number load the map. */
+const ARENA: MapInfo = {
+  ...SOCKETS,
+  address: 0x20_0000,
+  valuesAddress: 0x30_0000,
+  addressableBytes: 8192,
+  maxEntries: 2,
+  type: 33,
+  keySize: 0,
+  valueSize: 0,
+};
+const MAPS: Record<number, MapInfo> = { 3: SOCKETS, 4: ARENA };
+
+/** Loads of this number load the map; with an arena, this and an offset in it. */
 const MARK = 0x4d41_5000;
+const ARENA_MARK = 0x4d42_0000;
 
 function programOf(text: string): Insn[] {
-  const insns = assemble(text.replaceAll("= map sockets", `= 0x${MARK.toString(16)}`));
+  const marked = text
+    .replaceAll("= map sockets", `= 0x${MARK.toString(16)}`)
+    .replaceAll(/= arena (\d+)/g, (_, offset: string) => `= 0x${(ARENA_MARK + Number(offset)).toString(16)}`);
+  const insns = assemble(marked);
   if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${text}`);
-  return insns.map((insn) => (insn.opcode === 0x18 ? { ...insn, src: 1, imm: 3 } : insn));
+  return insns.map((insn, i) => {
+    const first = insns[i - 1];
+    if (first?.opcode === 0x18 && first.imm >= ARENA_MARK) return { ...insn, imm: first.imm - ARENA_MARK };
+    if (insn.opcode !== 0x18) return insn;
+    return insn.imm >= ARENA_MARK ? { ...insn, src: 2, imm: 4 } : { ...insn, src: 1, imm: 3 };
+  });
 }
 
 interface Program {
@@ -58,7 +79,7 @@ function answer({ type, attachType = 0, text, functions }: Program): string {
     insns: programOf(text),
     programType: linuxProgramType(type, attachType)!,
     helper: linuxHelper,
-    map: (fd) => (fd === 3 ? SOCKETS : EBADF),
+    map: (fd) => MAPS[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
     isCapable: true,
@@ -85,9 +106,13 @@ const takes = (words: number): NonNullable<Program["functions"]> => [
 const FORGET = `*(u32 *)(r10 -4) = 0\nr2 = r10\nr2 += -4\nr1 = map sockets\ncall bpf_map_delete_elem#3\n${EXIT}`;
 const PACKET_FUNCTION = "r6 = r1\nr0 = *(u32 *)skb[0]\nr0 = 1\nexit";
 const CALLS = (then: string): string => `call pc+3\n${then}\nr0 = 0\nexit\n${PACKET_FUNCTION}`;
+const OPTION = (size: number): string =>
+  `r2 = *(u64 *)(r1 +8)\nr3 = *(u64 *)(r1 +16)\nr4 = r2\nr4 += 1\nif r4 > r3 goto pc+1\n*(u${8 * size} *)(r2 +0) = 0\nr0 = 1\nexit`;
 const SIGNED = `call bpf_get_prandom_u32#7\nif w0 s> 0x2 goto pc+2\nif w0 s< 0x0 goto pc+1\nr0 = r9\n${EXIT}`;
 
-const [SOCKET_FILTER, KPROBE, SOCK_OPS, SOCK_ADDR, SYSCALL] = [1, 2, 13, 18, 31];
+const [SOCKET_FILTER, KPROBE, SCHED_CLS, XDP, SOCK_OPS, SOCK_ADDR, SOCKOPT, SYSCALL] = [
+  1, 2, 3, 6, 13, 18, 25, 31,
+];
 
 interface Rule {
   readonly rule: string;
@@ -179,6 +204,24 @@ const RULES: readonly Rule[] = [
     message: "tail_call is only allowed in functions that return 'int'.",
   },
   {
+    rule: "programs on redirected packets see the device that they leave by",
+    kept: { type: XDP, attachType: 33, text: `r0 = *(u32 *)(r1 +20)\n${EXIT}` },
+    broken: { type: XDP, attachType: 37, text: `r0 = *(u32 *)(r1 +20)\n${EXIT}` },
+    message: "0: (61) r0 = *(u32 *)(r1 +20)\ninvalid bpf_context access off=20 size=4",
+  },
+  {
+    rule: "programs on socket options write them between their beginning and their end",
+    kept: { type: SOCKOPT, attachType: 21, text: OPTION(1) },
+    broken: { type: SOCKOPT, attachType: 21, text: OPTION(2) },
+    message: "R2 offset is outside of the packet",
+  },
+  {
+    rule: "values of an arena are named anywhere in it",
+    kept: { type: SCHED_CLS, text: `r1 = arena 8191\n${EXIT}` },
+    broken: { type: SCHED_CLS, text: `r1 = arena 8192\n${EXIT}` },
+    message: "invalid access to map value pointer, value_size=0 off=8192",
+  },
+  {
     rule: "a signed range that wraps loses the piece that is out of the unsigned range",
     kept: {
       type: SOCKET_FILTER,
@@ -194,4 +237,9 @@ const RULES: readonly Rule[] = [
 test.each(RULES)("$rule", ({ kept, broken, message }) => {
   expect(answer(kept)).toBe("accepted");
   expect(answer(broken)).toContain(message);
+});
+
+test("iterators over sockets of TCP and unix get and set options", () => {
+  const mayCall = (name: string): boolean => linuxProgramType(26, 28, name)!.allowsHelper(57);
+  expect(["bpf_iter_tcp", "bpf_iter_unix", "bpf_iter_udp"].map(mayCall)).toEqual([true, true, false]);
 });

@@ -216,7 +216,8 @@ const SOCKET_FIELDS: Partial<Record<Register["kind"], readonly ContextRow[]>> = 
 };
 
 function traceBuffer(register: Register, { number, off, size }: Access): Register | Check {
-  const word = register.kind === "buf" ? "buffer" : "tracepoint buffer";
+  const buffer = register.has(FLAG.RDONLY) ? "rdonly buffer" : "rdwr buffer";
+  const word = register.kind === "buf" ? buffer : "tracepoint buffer";
   if (off < 0) return reject(EACCES, `R${number} invalid ${word} access: off=${off}, size=${size}`);
   if (!register.scalar.isConst || register.scalar.tnum.value !== 0n) {
     return reject(

@@ -89,15 +89,7 @@ function allZero(frame: Frame, low: number, high: number): boolean {
 }
 
 function noteAccess(analysis: Analysis, frame: Frame, slot: number): void {
-  const entry = analysis.state.history.at(-1);
-  if (entry !== undefined && entry.index === analysis.index) entry.stack = { frame: frame.index, slot };
-  else
-    analysis.state.history.push({
-      index: analysis.index,
-      previous: analysis.previous,
-      stack: { frame: frame.index, slot },
-      linked: undefined,
-    });
+  analysis.historyEntry().stack = { frame: frame.index, slot };
 }
 
 /** Linux: check_stack_read_fixed_off() */

@@ -44,6 +44,8 @@ export function checkConditional(analysis: Analysis, insn: Insn, next: (index: n
   }
   const left = analysis.register(dst);
   const right = isRegister ? analysis.register(src) : smallRegister(imm);
+  const stackPointers = (left.kind === "fp" ? 1 << dst : 0) | (right.kind === "fp" ? 1 << src : 0);
+  if (stackPointers !== 0) analysis.historyEntry().stackPointers = stackPointers;
   const taken = decideJump(op, bits, left, right);
   if (taken !== undefined) {
     const bad =
@@ -240,10 +242,7 @@ function noteLinked(analysis: Analysis, registers: readonly Register[]): void {
     });
   }
   if (linked.length < 2) return;
-  const { history } = analysis.state;
-  const entry = history.at(-1);
-  if (entry !== undefined && entry.index === analysis.index) entry.linked = linked;
-  else history.push({ index: analysis.index, previous: analysis.previous, stack: undefined, linked });
+  analysis.historyEntry().linked = linked;
 }
 
 /** Registers of a frame that are read after the jump at hand, or after the frame's call. */

@@ -79,6 +79,8 @@ const INET4 = narrow(4, 8, [4]);
 const INET6: ContextRow = { ...narrow8(8, 24), writes: [4, 8] };
 const SOCK_FIELDS = [head(4, 16), { ...narrow(48, 52), narrowBytes: 2 }, narrow(52, 72), head(72, 80)];
 
+const XDP_DATA = [packet(0, "pkt"), packet(4, "pkt_end"), packet(8, "pkt_meta")];
+
 export const CONTEXTS = {
   socket_filter: context("__sk_buff", [
     narrow(0, 48),
@@ -161,7 +163,9 @@ export const CONTEXTS = {
   pt_regs: context("pt_regs", [narrow8(0, 168)], FLAT),
   tracepoint: context("tracepoint", [narrow8(8, 8192)], FLAT),
   perf_event: context("bpf_perf_event_data", [whole(0, 168, 8), narrow8(168, 184)]),
-  xdp: context("xdp_md", [packet(0, "pkt"), packet(4, "pkt_end"), packet(8, "pkt_meta"), whole(12, 20, 4)]),
+  xdp: context("xdp_md", [...XDP_DATA, whole(12, 20, 4)]),
+  /** Run on redirected packets, which have a device to leave by. */
+  xdp_devmap: context("xdp_md", [...XDP_DATA, whole(12, 24, 4)]),
   cgroup_sock: context("bpf_sock", [whole(0, 4, 4, [4]), ...SOCK_FIELDS, whole(16, 24, 4, [4])]),
   cgroup_post_bind4: context("bpf_sock", [...SOCK_FIELDS, narrow(24, 28), head(44, 48)]),
   cgroup_post_bind6: context("bpf_sock", [...SOCK_FIELDS, narrow(28, 44), head(44, 48)]),

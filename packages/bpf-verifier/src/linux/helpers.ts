@@ -261,8 +261,8 @@ given([107], [CGROUP_SOCK], "map ctx wval? any");
 given([107], [TRACING, SYSCALL], "map btf?:sock_common wval? any");
 given([108], [TRACING, SYSCALL], "map btf?:sock_common");
 given([46], [TRACING, LSM, SYSCALL], "sockbtf");
-given([49], [SOCKOPT, STRUCT_OPS, LSM], "sockbtf any any mem size");
-given([57], [SOCKOPT, STRUCT_OPS, LSM], "sockbtf any any umem size");
+given([49], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any mem size");
+given([57], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any umem size");
 given([124], [SK_LOOKUP], "ctx fullsock? any");
 
 const variants = new Map<string, HelperPrototype>();

@@ -103,7 +103,7 @@ const ROWS: readonly (Row | undefined)[] = [
     helpers: "25 81 96 107-108 122 186-187",
     context: "cgroup_getsockopt",
     returns: BOOL,
-    packet: "read",
+    packet: "write",
   },
   { name: "tracing", helpers: TRACING, context: undefined, isTracing: true },
   { name: "struct_ops", helpers: "", context: undefined },
@@ -141,8 +141,12 @@ const OPERATIONS: Record<string, Variant> = {
   "tcp_congestion_ops.release": { helpers: CONGESTION },
 };
 
+/** Helpers that iterators have beside those of all: getsockopt, setsockopt. Linux: bpf_iter_get_func_proto() */
+const ITERATORS: Record<string, string> = { bpf_iter_tcp: "49 57", bpf_iter_unix: "49 57" };
+
 /** Where the attach type changes the rules: "program type/attach type". */
 const VARIANTS: Record<string, Variant> = {
+  "6/33": { context: "xdp_devmap" },
   "8/1": { returns: { min: 0n, max: 3n } },
   "9/12": { context: "cgroup_post_bind4" },
   "9/13": { context: "cgroup_post_bind6" },
@@ -189,7 +193,7 @@ export function allowsAttachType(type: number, attachType: number): boolean {
 
 /**
  * The rules of a program type with an attach type; undefined for a number that is no type.
- * @param operation of a structure of operations: "structure.operation".
+ * @param operation of a structure of operations: "structure.operation"; of an iterator: its function.
  */
 export function linuxProgramType(
   type: number,
@@ -200,7 +204,7 @@ export function linuxProgramType(
   if (base === undefined) return undefined;
   const variant = VARIANTS[`${type}/${attachType}`] ?? operationOf(operation ?? "");
   const row: Row = { ...base, ...variant };
-  const helpers = ids(row.helpers);
+  const helpers = ids(`${row.helpers} ${ITERATORS[operation ?? ""] ?? ""}`);
   return {
     type,
     attachType,

@@ -366,10 +366,8 @@ function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
     case CLASS.JMP:
     case CLASS.JMP32:
       if (opcode === CALL_OPCODE || opcode === EXIT) return undoCall(analysis, wanted, step);
-      if (isRegister && (has(dst) || has(src))) {
-        add(src);
-        add(dst);
-      }
+      if (isRegister && (has(dst) || has(src)))
+        wanted.registers[frame]! |= ((1 << dst) | (1 << src)) & ~(entry?.stackPointers ?? 0);
       return true;
     default:
       if (!has(dst)) return true;

@@ -69,6 +69,8 @@ export interface HistoryEntry {
   stack: { readonly frame: number; readonly slot: number } | undefined;
   /** Registers and slots whose bounds were joined here. */
   linked: readonly LinkedRegister[] | undefined;
+  /** Registers that a jump compared and that point into the stack, as bits: no number came from them. */
+  stackPointers?: number;
 }
 
 export interface LinkedRegister {

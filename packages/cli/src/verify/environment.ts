@@ -39,13 +39,13 @@ export interface Parts {
 export function environment(parts: Parts, options: Machine): ProgramEnv {
   const { kernelBtf } = options;
   const attach = parts.attach === undefined ? undefined : attachTarget(kernelBtf, parts);
-  const operation = attach?.structure === undefined ? undefined : `${attach.structure}.${attach.name}`;
+  const operation = attach?.structure === undefined ? attach?.name : `${attach.structure}.${attach.name}`;
   const programType = linuxProgramType(parts.type, parts.attachType, operation);
   if (programType === undefined) throw new Error(`prog_type ${parts.type} is not a program type`);
   return {
     insns: parts.insns,
     programType,
-    helper: linuxHelper,
+    helper: (id) => linuxHelper(id, parts.type),
     kfuncRules: linuxKfunc,
     map: (fd) => parts.maps.get(fd) ?? EBADF,
     ...(kernelBtf === undefined
@@ -65,6 +65,7 @@ export function environment(parts: Parts, options: Machine): ProgramEnv {
     attach,
     symbol: (name, kind) => (kind === "func" ? FUNCTIONS + name.length : undefined),
     cpus: CPUS,
+    hasPrivateStacks: true,
     isSleepable: (parts.flags & FLAG.SLEEPABLE) !== 0,
     isStrictAlignment: (parts.flags & FLAG.STRICT) !== 0,
     isAnyAlignment: (parts.flags & FLAG.ANY) !== 0,

@@ -25,6 +25,7 @@ export interface MapShape {
 
 const ARRAY = 2;
 const ARENA = 33;
+const PAGE_BYTES = 4096;
 const READ_ONLY = 0x80;
 
 export function mapInfo(shape: MapShape, index: number): MapInfo {
@@ -35,6 +36,7 @@ export function mapInfo(shape: MapShape, index: number): MapInfo {
     address,
     valueSize: shape.value,
     valuesAddress: hasValues ? address + 0x1000 : undefined,
+    ...(shape.type === ARENA ? { addressableBytes: shape.entries * PAGE_BYTES } : {}),
     type: shape.type,
     name: shape.name ?? "",
     keySize: shape.key,
@@ -145,7 +147,7 @@ export function loadedShape(map: LoadedMap, all: readonly LoadedMap[], btf: Btf 
     flags: map.map_flags,
     name: map.name,
     isFrozen: map.frozen === true || map.frozen === 1,
-    ...(inner === undefined ? {} : { inner: loadedShape(inner, [], btf) }),
+    ...(inner === undefined ? {} : { inner: { ...loadedShape(inner, [], btf), name: "" } }),
     ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType) } : {}),
     ...(typeof map.value0 === "string" ? { content: Buffer.from(map.value0, "hex") } : {}),
   };
