@@ -4,7 +4,8 @@
  * How a task is known to have stopped: its code reaches the executor only through futures and traps. After a delivery the
  * executor waits until the task awaits a future or ends (`touch`), however many microtasks that takes: so the nesting of
  * `async` functions cannot change the order of tasks. Code that runs beside a waiting one in the same task (`Promise.all`)
- * has `GRACE_HOPS` microtasks to reach its next future or trap. A task that awaits something foreign holds up the others.
+ * has `GRACE_HOPS` microtasks to reach its next future or trap; `LONG_GRACE_HOPS` where all that the task waits for is older
+ * than what was delivered, so that it probably goes on. A task that awaits something foreign holds up the others.
  */
 import type { SerialSys } from "../sys/sys.ts";
 import { Future } from "./future.ts";
@@ -17,6 +18,7 @@ const EVENT_INTERVAL = 61;
 const SHUTDOWN_TURNS = 64;
 /** Microtasks without activity after which a task counts as stopped. */
 const GRACE_HOPS = 32;
+const LONG_GRACE_HOPS = 4096;
 
 /** What the run queue needs of timers and epoll. */
 export interface Driver {
@@ -165,6 +167,7 @@ export class Executor implements Scheduler {
     this.current = task;
     for (const deliver of batch) {
       task.waiting -= 1;
+      task.hasWaited = false;
       deliver();
       await this.#untilStopped(task);
     }
@@ -175,7 +178,8 @@ export class Executor implements Scheduler {
     for (;;) {
       if (!task.isQuiet) await this.#nextActivity();
       const seen = this.#activity;
-      for (let hop = 0; hop < GRACE_HOPS && this.#activity === seen; hop++) await undefined;
+      const hops = task.hasWaited || task.isDone ? GRACE_HOPS : LONG_GRACE_HOPS;
+      for (let hop = 0; hop < hops && this.#activity === seen; hop++) await undefined;
       if (this.#sys.pending > 0) await this.#sys.idle();
       else if (this.#activity === seen && task.isQuiet) return;
     }

@@ -261,6 +261,26 @@ describe("select and timeout", () => {
       expect(sys.nowNs - before).toBeLessThan(10e6);
     }));
 
+  it("cancels a signal that it does not wait for any more", () =>
+    run(async ({ rt }) => {
+      const first = await rt.select({ interrupt: rt.signal.ctrlC(), time: rt.sleep(1) });
+      expect(first.name).toBe("time");
+      // Longer than an executor would wait that took the task for one that still waits for the signal.
+      await nested(5000, () => Promise.resolve());
+      expect(await rt.now()).toBeGreaterThan(0);
+    }));
+
+  it.each([10, 100, 1000])("lets the task go on that still waits for something else (%d hops)", (depth) =>
+    run(async ({ rt }) => {
+      const older = rt.future<void>();
+      const first = await rt.select({ older: (async () => older)(), time: rt.sleep(1) });
+      expect(first.name).toBe("time");
+      await nested(depth, () => Promise.resolve());
+      expect(await rt.now()).toBeGreaterThan(0);
+      older.complete();
+    }),
+  );
+
   it("throws Elapsed when the work is not done in time", () =>
     run(async ({ rt }) => {
       await expect(rt.timeout(5, rt.sleep(10))).rejects.toBeInstanceOf(Elapsed);

@@ -62,18 +62,18 @@ export class Signals {
   }
 
   /** The next SIGINT. */
-  ctrlC(): Promise<void> {
+  ctrlC(): Future<void> {
     return this.next(SIG.INT);
   }
 
   /** The next arrival of `signal` after this call; its default action is gone from now on. */
-  async next(signal: number): Promise<void> {
-    await this.#install(signal);
+  next(signal: number): Future<void> {
     const waiting = this.#waiting.get(signal) ?? new Set();
     this.#waiting.set(signal, waiting);
     const future: Future<void> = new Future<void>(this.#scheduler, () => waiting.delete(future));
     waiting.add(future);
-    await future;
+    this.#install(signal).catch((error: unknown) => future.fail(error));
+    return future;
   }
 
   async #install(signal: number): Promise<void> {

@@ -26,6 +26,8 @@ export class TaskState {
   abortError: Aborted | undefined;
   /** Awaits whose result has not been delivered. */
   waiting = 0;
+  /** It has begun to wait since the last delivery. */
+  hasWaited = false;
   readonly #waiters = new Set<Waiter>();
 
   /** The task cannot go on by itself. */
@@ -35,6 +37,7 @@ export class TaskState {
 
   wait(waiter: Waiter): void {
     this.waiting += 1;
+    this.hasWaited = true;
     this.#waiters.add(waiter);
   }
 
