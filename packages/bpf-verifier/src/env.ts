@@ -52,6 +52,8 @@ export interface HelperPrototype extends HelperName {
   /** Packet pointers are no longer valid after a call. */
   readonly changesPacket: boolean;
   readonly mightSleep: boolean;
+  /** Whether programs of this type, attached there, may call it; for helpers that are not for all. */
+  allowedIn?: (program: ProgramRules, attach: AttachTarget | undefined) => boolean;
 }
 
 /** The rules of a program type that the structural check needs (`struct bpf_verifier_ops`). */

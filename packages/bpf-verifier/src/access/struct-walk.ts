@@ -35,6 +35,8 @@ const TAGS: Record<string, number> = { user: FLAG.USER, percpu: FLAG.PERCPU, rcu
 const isComposite = (type: BtfType | undefined): type is BtfType & { readonly kind: "struct" | "union" } =>
   type?.kind === "struct" || type?.kind === "union";
 
+const nameOf = ({ name }: BtfType): string => (name === "" ? "(anon)" : name);
+
 /** The member that `size` bytes at `off` are, through structures. */
 export function walkStruct(btf: Btf, id: number, off: number, size: number): Step | Reject {
   const walk: Walk = { btf, size, flags: 0 };
@@ -60,13 +62,14 @@ function walkOnce(walk: Walk, from: number, offset: number): Step | Reject {
     if (off + size > type.size) {
       const inside = flexibleArray(btf, type, off);
       if (inside === undefined)
-        return reject(EACCES, `access beyond struct ${type.name} at off ${off} size ${size}`);
+        return reject(EACCES, `access beyond struct ${nameOf(type)} at off ${off} size ${size}`);
       if ("kind" in inside) return inside;
       ({ id, off } = inside);
       continue;
     }
     const found = memberAt(walk, type, off);
-    if (found === undefined) return reject(EINVAL, `struct ${type.name} doesn't have field at offset ${off}`);
+    if (found === undefined)
+      return reject(EINVAL, `struct ${nameOf(type)} doesn't have field at offset ${off}`);
     if (found instanceof Reject || "kind" in found) return found;
     ({ id, off } = found);
   }
@@ -126,7 +129,7 @@ function memberAt(
     if (off >= end) continue;
     const id = btf.resolve(member.type);
     const place = element(btf, { name: member.name, id, start, bytes, end }, off);
-    return inMember(walk, type.name, place, off);
+    return inMember(walk, nameOf(type), place, off);
   }
   return undefined;
 }

@@ -19,6 +19,8 @@ export function runCallback(analysis: Analysis, facts: CallFacts): Check {
   const call = { subprogram, isAsync: false, returns: BOOL } as const;
   switch (facts.id) {
     case HELPER.loop: {
+      // Any argument will do for the prototype, but only a number can be how often.
+      if (!at(REG.R1).isScalar) return reject(EFAULT, "verifier bug: backtracking misuse");
       const bad =
         (at(REG.R4).isNull ? markPrecise(analysis, REG.R4) : undefined) ?? markPrecise(analysis, REG.R1);
       if (bad !== undefined) return bad;

@@ -252,7 +252,9 @@ function checkMemory(
 ): Check {
   const number = REG.R1 + index;
   const register = analysis.register(number);
-  const bad = checkArgumentOffset(register, number, ANY) ?? checkFixedMemory(analysis, number, bytes);
+  const moved = checkArgumentOffset(register, number, ANY);
+  if (moved !== undefined) return moved;
+  const bad = checkFixedMemory(analysis, number, bytes);
   if (bad !== undefined) return reject(EINVAL, bad.message);
   return (flags & FLAG.MAYBE_NULL) === 0 && register.isMaybeNull
     ? reject(EINVAL, `arg#${index} is expected to be non-NULL`)

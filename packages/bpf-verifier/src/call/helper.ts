@@ -29,6 +29,8 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
     return reject(EINVAL, `program of this type cannot use helper ${called}`);
   if (prototype.gplOnly && !isGplCompatible(env.license))
     return reject(EINVAL, "cannot call GPL-restricted function from non-GPL compatible program");
+  if (prototype.allowedIn?.(env.programType, env.attach) === false)
+    return reject(EINVAL, "helper call is not allowed in probe");
   const { state } = analysis;
   if (prototype.mightSleep && !state.isInSleepable)
     return reject(EINVAL, "helper call might sleep in a non-sleepable prog");
@@ -113,8 +115,6 @@ function checkSpecial(analysis: Analysis, facts: CallFacts): Check {
   switch (facts.id) {
     case HELPER.tail_call:
       return checkLeaks(analysis, "tail_call", true);
-    case HELPER.get_func_ip:
-      return checkFunctionAddress(analysis);
     case HELPER.get_local_storage:
       return analysis.register(REG.R2).isNull
         ? undefined
@@ -137,23 +137,28 @@ function checkSpecial(analysis: Analysis, facts: CallFacts): Check {
   }
 }
 
-const [KPROBE, TRACING] = [2, 26];
+const KPROBE = 2;
+const TRACING = 26;
+/** fentry, fexit, fmod_ret */
+const TRAMPOLINES: readonly number[] = [24, 25, 26];
 
-/** Linux: check_get_func_ip() */
-function checkFunctionAddress({ env }: Analysis): Check {
-  const { type } = env.programType;
-  if (type === KPROBE || type === TRACING) return undefined;
-  return reject(
-    ENOTSUPP,
-    `func bpf_get_func_ip#${HELPER.get_func_ip} not supported for program type ${type}`,
-  );
+/** The address of the function that a program is in, where it is in one. Linux: check_get_func_ip() */
+function checkFunctionAddress({ env }: Analysis, { id, prototype }: CallFacts): Check {
+  const { type, attachType } = env.programType;
+  if (id !== HELPER.get_func_ip || type === KPROBE) return undefined;
+  const called = `func ${prototype.name}#${id}`;
+  if (type !== TRACING) return reject(ENOTSUPP, `${called} not supported for program type ${type}`);
+  return TRAMPOLINES.includes(attachType)
+    ? undefined
+    : reject(ENOTSUPP, `${called} supported only for fentry/fexit/fmod_ret programs`);
 }
 
 function conclude(analysis: Analysis, facts: CallFacts): Check {
   analysis.clearCallerSaved();
   const bad =
     giveResult(analysis, facts) ??
-    checkMapHelper(facts.map, facts.id, facts.prototype, analysis.env.programType);
+    checkMapHelper(facts.map, facts.id, facts.prototype, analysis.env.programType) ??
+    checkFunctionAddress(analysis, facts);
   if (bad !== undefined) return bad;
   noteMap(analysis, facts);
   if (facts.prototype.changesPacket || writesPacket(facts)) forgetPackets(analysis);

@@ -106,6 +106,7 @@ function useIterator(
   const refusal = `expected an initialized iter_${kind.name} as arg #${number - 1}`;
   if ("errno" in place) return reject(EINVAL, `${place.message}\n${refusal}`);
   const frame = analysis.state.frames[place.frame]!;
+  if (place.isAtTop) return reject(EINVAL, refusal);
   for (let i = 0; i < kind.slots; i++) {
     const slot = frame.stack[place.slot - i];
     const { spilled } = slot ?? EMPTY_SLOT;

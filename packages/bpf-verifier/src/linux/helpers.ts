@@ -26,7 +26,7 @@ const ROWS = `
 14 get_current_pid_tgid int
 15 get_current_uid_gid int
 16 get_current_comm int umem size
-17 get_cgroup_classid int ctx
+17 get_cgroup_classid int
 18 skb_vlan_push int ctx any any
 19 skb_vlan_pop int ctx
 20 skb_get_tunnel_key int ctx umem size any
@@ -205,7 +205,7 @@ const ROWS = `
 193 ima_file_hash int btf:file umem size
 194 kptr_xchg kptr? kptr kptrrel?
 195 map_lookup_percpu_elem mapval? map key any
-196 skc_to_mptcp_sock btf?:mptcp_sock sockbtf
+196 skc_to_mptcp_sock btf?:mptcp_sock skcommon
 197 dynptr_from_mem int wmem size0 any udynptr:local
 198 ringbuf_reserve_dynptr int map any any udynptr:ringbuf
 199 ringbuf_submit_dynptr void dynptrrel:ringbuf any
@@ -250,6 +250,9 @@ const VARIANTS: Record<string, string> = {};
 const given = (ids: readonly number[], types: readonly number[], words: string): void => {
   for (const id of ids) for (const type of types) VARIANTS[`${id}/${type}`] = words;
 };
+/** Classifiers and tunnels. */
+const WITH_CLASSES: readonly number[] = [3, 4, 10, 11, 12, 19];
+const SK_REUSEPORT = 21;
 const CGROUP_SOCK = 9;
 const SOCKOPT = 25;
 const TRACING = 26;
@@ -260,7 +263,9 @@ const SYSCALL = 31;
 given([107], [CGROUP_SOCK], "map ctx wval? any");
 given([107], [TRACING, SYSCALL], "map btf?:sock_common wval? any");
 given([108], [TRACING, SYSCALL], "map btf?:sock_common");
-given([46], [TRACING, LSM, SYSCALL], "sockbtf");
+given([17], WITH_CLASSES, "ctx");
+given([46], [SK_REUSEPORT, TRACING, LSM, SYSCALL], "sockbtf?");
+given([188], [TRACING, LSM, SYSCALL], "btf:xdp_buff");
 given([49], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any mem size");
 given([57], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any umem size");
 given([124], [SK_LOOKUP], "ctx fullsock? any");
@@ -269,6 +274,47 @@ const variants = new Map<string, HelperPrototype>();
 for (const [key, words] of Object.entries(VARIANTS)) {
   const base = table[Number(key.split("/")[0])]!;
   variants.set(key, { ...base, args: words.split(" ").map(parseArgument) });
+}
+
+const RAW_TP = 23;
+const FENTRY = 24;
+const FEXIT = 25;
+const ITERATOR = 28;
+/** Functions that may be asked for paths of what they are given. Linux: btf_allowlist_d_path */
+const WITH_PATHS: readonly string[] = [
+  "security_file_permission",
+  "security_inode_getattr",
+  "security_file_open",
+  "security_path_truncate",
+  "vfs_truncate",
+  "vfs_fallocate",
+  "dentry_open",
+  "vfs_getattr",
+  "filp_close",
+];
+const SLEEPABLE_HOOKS =
+  /^bpf_lsm_(bpf|bpf_map|bpf_prog|bprm_(check_security|committed_creds|committing_creds|creds_for_exec|creds_from_file)|capget|capset|cred_prepare|file_(ioctl|lock|open|post_open|receive)|inode_(create|getattr|getxattr|mknod|need_killpriv|readlink|removexattr|rename|rmdir|setattr|setxattr|symlink|unlink)|kernel_(module_request|read_file)|path_\w+|sb_\w+|socket_\w+|syslog|task_(alloc|prctl|setscheduler|to_inode)|userns_create)$/;
+
+/** Linux: bpf_sk_storage_tracing_allowed(), bpf_d_path_allowed(), bpf_ima_inode_hash_allowed() */
+const storage: HelperPrototype["allowedIn"] = ({ type, attachType }) =>
+  (type !== TRACING && type !== SYSCALL) || [RAW_TP, FENTRY, FEXIT, ITERATOR].includes(attachType);
+const hooks: HelperPrototype["allowedIn"] = (_, attach) => SLEEPABLE_HOOKS.test(attach?.name ?? "");
+const paths: HelperPrototype["allowedIn"] = ({ type, attachType }, attach) => {
+  if (type === LSM) return SLEEPABLE_HOOKS.test(attach?.name ?? "");
+  return type === TRACING && (attachType === ITERATOR || WITH_PATHS.includes(attach?.name ?? ""));
+};
+const ALLOWED: readonly (readonly [number, HelperPrototype["allowedIn"]])[] = [
+  [107, storage],
+  [108, storage],
+  [147, paths],
+  [161, hooks],
+  [193, hooks],
+];
+for (const [id, allowedIn] of ALLOWED) {
+  const limited = (prototype: HelperPrototype): HelperPrototype => ({ ...prototype, allowedIn: allowedIn! });
+  table[id] = limited(table[id]!);
+  for (const [key, prototype] of variants)
+    if (key.startsWith(`${id}/`)) variants.set(key, limited(prototype));
 }
 
 /**

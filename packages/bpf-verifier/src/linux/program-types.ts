@@ -4,8 +4,7 @@
  * `linuxProgramType(type, attachType)` finds the row. Helpers are lists of ids beside those that every type may call; contexts
  * are rows of `contexts.ts`. Linux: the `*_verifier_ops` of net/core/filter.c, kernel/trace/bpf_trace.c, kernel/bpf/cgroup.c …
  */
-import type { HelperPrototype, ProgramRules, ReturnRange } from "../env.ts";
-import { parseArgument } from "../call/kinds.ts";
+import type { ProgramRules, ReturnRange } from "../env.ts";
 import { CONTEXTS } from "./contexts.ts";
 import type { ContextName } from "./contexts.ts";
 import { linuxHelper } from "./helpers.ts";
@@ -18,8 +17,12 @@ const SKC = "136-140 160 178 196";
 const SCHED = `9-11 13 18-21 23-26 28-34 38-41 43 46-48 50 66 68-69 79 83-86 95-100 107-108 110 122 124 135-140 151-152 155 160 163 178 192 196 204-207`;
 const TRACEPOINT = "4 25 27 45 67 173-174";
 const LWT = `24-26 28 33-34 39 ${SKC}`;
-const TRACING = `4 25 27 45-46 67 107-108 111 121 ${SKC} 147 162 173-174 188`;
+const TRACING = `4 25 27 45-46 67 107-108 111 121 136-140 178 196 147 162 173-174 188`;
 const SOCK_ADDR = `25 46 49 57 81 84-86 99 107-108 122 ${SKC}`;
+
+/** The result of a system call, which some attach types have none of: get_retval, set_retval. */
+const RETURN_VALUE = ids("186-187");
+const WITHOUT_VALUE = ids("0-1 3 19-20 29-32 51-53");
 
 interface Row {
   readonly name: string;
@@ -30,6 +33,8 @@ interface Row {
   readonly packet?: "none" | "read" | "write";
   readonly returns?: ReturnRange;
   readonly isTracing?: boolean;
+  /** The helpers that nearly every type may call. */
+  readonly hasCommon?: boolean;
 }
 
 const BOOL: ReturnRange = { min: 0n, max: 1n };
@@ -112,32 +117,22 @@ const ROWS: readonly (Row | undefined)[] = [
   { name: "sk_lookup", helpers: `25 86 124 ${SKC}`, context: "sk_lookup", returns: BOOL },
   {
     name: "syscall",
-    helpers: `4 25 27 45-46 67 111 121 136-140 162 166-168 173 178-179 188 196`,
+    helpers: `4 25 27 45-46 67 107-108 111 121 136-140 147 162 166-168 173 178-179 188 196`,
     context: "syscall",
     isTracing: true,
   },
   { name: "netfilter", helpers: "", context: "netfilter", returns: BOOL },
 ];
 
-/** Helpers that take something else than the context in some types, since those have another context: id, types, what. */
-const OTHER_ARGUMENTS: readonly (readonly [number, readonly number[], string])[] = [
-  [46, [21, 26, 29, 31], "sockbtf?"],
-  [188, [26, 29, 31], "btf:xdp_buff"],
-];
-
-function prototypeFor(type: number, id: number): HelperPrototype | undefined {
-  const [, , word] = OTHER_ARGUMENTS.find(([helper, types]) => helper === id && types.includes(type)) ?? [];
-  return word === undefined ? undefined : { ...linuxHelper(id)!, args: [parseArgument(word)] };
-}
-
 type Variant = Partial<Row>;
 const inet6: Variant = { context: "sock_addr_inet6" };
 const ONE: ReturnRange = { min: 1n, max: 1n };
 
-const CONGESTION = "57 107-108 116 160";
+const CONGESTION = "107-108 116 160";
 /** Operations of structures: "structure", or "structure.operation". */
 const OPERATIONS: Record<string, Variant> = {
-  tcp_congestion_ops: { helpers: `${CONGESTION} 49` },
+  tcp_congestion_ops: { helpers: `${CONGESTION} 49 57` },
+  bpf_dummy_ops: { hasCommon: false },
   "tcp_congestion_ops.release": { helpers: CONGESTION },
 };
 
@@ -169,7 +164,10 @@ const VARIANTS: Record<string, Variant> = {
   "26/24": { helpers: `${TRACING} 183 185`, returns: ZERO },
   "26/25": { helpers: `${TRACING} 183-185`, returns: ZERO },
   "26/26": { helpers: `${TRACING} 183-185` },
-  "26/28": { helpers: `4 25 27 45-46 67 107-108 111 121 126-127 ${SKC} 147 150 162 173 188`, returns: BOOL },
+  "26/28": {
+    helpers: `4 25 27 45-46 67 107-108 111 121 126-127 136-140 178 196 147 150 162 173 188`,
+    returns: BOOL,
+  },
 };
 
 /** Attach types that a load may expect, of the types that ask for one. Zero stands for a default of some. */
@@ -205,12 +203,14 @@ export function linuxProgramType(
   const variant = VARIANTS[`${type}/${attachType}`] ?? operationOf(operation ?? "");
   const row: Row = { ...base, ...variant };
   const helpers = ids(`${row.helpers} ${ITERATORS[operation ?? ""] ?? ""}`);
+  const hasCommon = row.hasCommon ?? true;
+  const mayCall = (id: number): boolean => (hasCommon && COMMON.has(id)) || helpers.has(id);
   return {
     type,
     attachType,
     name: row.name,
-    allowsHelper: (id) => COMMON.has(id) || helpers.has(id),
-    prototype: (id) => prototypeFor(type, id),
+    allowsHelper: (id) => mayCall(id) && !(RETURN_VALUE.has(id) && WITHOUT_VALUE.has(attachType)),
+    prototype: (id) => linuxHelper(id, type),
     hasPacketLoads: row.hasPacketLoads ?? false,
     packet: row.packet ?? "none",
     context: row.context === undefined ? undefined : CONTEXTS[row.context],

@@ -4,6 +4,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../../analysis.ts";
 import type { KfuncFlag, KfuncRules, MapInfo, ProgramEnv, ValueField } from "../../env.ts";
 import type { DynptrKind } from "../../state/register.ts";
+import type { Place } from "../stack-place.ts";
 
 /** A kernel function by name, prototype and rules. */
 export interface Kfunc {
@@ -31,7 +32,7 @@ export interface KfuncFacts {
   object: { readonly btf: Btf; readonly id: number } | undefined;
   isOwning: boolean;
   dynptr: { readonly id: number; readonly kind: DynptrKind; readonly refId: number } | undefined;
-  iterator: { readonly frame: number; readonly slot: number } | undefined;
+  iterator: Place | undefined;
   contextId: number;
 }
 
@@ -80,8 +81,8 @@ export function findKfunc(env: ProgramEnv, insn: Insn): Kfunc | undefined {
 /** Functions that may be called while a spin lock is held. Linux: kfunc_spin_allowed() */
 export const isAllowedUnderLock = (name: string): boolean =>
   /^bpf_(list|rbtree)_/.test(name) ||
-  /^bpf_iter_num_/.test(name) ||
-  /^bpf_res_spin_/.test(name) ||
+  name.startsWith("bpf_iter_num_") ||
+  name.startsWith("bpf_res_spin_") ||
   name === "bpf_refcount_acquire_impl";
 
 /** In the comparison of a tree's nodes, which runs with the lock held. Linux: in_rbtree_lock_required_cb() */

@@ -43,7 +43,7 @@ function restore(analysis: Analysis, number: number, savedBy: "native" | "lock")
   const { state } = analysis;
   const frame = state.frames[place.frame]!;
   const slot = frame.stack[place.slot];
-  if (slot === undefined || slot.types !== FLAG_BYTES) return refuse("");
+  if (slot === undefined || place.isAtTop || slot.types !== FLAG_BYTES) return refuse("");
   const { refId, savedBy: before } = slot.spilled;
   if (before !== savedBy) {
     return reject(EINVAL, `irq flag acquired by ${before} kfuncs cannot be restored with ${savedBy} kfuncs`);

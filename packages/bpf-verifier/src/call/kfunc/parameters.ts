@@ -113,7 +113,7 @@ export function roleOf(analysis: Analysis, kfunc: Kfunc, index: number): Paramet
     if (isComposite(target)) return "btf";
     return reject(
       EINVAL,
-      `kernel function ${name} args#${index} pointer type ${kindText(target)} ${target?.name ?? ""} is not supported`,
+      `kernel function ${name} args#${index} pointer type ${kindText(target)} ${nameOf(target)} is not supported`,
     );
   }
   if (target?.kind === "func_proto") return "callback";
