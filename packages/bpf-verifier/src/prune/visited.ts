@@ -253,7 +253,12 @@ export function closePath(state: State): void {
 /** The state at the last visit of an instruction on this path. Linux: find_prev_entry() */
 export function findPreviousEntry(state: State, index: number): State | undefined {
   for (let at = state.parent; at !== undefined; at = at.parent) {
-    if (at.insn === index && at.frames.length === state.frames.length) return at;
+    if (at.insn === index && hasSameCallSites(at, state)) return at;
   }
   return undefined;
 }
+
+/** Whether the same calls led there: a loop in a function begins anew where the function is called from elsewhere. */
+const hasSameCallSites = ({ frames }: State, other: State): boolean =>
+  frames.length === other.frames.length &&
+  frames.every(({ callSite }, i) => callSite === other.frames[i]!.callSite);
