@@ -204,6 +204,12 @@ const RULES: readonly Rule[] = [
     message: "tail_call is only allowed in functions that return 'int'.",
   },
   {
+    rule: "addresses of unix sockets have no numbers",
+    kept: { type: SOCK_ADDR, attachType: 10, text: `r2 = *(u32 *)(r1 +4)\nr0 = 1\nexit` },
+    broken: { type: SOCK_ADDR, attachType: 49, text: `r2 = *(u32 *)(r1 +4)\nr0 = 1\nexit` },
+    message: "invalid bpf_context access off=4 size=4",
+  },
+  {
     rule: "programs on redirected packets see the device that they leave by",
     kept: { type: XDP, attachType: 33, text: `r0 = *(u32 *)(r1 +20)\n${EXIT}` },
     broken: { type: XDP, attachType: 37, text: `r0 = *(u32 *)(r1 +20)\n${EXIT}` },
@@ -242,4 +248,9 @@ test.each(RULES)("$rule", ({ kept, broken, message }) => {
 test("iterators over sockets of TCP and unix get and set options", () => {
   const mayCall = (name: string): boolean => linuxProgramType(26, 28, name)!.allowsHelper(57);
   expect(["bpf_iter_tcp", "bpf_iter_unix", "bpf_iter_udp"].map(mayCall)).toEqual([true, true, false]);
+});
+
+test("programs on unix sockets set the result where the call can still fail", () => {
+  const mayCall = (attachType: number): boolean => linuxProgramType(SOCK_ADDR, attachType)!.allowsHelper(187);
+  expect([49, 50, 51, 52, 53].map(mayCall)).toEqual([true, true, false, false, false]);
 });

@@ -203,6 +203,7 @@ export const CONTEXTS = {
   ),
   sock_addr_inet4: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, INET4, PORT]),
   sock_addr_inet6: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, INET6, PORT]),
+  sock_addr_unix: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, PORT]),
   sock_addr_sendmsg4: context("bpf_sock_addr", [...SOCK_ADDR_COMMON, INET4, PORT, narrow(40, 44, [4])]),
   sock_addr_sendmsg6: context("bpf_sock_addr", [
     ...SOCK_ADDR_COMMON,

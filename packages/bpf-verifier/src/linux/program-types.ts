@@ -126,6 +126,7 @@ const ROWS: readonly (Row | undefined)[] = [
 
 type Variant = Partial<Row>;
 const inet6: Variant = { context: "sock_addr_inet6" };
+const unix: Variant = { context: "sock_addr_unix" };
 const ONE: ReturnRange = { min: 1n, max: 1n };
 
 const CONGESTION = "107-108 116 160";
@@ -157,9 +158,11 @@ const VARIANTS: Record<string, Variant> = {
   "18/30": { ...inet6, returns: ONE },
   "18/31": { returns: ONE },
   "18/32": { ...inet6, returns: ONE },
-  "18/51": { returns: ONE },
-  "18/52": { returns: ONE },
-  "18/53": { returns: ONE },
+  "18/49": { ...unix, helpers: `${SOCK_ADDR} 186-187` },
+  "18/50": { ...unix, helpers: `${SOCK_ADDR} 186-187` },
+  "18/51": { ...unix, returns: ONE },
+  "18/52": { ...unix, returns: ONE },
+  "18/53": { ...unix, returns: ONE },
   "25/22": { helpers: "25 49 57 81 96 107-108 122 186-187", context: "cgroup_setsockopt" },
   "26/24": { helpers: `${TRACING} 183 185`, returns: ZERO },
   "26/25": { helpers: `${TRACING} 183-185`, returns: ZERO },
