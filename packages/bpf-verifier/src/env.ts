@@ -253,6 +253,8 @@ export interface WalkObserver {
   pushed?(state: State): void;
   /** `state` is remembered at instruction `insn`; marks of precision are put into it until the walk ends. */
   remembered?(state: State, insn: number): void;
+  /** `state` ends here: `old`, which was remembered at this instruction, covers it. */
+  covered?(state: State, old: State): void;
   /** A state counts as known only where one that was walked contains all its live numbers, also those that decided nothing. */
   readonly comparesAllNumbers?: boolean;
 }

@@ -196,6 +196,7 @@ export class Visited {
     remembered.hits += 1;
     const { state } = this.#analysis;
     const old = remembered.state;
+    this.#analysis.env.observer?.covered?.(state, old);
     const entry = isOpen ? old : old.loopEntry;
     if (entry !== undefined && entry.branches > 0) {
       for (let at: State | undefined = state.parent; at !== undefined && at !== entry; at = at.parent) {
