@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { asm, program } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { linuxHelper, linuxProgramType, verifyProgram } from "@alien-ts/bpf-verifier";
+import { PRIVILEGED, linuxHelper, linuxProgramType, verifyProgram } from "@alien-ts/bpf-verifier";
 import type { ProgramEnv, Verdict } from "@alien-ts/bpf-verifier";
 import { EBADF } from "@alien-ts/abi";
 import { linkProgram, parseObject } from "aya-ts";
@@ -98,7 +98,7 @@ function environment(insns: readonly Insn[]): ProgramEnv {
     map: () => EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 0 },
     kernelBtf: undefined,
     program: undefined,
@@ -109,6 +109,5 @@ function environment(insns: readonly Insn[]): ProgramEnv {
     isStateFrequent: false,
     hasFragments: false,
     cpus: 2,
-    mayLeakPointers: true,
   };
 }

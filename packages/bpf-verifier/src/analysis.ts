@@ -144,7 +144,7 @@ export class Analysis {
 
   /** Whether the register holds an address that this program may not reveal. */
   isLeak(number: number): boolean {
-    return !this.env.mayLeakPointers && this.register(number).isPointer;
+    return !this.env.privileges.mayLeakPointers && this.register(number).isPointer;
   }
 
   touch(number: number): void {

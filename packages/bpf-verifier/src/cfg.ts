@@ -28,7 +28,7 @@ export function findSubprograms(verification: Verification): Check {
   for (const [index, insn] of insns.entries()) {
     const isKfunc = insn.opcode === CALL_OPCODE && insn.src === CALL.KFUNC;
     if (!isKfunc && !isFunctionReference(insn)) continue;
-    if (!env.isCapable) {
+    if (!env.privileges.isCapable) {
       return reject(
         EPERM,
         "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN",
@@ -141,7 +141,7 @@ function walk({ insns, env }: Verification, states: Uint8Array): Check {
     } else if (states[next] === 0) {
       states[next] = DISCOVERED;
       path.push(next);
-    } else if (states[next] === DISCOVERED && !env.isCapable && !isLocalCall(insns[index]!)) {
+    } else if (states[next] === DISCOVERED && !env.privileges.isCapable && !isLocalCall(insns[index]!)) {
       return reject(EINVAL, `back-edge from insn ${index} to ${next}`);
     }
   }

@@ -10,6 +10,7 @@ import type { Btf } from "@alien-ts/btf";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { ArgumentKind, ReturnKind } from "./call/kinds.ts";
 import type { LogOptions } from "./log.ts";
+import type { Privileges } from "./privileges.ts";
 import type { RegisterKind } from "./state/register.ts";
 import type { State } from "./state/state.ts";
 
@@ -191,8 +192,7 @@ export interface VerifierEnv {
   readonly addressHigh: number;
   /** The program's licence, as in its `license` section. */
   readonly license: string;
-  /** CAP_BPF: more instructions, functions, loops. */
-  readonly isCapable: boolean;
+  readonly privileges: Privileges;
   readonly log: LogOptions;
 }
 
@@ -237,8 +237,6 @@ export interface ProgramEnv extends VerifierEnv {
   readonly cpus?: number;
   /** Functions of programs that may be interrupted by themselves have stacks of their own where they use much. */
   readonly hasPrivateStacks?: boolean;
-  /** CAP_PERFMON: pointers may be compared and leaked. */
-  readonly mayLeakPointers: boolean;
   /** Microseconds since the verification began, for the log's statistics; 0 where nobody measures. */
   readonly elapsedUs?: () => number;
   /** Sees the walk: reports and tests of soundness. */

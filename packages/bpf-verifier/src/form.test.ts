@@ -10,6 +10,7 @@ import { linuxKfunc } from "./linux/kfuncs.ts";
 import { linuxProgramType } from "./linux/program-types.ts";
 import { LOG } from "./log.ts";
 import { verifyProgram } from "./verify-program.ts";
+import { PRIVILEGED, UNPRIVILEGED } from "./privileges.ts";
 
 type Parts = readonly (Insn | readonly Insn[])[];
 type Extra = Partial<ProgramEnv>;
@@ -54,7 +55,7 @@ function env(parts: Parts, extra: Extra = {}): ProgramEnv {
     map: (fd) => MAPS[fd] ?? EBADF,
     addressHigh: 0xffff_ffd6,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: LOG.LEVEL1 },
     kernelBtf: undefined,
     program: undefined,
@@ -64,7 +65,6 @@ function env(parts: Parts, extra: Extra = {}): ProgramEnv {
     isAnyAlignment: false,
     isStateFrequent: false,
     hasFragments: false,
-    mayLeakPointers: true,
     ...extra,
   };
 }
@@ -290,14 +290,14 @@ const REFUSED: readonly [string, Parts, Errno, string, Extra?][] = [
     [r0, asm.jumpImm("jne", 0, 0, -2), exit()],
     EINVAL,
     "back-edge from insn 1 to 0",
-    { isCapable: false },
+    { privileges: UNPRIVILEGED },
   ],
   [
     "a function of the unprivileged",
     [asm.callLocal(1), exit(), r0, exit()],
     EPERM,
     "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN",
-    { isCapable: false },
+    { privileges: UNPRIVILEGED },
   ],
 ];
 
@@ -364,8 +364,9 @@ describe("sizes", () => {
     ["a program of a million and one instructions", 1_000_001, true],
     ["an unprivileged program of 4097 instructions", 4097, false],
   ])("%s is E2BIG, without a log", (_, count, isCapable) => {
+    const privileges = isCapable ? PRIVILEGED : UNPRIVILEGED;
     const insns = Array.from({ length: count }, () => exit());
-    expect(verifyProgram({ ...env([]), insns, isCapable })).toMatchObject({
+    expect(verifyProgram({ ...env([]), insns, privileges })).toMatchObject({
       ok: false,
       errno: E2BIG,
       log: "",

@@ -15,6 +15,8 @@ export type {
   ValueField,
   VerifierEnv,
 } from "./env.ts";
+export { PRIVILEGED, UNPRIVILEGED, privilegesOf } from "./privileges.ts";
+export type { Capabilities, Privileges } from "./privileges.ts";
 export { verifyWithReport } from "./report/report.ts";
 export type { Explained, Link, Report } from "./report/report.ts";
 export type { SourceSpan } from "./source.ts";

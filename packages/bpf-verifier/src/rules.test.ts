@@ -12,6 +12,7 @@ import { linuxHelper } from "./linux/helpers.ts";
 import { linuxKfunc } from "./linux/kfuncs.ts";
 import { linuxProgramType } from "./linux/program-types.ts";
 import { verifyProgram } from "./verify-program.ts";
+import { PRIVILEGED } from "./privileges.ts";
 
 const map = (type: number, keySize: number, valueSize: number, extra: Partial<MapInfo> = {}): MapInfo => ({
   address: 0x10_0000 + type,
@@ -101,7 +102,7 @@ function messageOf(type: string, text: string): string {
     map: (fd) => MAPS[FDS[fd] ?? ""] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 1 },
     kernelBtf: KERNEL,
     program: undefined,
@@ -111,7 +112,6 @@ function messageOf(type: string, text: string): string {
     isAnyAlignment: false,
     isStateFrequent: false,
     hasFragments: false,
-    mayLeakPointers: true,
   };
   const verdict = verifyProgram(env);
   if (verdict.ok) return "accepted";

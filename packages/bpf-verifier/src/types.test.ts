@@ -11,6 +11,7 @@ import type { MapInfo, ProgramBtf } from "./env.ts";
 import { linuxHelper } from "./linux/helpers.ts";
 import { linuxProgramType } from "./linux/program-types.ts";
 import { verifyProgram } from "./verify-program.ts";
+import { PRIVILEGED } from "./privileges.ts";
 
 const SOCKETS: MapInfo = {
   address: 0x10_0000,
@@ -82,7 +83,7 @@ function answer({ type, attachType = 0, text, functions }: Program): string {
     map: (fd) => MAPS[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 1 },
     kernelBtf: undefined,
     program: functions === undefined ? undefined : programBtf(functions),
@@ -92,7 +93,6 @@ function answer({ type, attachType = 0, text, functions }: Program): string {
     isAnyAlignment: false,
     isStateFrequent: false,
     hasFragments: false,
-    mayLeakPointers: true,
   });
   return verdict.ok ? "accepted" : verdict.log.trimEnd().split("\n").slice(-3, -1).join("\n");
 }

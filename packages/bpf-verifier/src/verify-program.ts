@@ -32,7 +32,7 @@ import { walk } from "./walk.ts";
 
 export function verifyProgram(env: ProgramEnv): Verdict {
   const count = env.insns.length;
-  if (count === 0 || count > (env.isCapable ? MAX_INSNS : MAX_INSNS_UNPRIVILEGED)) {
+  if (count === 0 || count > (env.privileges.isCapable ? MAX_INSNS : MAX_INSNS_UNPRIVILEGED)) {
     return { ok: false, log: "", errno: E2BIG, processed: 0 };
   }
   const { type, attachType } = env.programType;

@@ -25,6 +25,7 @@ import { ADDRESS_HIGH, MAP_INFOS, World } from "./concrete-world.ts";
 import { Meaning } from "./inside.ts";
 import type { Numbers, Snapshot } from "./inside.ts";
 import { mutated, randomProgram } from "./random-program.ts";
+import { PRIVILEGED } from "../src/privileges.ts";
 
 /** A bug for the suite to find. */
 interface Bug {
@@ -197,7 +198,7 @@ function environment(insns: readonly Insn[], observer: WalkObserver, isStateFreq
     map: (fd) => MAP_INFOS.get(fd) ?? EBADF,
     addressHigh: ADDRESS_HIGH,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 0 },
     kernelBtf: undefined,
     program: programBtf(insns),
@@ -208,7 +209,6 @@ function environment(insns: readonly Insn[], observer: WalkObserver, isStateFreq
     isStateFrequent,
     hasFragments: false,
     cpus: 2,
-    mayLeakPointers: true,
     observer,
   };
 }

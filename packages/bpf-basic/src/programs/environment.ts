@@ -9,6 +9,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import {
   linuxHelper,
   linuxProgramType,
+  privilegesOf,
   type MapInfo,
   type ProgramBtf,
   type ProgramEnv,
@@ -67,8 +68,7 @@ export function programEnv(candidate: Candidate): ProgramEnv | undefined {
     ...(fdArray === undefined ? {} : { fdArray }),
     addressHigh: engine.m.baseHi,
     license: candidate.license,
-    isCapable: loader.hasCapBpf,
-    mayLeakPointers: loader.hasCapPerfmon,
+    privileges: privilegesOf(loader),
     log: { level: candidate.logLevel },
     kernelBtf: undefined,
     program: candidate.btf,

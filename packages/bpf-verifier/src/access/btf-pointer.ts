@@ -65,7 +65,7 @@ function checkPointer(analysis: Analysis, register: Register, { number, off }: B
     return reject(EACCES, `R${number} invalid mem access '${analysis.describe(register)}'`);
   const { env } = analysis;
   const name = btf.type(register.btfId)?.name ?? "";
-  if (!env.mayLeakPointers)
+  if (!env.privileges.mayLeakPointers)
     return reject(EPERM, `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
   if (btf === env.kernelBtf && !isGplCompatible(env.license))
     return reject(EINVAL, `Cannot access kernel 'struct ${name}' from non-GPL compatible program`);

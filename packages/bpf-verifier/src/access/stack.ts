@@ -110,7 +110,7 @@ function readFixed(analysis: Analysis, frame: Frame, off: number, size: number, 
       analysis.set(into, withId(analysis, frame, index));
       return undefined;
     }
-    return !analysis.env.mayLeakPointers && slot.spilled.isPointer
+    return !analysis.env.privileges.mayLeakPointers && slot.spilled.isPointer
       ? reject(EACCES, `leaking pointer from stack off ${off}`)
       : undefined;
   }
@@ -150,7 +150,7 @@ function checkBytes(analysis: Analysis, slot: StackSlot, off: number, size: numb
   for (let i = 0; i < size; i++) {
     const letter = slot.types[byteOf(off + i)]!;
     if (letter === "m" || letter === "0" || letter === extra) continue;
-    if (letter === "?" && analysis.env.mayLeakPointers) continue;
+    if (letter === "?" && analysis.env.privileges.mayReadUninitialised) continue;
     return reject(EACCES, `invalid read from stack off ${off}+${i} size ${size}`);
   }
   return undefined;
@@ -202,14 +202,14 @@ const isZeroStored = (analysis: Analysis, stored: Stored): boolean =>
 function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number, stored: Stored): Check {
   const index = slotOf(off);
   const before = frame.stack[index]!;
-  if (!analysis.env.mayLeakPointers && isSpilled(before) && !isSpilledScalar(before) && size !== 8)
+  if (!analysis.env.privileges.mayLeakPointers && isSpilled(before) && !isSpilledScalar(before) && size !== 8)
     return reject(EACCES, "attempt to corrupt spilled pointer on stack");
   const destroyed = destroyDynptr(analysis, frame, index);
   if (destroyed !== undefined) return destroyed;
   if (frame === analysis.frame) analysis.touchSlot(index);
   const register = stored !== undefined && "number" in stored ? analysis.register(stored.number) : undefined;
   const isAligned = off % 8 === 0;
-  if (register !== undefined && register.isScalar && isAligned && analysis.env.isCapable) {
+  if (register !== undefined && register.isScalar && isAligned && analysis.env.privileges.isCapable) {
     noteAccess(analysis, frame, index);
     const fits = widthOf(register) <= size * 8;
     const kept = fits ? tied(analysis, register) : register.with({ id: 0, hasDelta: false });
@@ -217,7 +217,7 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
     spill(analysis, frame, index, kept, size);
     return undefined;
   }
-  if (stored !== undefined && "constant" in stored && isAligned && analysis.env.isCapable) {
+  if (stored !== undefined && "constant" in stored && isAligned && analysis.env.privileges.isCapable) {
     noteAccess(analysis, frame, index);
     spill(analysis, frame, index, smallRegister(stored.constant), size);
     return undefined;
@@ -244,7 +244,7 @@ function spill(analysis: Analysis, frame: Frame, index: number, register: Regist
   let types = "";
   for (let i = 0; i < 8 - size; i++) {
     const letter = before[i]!;
-    types += letter === "0" || (letter === "?" && analysis.env.mayLeakPointers) ? letter : "m";
+    types += letter === "0" || (letter === "?" && analysis.env.privileges.mayLeakPointers) ? letter : "m";
   }
   frame.stack[index] = { types: types + "r".repeat(size), spilled: register };
 }
@@ -271,7 +271,7 @@ function writeVariable(
     const slot = frame.stack[index]!;
     const letter = slot.types[byteOf(at)]!;
     if (frame === analysis.frame) analysis.touchSlot(index);
-    if (!analysis.env.mayLeakPointers && letter === "r" && !slot.spilled.isScalar) {
+    if (!analysis.env.privileges.mayLeakPointers && letter === "r" && !slot.spilled.isScalar) {
       return reject(
         EINVAL,
         `spilled ptr in range of var-offset stack write; insn ${analysis.index}, ptr off: ${at}`,
@@ -281,7 +281,7 @@ function writeVariable(
       usedZero = true;
       continue;
     }
-    if (letter === "?" && !analysis.env.mayLeakPointers) {
+    if (letter === "?" && !analysis.env.privileges.mayReadUninitialised) {
       return reject(
         EINVAL,
         `uninit stack in range of var-offset write prohibited for !root; insn ${analysis.index}, off: ${at}`,
@@ -317,7 +317,7 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
   if (size === 0 && !range.isZeroAllowed) return reject(EACCES, "invalid zero-sized read");
   const outside = checkStackBounds(analysis, number, off, size, kind);
   if (outside !== undefined) return outside;
-  if (!scalar.isConst && !analysis.env.mayLeakPointers) {
+  if (!scalar.isConst && !analysis.env.privileges.bypassesSpecV1) {
     return reject(
       EACCES,
       `R${number} variable offset stack access prohibited for !root, var_off=${tnumText(scalar.tnum)}`,
@@ -339,11 +339,11 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
     const slot = frame.stack[index]!;
     const letter = slot.types[byteOf(at)]!;
     if (letter === "m") continue;
-    if (letter === "0" || (letter === "?" && analysis.env.mayLeakPointers)) {
+    if (letter === "0" || (letter === "?" && analysis.env.privileges.mayReadUninitialised)) {
       if (kind === "write") frame.stack[index] = { ...slot, types: withByte(slot.types, byteOf(at), "m") };
       continue;
     }
-    if (letter === "r" && (slot.spilled.isScalar || analysis.env.mayLeakPointers)) {
+    if (letter === "r" && (slot.spilled.isScalar || analysis.env.privileges.mayLeakPointers)) {
       if (kind === "write") frame.stack[index] = scrubbed(slot);
       continue;
     }

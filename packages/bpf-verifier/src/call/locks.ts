@@ -93,6 +93,6 @@ function release(analysis: Analysis, register: Register, kind: LockKind, word: s
 
 /** Without the lock, nodes that others own may be gone. Linux: invalidate_non_owning_refs() */
 function forgetUnowned({ state, env }: Analysis): void {
-  const gone = env.mayLeakPointers ? UNKNOWN : NOT_INIT;
+  const gone = env.privileges.mayLeakPointers ? UNKNOWN : NOT_INIT;
   state.replaceAll((register) => (register.has(FLAG.NON_OWN_REF) ? gone : register));
 }

@@ -8,7 +8,7 @@ export function releaseReference(analysis: Analysis, refId: number): boolean {
   if (!state.references.some(({ id, kind }) => id === refId && kind === "object")) return false;
   state.references = state.references.filter(({ id, kind }) => !(id === refId && kind === "object"));
   state.replaceAll((register) =>
-    register.refId !== refId ? register : analysis.env.mayLeakPointers ? UNKNOWN : NOT_INIT,
+    register.refId !== refId ? register : analysis.env.privileges.mayLeakPointers ? UNKNOWN : NOT_INIT,
   );
   return true;
 }

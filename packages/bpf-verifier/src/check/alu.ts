@@ -182,7 +182,7 @@ function combine(analysis: Analysis, insn: Insn, op: AluOp, bits: Bits): Check {
     return undefined;
   }
   if (left.isPointer && right.isPointer) {
-    if (op === "sub" && analysis.env.mayLeakPointers) {
+    if (op === "sub" && analysis.env.privileges.mayLeakPointers) {
       analysis.setUnknown(dst);
       return undefined;
     }
@@ -224,7 +224,7 @@ function combineScalars(
     right.valueHigh === right.valueLow >> 31 &&
     !((insn.opcode & 8) !== 0 && insn.src === insn.dst);
   const distance = op === "sub" ? 0 - right.valueLow : right.valueLow;
-  if (!analysis.env.isCapable || !isTied || left.hasDelta || distance !== (distance | 0))
+  if (!analysis.env.privileges.isCapable || !isTied || left.hasDelta || distance !== (distance | 0))
     return scalarRegister(scalar).withPrecision(isPrecise);
   return left.with({ scalar, hasDelta: true, off: distance });
 }

@@ -30,7 +30,7 @@ export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
     return undefined;
   }
   if (bits !== 64) {
-    if (op === "sub" && analysis.env.mayLeakPointers) {
+    if (op === "sub" && analysis.env.privileges.mayLeakPointers) {
       analysis.setUnknown(dst);
       return undefined;
     }

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { linuxHelper } from "../linux/helpers.ts";
 import { linuxProgramType } from "../linux/program-types.ts";
 import { verifyProgram } from "../verify-program.ts";
+import { PRIVILEGED } from "../privileges.ts";
 
 const builder = new BtfBuilder();
 const flags = { isSigned: true, isChar: false, isBool: false };
@@ -40,7 +41,7 @@ function verify(
     map: () => EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level },
     kernelBtf: undefined,
     program: {
@@ -54,7 +55,6 @@ function verify(
     isAnyAlignment: false,
     isStateFrequent: false,
     hasFragments: false,
-    mayLeakPointers: true,
   });
   return [ok, log.replace(/processed .*\n$/, "").trimEnd()];
 }

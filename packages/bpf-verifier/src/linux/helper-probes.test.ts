@@ -8,6 +8,7 @@ import type { ProgramEnv } from "../env.ts";
 import { verifyProgram } from "../verify-program.ts";
 import { linuxHelper } from "./helpers.ts";
 import { linuxProgramType } from "./program-types.ts";
+import { PRIVILEGED } from "../privileges.ts";
 
 /** A kernel's types, as far as a helper without arguments names one. */
 function kernelTypes(): Btf {
@@ -25,7 +26,7 @@ function probe({ type, attachType, id }: HelperProbe): string {
     map: () => EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 1 },
     kernelBtf: KERNEL,
     cpus: 2,
@@ -36,7 +37,6 @@ function probe({ type, attachType, id }: HelperProbe): string {
     isAnyAlignment: false,
     isStateFrequent: false,
     hasFragments: false,
-    mayLeakPointers: true,
   };
   const verdict = verifyProgram(env);
   return verdict.ok ? "ok" : verdict.errno.name;

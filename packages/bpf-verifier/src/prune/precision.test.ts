@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { linuxHelper } from "../linux/helpers.ts";
 import { linuxProgramType } from "../linux/program-types.ts";
 import { verifyProgram } from "../verify-program.ts";
+import { PRIVILEGED } from "../privileges.ts";
 
 /** Three paths reach the first `if r8`: with r7 up to 3, up to 1 (and another r9), and 256. r7 is an offset into the stack at the end. */
 const PROGRAM = `
@@ -45,7 +46,7 @@ function verify(text: string): { readonly ok: boolean; readonly log: string } {
     map: () => EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 2 },
     kernelBtf: undefined,
     program: undefined,
@@ -55,7 +56,6 @@ function verify(text: string): { readonly ok: boolean; readonly log: string } {
     isAnyAlignment: false,
     isStateFrequent: true,
     hasFragments: false,
-    mayLeakPointers: true,
   });
 }
 

@@ -93,7 +93,7 @@ const ARGUMENTS = 0b111110;
 
 /** Marks register `number` of the current frame. */
 export function markPrecise(analysis: Analysis, number: number): Check {
-  if (!analysis.env.isCapable || !analysis.register(number).isScalar) return undefined;
+  if (!analysis.env.privileges.isCapable || !analysis.register(number).isScalar) return undefined;
   const wanted = new Wanted(analysis.state.frames.length - 1);
   wanted.registers[wanted.frame] = 1 << number;
   trace(analysis, wanted);

@@ -116,7 +116,7 @@ export class Visited {
     return statesEqual(old, now, {
       exactness,
       live: (frame, isTop) => this.#liveIn(frame, isTop, old),
-      mayReadAnything: this.#analysis.env.mayLeakPointers,
+      mayReadAnything: this.#analysis.env.privileges.mayReadUninitialised,
     });
   }
 
@@ -216,7 +216,7 @@ export class Visited {
     this.total += 1;
     this.#previousJumps = this.jumps;
     this.#previousProcessed = processed;
-    if (env.isCapable) {
+    if (env.privileges.isCapable) {
       state.replaceAll((register) => register.withPrecision(false));
     }
     const copy = state.copy();

@@ -8,6 +8,7 @@ import { linuxHelper } from "../linux/helpers.ts";
 import { linuxProgramType } from "../linux/program-types.ts";
 import { verifyProgram } from "../verify-program.ts";
 import { relocate, type Xlated } from "./rewrite.ts";
+import { PRIVILEGED, UNPRIVILEGED } from "../privileges.ts";
 
 const KPROBE = linuxProgramType(2, 0)!;
 
@@ -25,7 +26,7 @@ function rewritten(text: string, extra: Partial<ProgramEnv> = {}): Xlated {
     map: () => EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 1 },
     kernelBtf: undefined,
     program: undefined,
@@ -35,7 +36,6 @@ function rewritten(text: string, extra: Partial<ProgramEnv> = {}): Xlated {
     isAnyAlignment: false,
     isStateFrequent: false,
     hasFragments: false,
-    mayLeakPointers: true,
     ...extra,
   });
   if (!verdict.ok) throw new Error(verdict.log);
@@ -91,7 +91,7 @@ test.each(PROGRAMS)("%s", (_, given, expected) => {
 test("of the unprivileged, dead code becomes loops and nothing moves", () => {
   const programType = linuxProgramType(1, 0)!;
   const given = "r0 = 0\nif r0 == 0x0 goto +1\nr0 = 1\nexit";
-  const xlated = rewritten(given, { programType, isCapable: false, mayLeakPointers: false });
+  const xlated = rewritten(given, { programType, privileges: UNPRIVILEGED });
   expect(textOf(xlated)).toBe(same("r0 = 0\nif r0 == 0x0 goto +1\ngoto -1\nexit"));
 });
 

@@ -24,7 +24,7 @@ export function rewrite(analysis: Analysis, insns: readonly Insn[]): Xlated {
   const draft = new Draft(insns);
   const isSeen = (index: number): boolean =>
     notes[index]!.isSeen || (insns[index - 1]?.opcode === WIDE_LOAD && notes[index - 1]!.isSeen);
-  if (env.isCapable) removeDeadCode(draft, isSeen);
+  if (env.privileges.isCapable) removeDeadCode(draft, isSeen);
   else trapDeadCode(draft, isSeen);
   const noteAt = (index: number): Analysis["notes"][number] => notes[draft.origin[index]!]!;
   convertContext(draft, env.programType.context?.rows ?? [], (index) => noteAt(index).pointerKind === "ctx");

@@ -3,8 +3,8 @@
  */
 import { EBADF } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { linuxHelper, linuxKfunc, linuxProgramType } from "@alien-ts/bpf-verifier";
-import type { AttachTarget, MapInfo, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
+import { PRIVILEGED, linuxHelper, linuxKfunc, linuxProgramType } from "@alien-ts/bpf-verifier";
+import type { AttachTarget, MapInfo, Privileges, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 
 /** Bits of `prog_flags`. */
@@ -22,6 +22,8 @@ const CPUS = 2;
 export interface Machine {
   readonly kernelBtf: Btf | undefined;
   readonly logLevel: number;
+  /** What the loader may do; everything where nothing is said. */
+  readonly privileges?: Privileges;
 }
 
 export interface Parts {
@@ -58,7 +60,7 @@ export function environment(parts: Parts, options: Machine): ProgramEnv {
         }),
     addressHigh: 0xffff_8881,
     license: parts.license,
-    isCapable: true,
+    privileges: options.privileges ?? PRIVILEGED,
     log: { level: options.logLevel, keeps: KEPT_LOG },
     kernelBtf,
     program: parts.program,
@@ -71,7 +73,6 @@ export function environment(parts: Parts, options: Machine): ProgramEnv {
     isAnyAlignment: (parts.flags & FLAG.ANY) !== 0,
     isStateFrequent: (parts.flags & FLAG.STATE_FREQUENT) !== 0,
     hasFragments: (parts.flags & FLAG.FRAGMENTS) !== 0,
-    mayLeakPointers: true,
   };
 }
 

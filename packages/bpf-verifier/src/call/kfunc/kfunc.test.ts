@@ -13,6 +13,7 @@ import { linuxKfunc } from "../../linux/kfuncs.ts";
 import { linuxProgramType } from "../../linux/program-types.ts";
 import { valueFields } from "../../value-fields.ts";
 import { verifyProgram } from "../../verify-program.ts";
+import { PRIVILEGED } from "../../privileges.ts";
 
 const KERNEL = declare(`
   struct bpf_map { u64 ops; };
@@ -135,7 +136,7 @@ function messageOf(type: string, text: string): string {
     map: (fd) => MAPS[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",
-    isCapable: true,
+    privileges: PRIVILEGED,
     log: { level: 1 },
     kernelBtf: KERNEL,
     program: { btf: PROGRAM, functions: [], lines: [] },
@@ -145,7 +146,6 @@ function messageOf(type: string, text: string): string {
     isAnyAlignment: false,
     isStateFrequent: false,
     hasFragments: false,
-    mayLeakPointers: true,
   };
   const verdict = verifyProgram(env);
   return verdict.ok ? "accepted" : (verdict.log.trimEnd().split("\n").at(-2) ?? "");
