@@ -5,7 +5,7 @@
  * tell rows of one opcode apart (a division's signedness, an atomic's operation, whom a call calls), `operands` the fields
  * that the program chooses. Every other field is reserved and must be 0: `reservedField` names one that is not.
  */
-import { CALL, CLASS, MODE, PSEUDO, SIZE, SOURCE } from "./constants.ts";
+import { CALL, CLASS, MODE, PSEUDO, REG, SIZE, SOURCE } from "./constants.ts";
 import type { Insn } from "./instruction.ts";
 import { ALU, ATOMIC, JUMP } from "./operations.ts";
 import type { AluOp, AtomicOp, Bits, IsaVersion, JumpOp } from "./operations.ts";
@@ -119,6 +119,27 @@ export function reservedField(row: OpcodeRow, insn: Insn): Operand | undefined {
   if (insn.off !== 0 && !operands.includes("off") && when.off === undefined) return "off";
   if (insn.imm !== 0 && !operands.includes("imm") && when.imm === undefined) return "imm";
   return undefined;
+}
+
+/** The register that `insn` sets; undefined where it sets none. What a function that it calls sets is not its own. */
+export function writtenRegister(row: OpcodeRow, { dst, src }: Insn): number | undefined {
+  switch (row.kind) {
+    case "alu":
+    case "neg":
+    case "movsx":
+    case "end":
+    case "load":
+    case "load_acquire":
+    case "wide":
+      return dst;
+    case "atomic":
+      if (!ATOMIC[row.op].fetches) return undefined;
+      return row.op === "cmpxchg" ? REG.R0 : src;
+    case "packet":
+      return REG.R0;
+    default:
+      return undefined;
+  }
 }
 
 function matches({ when }: OpcodeRow, insn: Insn): boolean {

@@ -4,10 +4,10 @@
  * Registers are unsigned `bigint`s, memory is a port; nothing is predecoded or cached. `runReference` ends with a result, never
  * a throw. It trusts nothing: every access goes through the port, which refuses by returning undefined or false.
  */
-import { FRAME_BYTES, MAX_FRAMES, MAX_MAY_GOTO } from "./constants.ts";
+import { FRAME_BYTES, MAX_FRAMES, MAX_MAY_GOTO, REG } from "./constants.ts";
 import { wideConstant } from "./instruction.ts";
 import type { Insn } from "./instruction.ts";
-import { identify } from "./opcodes.ts";
+import { identify, writtenRegister } from "./opcodes.ts";
 import type { AccessBytes, OpcodeRow } from "./opcodes.ts";
 import { ALU, ATOMIC, JUMP, negate, signExtend, swapBytes } from "./operations.ts";
 import type { Bits } from "./operations.ts";
@@ -86,6 +86,8 @@ function step(state: State, row: OpcodeRow, insn: Insn, pc: number): Step {
   const { regs } = state;
   const { dst, src, off, imm } = insn;
   if (dst > 10 || (src > 10 && row.kind !== "wide")) return false;
+  // RFC 9669 section 2.2: r10 is read-only.
+  if (writtenRegister(row, insn) === REG.R10) return false;
   switch (row.kind) {
     case "alu": {
       const operand = row.source === "reg" ? regs[src]! : BigInt(imm);
@@ -129,7 +131,7 @@ function step(state: State, row: OpcodeRow, insn: Insn, pc: number): Step {
 
 function stepWide(state: State, row: OpcodeRow & { kind: "wide" }, insn: Insn, pc: number): Step {
   const second = state.insns[pc + 1];
-  if (second === undefined) return false;
+  if (second?.opcode !== 0) return false;
   if (row.pseudo === "FUNC") state.regs[insn.dst] = BigInt.asUintN(32, BigInt(pc + 1 + insn.imm));
   else if (row.pseudo === "NONE") state.regs[insn.dst] = wideConstant(insn, second);
   else return false;

@@ -6,7 +6,7 @@
  * a script can run it. The yardstick is `runReference` of bpf-isa; the suite has no random numbers and no expectations of its
  * own except for the programs at its end.
  */
-import { FRAME_BYTES, OPCODES, asm, insn, program, runReference } from "@alien-ts/bpf-isa";
+import { FRAME_BYTES, OPCODES, asm, insn, program, runReference, writtenRegister } from "@alien-ts/bpf-isa";
 import type { AccessBytes, Insn, OpcodeRow, ReferenceMemory } from "@alien-ts/bpf-isa";
 
 /** What an engine is asked to do: fresh memory, a program, its arguments. */
@@ -105,7 +105,7 @@ export function engineSuite(engine: Engine, every = 1): EngineCheck[] {
     check: () =>
       differences(
         engine,
-        casesOf(row).filter((_, index) => index % every === 0),
+        [...casesOf(row), ...frameCases(row)].filter((_, index) => index % every === 0),
       ),
   }));
   const programs = PROGRAMS.map(({ name, test }) => ({ name, check: () => differences(engine, [test]) }));
@@ -293,6 +293,26 @@ function casesOf(row: OpcodeRow): EngineCase[] {
   }
 }
 
+/** The instruction with r10 as the register that it sets. */
+function frameCases(row: OpcodeRow): EngineCase[] {
+  return [
+    { dst: 10, src: row.when.src ?? 6 },
+    { dst: 6, src: 10 },
+  ]
+    .map((fields) => insn(row.name, fields))
+    .filter((slot) => writtenRegister(row, slot) === 10)
+    .map((slot) => ({
+      insns: program(
+        asm.movReg(6, 1),
+        row.kind === "wide" ? [slot, { opcode: 0, dst: 0, src: 0, off: 0, imm: 0 }] : slot,
+        asm.movReg(0, 10),
+        asm.exit(),
+      ),
+      context: new Uint8Array(8),
+      fuel: 100,
+    }));
+}
+
 function callCases(target: string): EngineCase[] {
   const args = [1, 2, 3, 4, 5].map((r) => asm.wide64(r, EDGES[r * 5]!)).flat();
   switch (target) {
@@ -405,6 +425,20 @@ const PROGRAMS: readonly { readonly name: string; readonly test: EngineCase }[] 
     test: simple(asm.mayGoto(1), asm.goto(-2), asm.exit()),
   },
   { name: "a jump into a wide load faults", test: simple(asm.goto(1), asm.wide(0, 5, 6), asm.exit()) },
+  {
+    name: "a wide load without its second slot faults",
+    test: simple({ opcode: 0x18, dst: 0, src: 0, off: 0, imm: 1 }, asm.exit()),
+  },
+  {
+    name: "what stands in the place of a second slot runs where it is jumped to",
+    test: simple(
+      asm.movImm(0, 1),
+      asm.goto(1),
+      { opcode: 0x18, dst: 0, src: 0, off: 0, imm: 1 },
+      asm.movImm(0, 7),
+      asm.exit(),
+    ),
+  },
   { name: "a jump before the program faults", test: simple(asm.goto(-9), asm.exit()) },
   { name: "running off the end faults", test: simple(asm.movImm(0, 1)) },
   {

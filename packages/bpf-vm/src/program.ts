@@ -6,9 +6,18 @@
  * registers in the same file, so that an instruction with an immediate is one with a source register, and the interpreter has
  * half the cases. Operations are the RFC's opcode bytes in their register form; `VARIANT` gives those that share a byte with
  * another the bytes that immediates left free. Whatever cannot run is a `TRAP`, so that running needs no checks of its own:
- * a second slot of a wide load, a jump target outside, an unknown opcode, and the slot after the last.
+ * a second slot of a wide load, a write of r10, a jump target outside, an unknown opcode, and the slot after the last.
  */
-import { CALL, MAX_INSNS, PSEUDO, REGISTERS, decode, identify } from "@alien-ts/bpf-isa";
+import {
+  CALL,
+  MAX_INSNS,
+  PSEUDO,
+  REG,
+  REGISTERS,
+  decode,
+  identify,
+  writtenRegister,
+} from "@alien-ts/bpf-isa";
 import type { Insn, OpcodeRow } from "@alien-ts/bpf-isa";
 import type { KAddr } from "@alien-ts/abi";
 import type { BpfMachine } from "./machine.ts";
@@ -156,9 +165,8 @@ class Builder {
       const insn = this.insns[slot]!;
       const row = identify(insn);
       const hasRegisters = insn.dst < REGISTERS && (insn.src < REGISTERS || row?.kind === "wide");
-      if (row === undefined || !hasRegisters) continue;
+      if (row === undefined || !hasRegisters || writtenRegister(row, insn) === REG.R10) continue;
       this.emitRow(slot, row, insn);
-      if (row.kind === "wide") slot += 1;
     }
   }
 
@@ -237,7 +245,7 @@ class Builder {
   private emitWide(slot: number, row: OpcodeRow & { readonly kind: "wide" }, insn: Insn): void {
     const second = this.insns[slot + 1];
     const isFunction = insn.src === PSEUDO.FUNC;
-    if (second === undefined || (row.pseudo !== "NONE" && !isFunction)) return;
+    if (second?.opcode !== 0 || (row.pseudo !== "NONE" && !isFunction)) return;
     const constant = isFunction ? this.constant(slot + 1 + insn.imm, 0) : this.constant(insn.imm, second.imm);
     this.emit(slot, row.opcode, insn.dst, constant, 0);
   }
