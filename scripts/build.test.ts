@@ -1,5 +1,6 @@
 /** The two-pass link: what it builds agrees with a link from source, and a kernel that changes between passes is refused. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,6 +55,19 @@ for (const [what, args, input, expected] of [
 ] as const) {
   test(`the built command: ${what}`, () => expect(alien(args, input)).toMatchObject(expected));
 }
+
+test.each([
+  ["info"],
+  ["disasm", "packages/cli/fixtures/first_steps.bpf.o"],
+  ["boot", "-c", "cat /proc/kallsyms"],
+])("the built command ends as by SIGPIPE where nobody reads its output: %s", async (...args) => {
+  const child = spawn(process.execPath, [join(out, "whole/alien.mjs"), ...args], { cwd: ROOT });
+  child.stdout.destroy();
+  let complaints = "";
+  child.stderr.on("data", (text) => (complaints += String(text)));
+  const [status] = (await once(child, "close")) as [number];
+  expect({ status, isQuiet: !complaints.includes("at ") }).toEqual({ status: 141, isQuiet: true });
+});
 
 test("the kernel log of the built command goes to standard error", () => {
   expect(alien(["boot", "-c", "true"]).stderr).toMatch(/^\[ {4}0\.000000\] Linux version/);

@@ -48,6 +48,8 @@ test.each([
   ["ldabsh 12", asm.packetAbs(2, 12)],
   ["ldindw r3, -4", asm.packetInd(4, 3, -4)],
   ["call 5", asm.call(5)],
+  ["call 0x10", asm.call(16)],
+  ["add r1, 0xffffffff", asm.aluImm("add", 1, -1)],
   ["call local +2", asm.callLocal(2)],
   ["callx r2", asm.callRegister(2)],
   ["exit", asm.exit()],
@@ -79,9 +81,25 @@ test("labels are found ahead and behind, wide loads count twice", () => {
   expect(assemble(text)).toEqual(expected);
 });
 
+test("a label may have an instruction on its line, and names as compilers give them; lines may end as on Windows", () => {
+  const text =
+    "_ZN3foo17h$LT$u8$GT$.llvm.7E: r0 = 0xffffffff ; any\r\n(05) goto _ZN3foo17h$LT$u8$GT$.llvm.7E\r\n";
+  expect(assemble(text)).toEqual(program(asm.wide64(0, 0xffff_ffffn), asm.goto(-3)));
+});
+
 test.each([
   ["r1 = r2\nfrobnicate", 2, "not an instruction: frobnicate"],
-  ["goto nowhere", 1, "not an instruction: goto nowhere"],
+  ["goto nowhere", 1, "label nowhere is not defined"],
+  ["exit\nno label:", 2, "not an instruction: no label:"],
+  ["1x:", 1, "not an instruction: 1x:"],
+  ["goto +32768", 1, "offset 32768 is not in -32768..32767"],
+  [`goto far\n${"exit\n".repeat(32768)}far: exit`, 1, "offset 32768 is not in -32768..32767"],
+  ["r0 = *(u64 *)(r1 +65544)", 1, "offset 65544 is not in -32768..32767"],
+  ["ldxdw r0, [r1-0x8001]", 1, "offset -32769 is not in -32768..32767"],
+  ["r0 += 0x100000000", 1, "immediate 4294967296 does not fit 32 bits"],
+  ["mov r0, -2147483649", 1, "immediate -2147483649 does not fit 32 bits"],
+  ["r0 = 0x10000000000000000", 1, "not an instruction: r0 = 0x10000000000000000"],
+  ["r0 = map_fd[0x100000000]", 1, "not an instruction: r0 = map_fd[0x100000000]"],
   ["a:\na:", 2, "label a is defined twice"],
   ["r1 += w2", 1, "not an instruction: r1 += w2"],
   ["r11 = 0", 1, "not an instruction: r11 = 0"],

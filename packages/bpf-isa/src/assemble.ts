@@ -7,7 +7,7 @@
  */
 import { asm } from "./build.ts";
 import type { Insn } from "./instruction.ts";
-import { MNEMONICS } from "./mnemonics.ts";
+import { MNEMONICS, NUMBER, TARGET, fits, toImm, wideForm } from "./mnemonics.ts";
 import type { Distance, Form } from "./mnemonics.ts";
 import type { AccessBytes, PseudoSource } from "./opcodes.ts";
 import { ALU, ATOMIC, JUMP } from "./operations.ts";
@@ -25,39 +25,66 @@ export class AssembleError {
 
 /** The program that `text` spells. */
 export function assemble(text: string): Insn[] | AssembleError {
-  const lines = text.split("\n").map(strip);
+  const lines = text.split("\n").map(parseLine);
   const labels = new Map<string, number>();
   let slot = 0;
-  for (const [index, line] of lines.entries()) {
-    const label = /^([A-Za-z_.][\w.]*):$/u.exec(line)?.[1];
+  for (const [index, { label, body }] of lines.entries()) {
     if (label !== undefined) {
       if (labels.has(label)) return new AssembleError(index + 1, `label ${label} is defined twice`);
       labels.set(label, slot);
-    } else if (line !== "") {
-      slot += assembleLine(line, () => 0)?.length ?? 0;
     }
+    if (body !== "") slot += assembleLine(body, () => 0)?.length ?? 0;
   }
   const insns: Insn[] = [];
-  for (const [index, line] of lines.entries()) {
-    if (line === "" || line.endsWith(":")) continue;
-    const parts = assembleLine(line, (target) => distanceTo(target, labels, insns.length + 1));
-    if (parts === undefined) return new AssembleError(index + 1, `not an instruction: ${line}`);
-    insns.push(...parts);
+  for (const [index, { body }] of lines.entries()) {
+    if (body === "") continue;
+    let missing: string | undefined;
+    const parts = assembleLine(body, (target) => {
+      const distance = distanceTo(target, labels, insns.length + 1);
+      if (distance === undefined) missing = target;
+      return distance;
+    });
+    const problem =
+      parts !== undefined
+        ? parts.map(misfit).find((found) => found !== undefined)
+        : missing === undefined
+          ? `not an instruction: ${body}`
+          : `label ${missing} is not defined`;
+    if (problem !== undefined) return new AssembleError(index + 1, problem);
+    insns.push(...parts!);
   }
   return insns;
 }
 
-const strip = (line: string): string =>
-  line
+interface Line {
+  readonly label: string | undefined;
+  /** The instruction; "" where there is none. */
+  readonly body: string;
+}
+
+/** Symbols of compiled Rust have dollars in them. */
+const LABEL = /^([A-Za-z_.$][\w.$]*): *(.*)$/u;
+
+function parseLine(line: string): Line {
+  const text = line
     .replace(/;.*/u, "")
     .trim()
-    .replace(/^\d+: */u, "")
-    .replace(/^\([0-9a-f]{2}\) */u, "");
+    .replace(/^\d+: */u, "");
+  const [, label, rest] = LABEL.exec(text) ?? [];
+  return { label, body: (rest ?? text).replace(/^\([0-9a-f]{2}\) */u, "") };
+}
 
 function distanceTo(target: string, labels: ReadonlyMap<string, number>, next: number): number | undefined {
   if (/^(?:pc)?[+-]\d+$/u.test(target)) return Number(target.replace("pc", ""));
   const slot = labels.get(target);
   return slot === undefined ? undefined : slot - next;
+}
+
+/** What is wrong with a field that its bits cannot hold: encoded, it would be another instruction. */
+function misfit({ off, imm }: Insn): string | undefined {
+  if (off < -0x8000 || off > 0x7fff) return `offset ${off} is not in -32768..32767`;
+  if (imm !== (imm | 0)) return `immediate ${imm} does not fit 32 bits`;
+  return undefined;
 }
 
 function assembleLine(line: string, distance: Distance): readonly Insn[] | undefined {
@@ -90,20 +117,11 @@ function operation<Name extends string>(
 function form(pattern: string, make: Form["make"]): Form {
   const source = pattern
     .replaceAll("R", "([rw])(10|[0-9])")
-    .replaceAll("N", "([+-]?(?:0x[0-9a-fA-F]+|[0-9]+))")
+    .replaceAll("N", NUMBER)
     .replaceAll("P", String.raw`\(u(8|16|32|64) \*\)\(r(10|[0-9]) ([+-][0-9]+)\)`)
-    .replaceAll("T", String.raw`([\w.+-]+)`)
+    .replaceAll("T", TARGET)
     .replaceAll(" ", " *");
   return { pattern: new RegExp(`^${source}$`, "u"), make };
-}
-
-/** The low 32 bits, signed: `0xffffffff` and `-1` are the same immediate. */
-function toImm(text: string): number {
-  return Number(BigInt.asIntN(32, toBig(text)));
-}
-
-function toBig(text: string): bigint {
-  return text.startsWith("-") ? -BigInt(text.slice(1)) : BigInt(text.replace("+", ""));
 }
 
 const jumps = symbols(JUMP);
@@ -119,7 +137,7 @@ const FORMS: readonly Form[] = [
   form("R = (le|be|bswap)(16|32|64) R", ([, dst, order, width]) =>
     asm[order as "le"](n(width) as 16, n(dst)),
   ),
-  form("r(10|[0-9]) = (0x[0-9a-fA-F]+)", ([dst, value]) => asm.wide64(n(dst), toBig(value!))),
+  form("r(10|[0-9]) = (0x[0-9a-fA-F]+)", ([dst, value]) => wideForm(n(dst), value!)),
   form(`R (${alus}) R`, ([letter, dst, symbol, other, src]) =>
     letter === other
       ? asm.aluReg(operation<AluOp>(ALU, symbol!), n(dst), n(src), bitsOf(letter!))
@@ -183,9 +201,11 @@ const FORMS: readonly Form[] = [
   form(
     String.raw`r(10|[0-9]) = (map_fd|map_value|btf_id|func|map_idx|map_idx_value)\[N\](?:\[N\])?`,
     ([dst, pseudo, low, high]) =>
-      asm.wide(n(dst), toImm(low!), toImm(high ?? "0"), pseudo!.toUpperCase() as PseudoSource),
+      fits(low!, 32) && fits(high ?? "0", 32)
+        ? asm.wide(n(dst), toImm(low!), toImm(high ?? "0"), pseudo!.toUpperCase() as PseudoSource)
+        : undefined,
   ),
-  form(String.raw`call (?:\w+#)?(-?\d+)`, ([id]) => asm.call(toImm(id!))),
+  form(String.raw`call (?:\w+#)?N`, ([id]) => asm.call(toImm(id!))),
   form("call T", ([target], distance) => withDistance(distance(target!), asm.callLocal)),
 ];
 

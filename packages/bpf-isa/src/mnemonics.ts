@@ -21,18 +21,32 @@ export interface Form {
 }
 
 const REGISTER = "%?r(10|[0-9])";
-const NUMBER = "([+-]?(?:0x[0-9a-fA-F]+|[0-9]+))";
+export const NUMBER = "([+-]?(?:0x[0-9a-fA-F]+|[0-9]+))";
 const OPERAND = `(?:${REGISTER}|${NUMBER})`;
 const PLACE = String.raw`\[ ?${REGISTER} ?([+-] ?(?:0x[0-9a-fA-F]+|[0-9]+))? ?\]`;
-const TARGET = String.raw`([\w.+-]+)`;
+export const TARGET = String.raw`([\w.$+-]+)`;
 const SIZES: Readonly<Record<string, AccessBytes>> = { b: 1, h: 2, w: 4, dw: 8 };
 
 const sizeOf = (suffix: string | undefined): AccessBytes => SIZES[suffix!]!;
 const names = (table: object): string => Object.keys(table).join("|");
 const bitsOf = (text: string | undefined): Bits => (text === "32" ? 32 : 64);
 const offsetOf = (text: string | undefined): number => Number(toBig((text ?? "0").replaceAll(" ", "")));
-const immOf = (text: string): number => Number(BigInt.asIntN(32, toBig(text)));
 const n = Number;
+
+/** `0xffffffff` and `-1` are the same immediate; what 32 bits cannot hold is left as it is, for `assemble` to refuse. */
+export function toImm(text: string): number {
+  return Number(fits(text, 32) ? BigInt.asIntN(32, toBig(text)) : toBig(text));
+}
+
+export function wideForm(dst: number, value: string): readonly Insn[] | undefined {
+  return fits(value, 64) ? asm.wide64(dst, toBig(value)) : undefined;
+}
+
+/** Whether `bits` hold the number, as a signed or an unsigned one. */
+export function fits(text: string, bits: number): boolean {
+  const value = toBig(text);
+  return value >= -(1n << BigInt(bits - 1)) && value < 1n << BigInt(bits);
+}
 
 function toBig(text: string): bigint {
   return text.startsWith("-") ? -BigInt(text.slice(1)) : BigInt(text.replace("+", ""));
@@ -47,7 +61,7 @@ function form(source: string, make: Form["make"]): Form {
 export const MNEMONICS: readonly Form[] = [
   form(`(${names(ALU)})(32|64)?_ ${REGISTER} , ${OPERAND}`, ([op, bits, dst, src, imm]) =>
     src === undefined
-      ? asm.aluImm(op as AluOp, n(dst), immOf(imm!), bitsOf(bits))
+      ? asm.aluImm(op as AluOp, n(dst), toImm(imm!), bitsOf(bits))
       : asm.aluReg(op as AluOp, n(dst), n(src), bitsOf(bits)),
   ),
   form(`neg(32|64)?_ ${REGISTER}`, ([bits, dst]) => asm.neg(n(dst), bitsOf(bits))),
@@ -63,14 +77,14 @@ export const MNEMONICS: readonly Form[] = [
     if (off === undefined) return undefined;
     return wide === undefined ? asm.goto(off) : asm.gotol(off);
   }),
-  form(`lddw_ ${REGISTER} , ${NUMBER}`, ([dst, value]) => asm.wide64(n(dst), toBig(value!))),
+  form(`lddw_ ${REGISTER} , ${NUMBER}`, ([dst, value]) => wideForm(n(dst), value!)),
   form(`ldx(s)?(b|h|w|dw)_ ${REGISTER} , ${PLACE}`, ([isSigned, size, dst, src, off]) => {
     const bytes = sizeOf(size);
     if (isSigned === undefined) return asm.load(bytes, n(dst), n(src), offsetOf(off));
     return bytes === 8 ? undefined : asm.loadSigned(bytes, n(dst), n(src), offsetOf(off));
   }),
   form(`st(b|h|w|dw)_ ${PLACE} , ${NUMBER}`, ([size, dst, off, imm]) =>
-    asm.storeImm(sizeOf(size), n(dst), offsetOf(off), immOf(imm!)),
+    asm.storeImm(sizeOf(size), n(dst), offsetOf(off), toImm(imm!)),
   ),
   form(`stx(b|h|w|dw)_ ${PLACE} , ${REGISTER}`, ([size, dst, off, src]) =>
     asm.storeReg(sizeOf(size), n(dst), offsetOf(off), n(src)),
@@ -78,9 +92,9 @@ export const MNEMONICS: readonly Form[] = [
   form(`lock_ (${names(ATOMIC)})(32|64)?_ ${PLACE} , ${REGISTER}`, ([op, bits, dst, off, src]) =>
     asm.atomic(op as AtomicOp, bits === "32" ? 4 : 8, n(dst), offsetOf(off), n(src)),
   ),
-  form(`ldabs(b|h|w)_ ${NUMBER}`, ([size, imm]) => asm.packetAbs(sizeOf(size) as 1, immOf(imm!))),
+  form(`ldabs(b|h|w)_ ${NUMBER}`, ([size, imm]) => asm.packetAbs(sizeOf(size) as 1, toImm(imm!))),
   form(`ldind(b|h|w)_ ${REGISTER} , ${NUMBER}`, ([size, src, imm]) =>
-    asm.packetInd(sizeOf(size) as 1, n(src), immOf(imm!)),
+    asm.packetInd(sizeOf(size) as 1, n(src), toImm(imm!)),
   ),
   form(`call_ local_ ${TARGET}`, ([target], distance) => {
     const delta = distance(target!);
@@ -94,6 +108,6 @@ function jumpForm(groups: readonly (string | undefined)[], distance: Distance): 
   const off = distance(target!);
   if (off === undefined) return undefined;
   return src === undefined
-    ? asm.jumpImm(op as JumpOp, n(dst), immOf(imm!), off, bitsOf(bits))
+    ? asm.jumpImm(op as JumpOp, n(dst), toImm(imm!), off, bitsOf(bits))
     : asm.jumpReg(op as JumpOp, n(dst), n(src), off, bitsOf(bits));
 }

@@ -1,7 +1,7 @@
 /**
  * `Core`: the registers that interpreted programs run in, and a cache of their code beside them, in one array.
  *
- * There is one core (interpreter.ts makes it), as the host runs one program at a time: to V8 the array is then a constant, whose
+ * There is one core (interpreter.ts makes it at the first run), as the host runs one program at a time: to V8 the array is then a constant, whose
  * address and length need no loading and checking at each of an instruction's ten accesses. That takes a third off the time of
  * a loop (4.0 to 2.6 ns per instruction). Nothing in it outlives a run but copies of code: a run within a run (`begin`,
  * `end`) puts the outer one's registers aside, and a program whose copy was thrown out is copied again (`place`).

@@ -695,4 +695,6 @@ function makeInterpreter(): Interpreter {
   return { core, interpret };
 }
 
-export const { core, interpret } = makeInterpreter();
+let made: Interpreter | undefined;
+/** The one interpreter. The first run makes it: its core reserves 24 MB of addresses, which not every program needs. */
+export const interpreter = (): Interpreter => (made ??= makeInterpreter());

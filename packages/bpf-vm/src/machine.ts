@@ -12,7 +12,7 @@ import type { KAddr, LinearMemory } from "@alien-ts/abi";
 import { FRAME_BYTES, MAX_FRAMES, MAX_MAY_GOTO, MAX_TAIL_CALLS } from "@alien-ts/bpf-isa";
 import type { RunHook } from "./hooks.ts";
 import { FRAME } from "./core.ts";
-import { PAUSED, core, interpret } from "./interpreter.ts";
+import { PAUSED, interpreter } from "./interpreter.ts";
 import { STRIDE } from "./program.ts";
 import type { BpfProgram, CompiledProgram } from "./program.ts";
 import { MemoryRegions } from "./regions.ts";
@@ -381,6 +381,7 @@ export class BpfMachine {
   // --- Runs ---------------------------------------------------------------------------------------------------------
 
   private start(program: BpfProgram, context: KAddr, options: RunOptions): void {
+    const { core } = interpreter();
     core.begin();
     const regs = core.file;
     this.program = program;
@@ -407,6 +408,7 @@ export class BpfMachine {
 
   private execute(index: number, depth: number): RunStatus {
     if (this.hook !== null) return this.executeHooked(this.hook, index, depth);
+    const { interpret } = interpreter();
     let status = interpret(this, index, depth);
     while (status === PAUSED) status = interpret(this, this.pausedAt, depth);
     return status;
@@ -420,7 +422,7 @@ export class BpfMachine {
       if (!hook.before(this, at / STRIDE)) return RUN.stopped;
       this.budget -= 1;
       this.fuel = 1;
-      const status = interpret(this, at, depth) as RunStatus;
+      const status = interpreter().interpret(this, at, depth) as RunStatus;
       if (status === RUN.outOfFuel && this.budget > 0) continue;
       // A fault has given its unit back.
       this.budget += this.fuel;
@@ -468,7 +470,7 @@ export class BpfMachine {
     this.depth = 0;
     if (this.replaced.length > 0) this.replaced.length = 0;
     this.program = null;
-    core.end();
+    interpreter().core.end();
   }
 
   /** A run within a helper of a run: it has a machine of its own, so that nothing need be saved. */

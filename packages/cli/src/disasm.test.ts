@@ -1,5 +1,16 @@
+import { readFileSync } from "node:fs";
 import { asm, encode, program } from "@alien-ts/bpf-isa";
-import { buildElf, EM_BPF, EM_RISCV, ET_REL, SHF_ALLOC, SHF_EXECINSTR, STT_FUNC } from "@alien-ts/elf";
+import {
+  buildElf,
+  EM_BPF,
+  EM_RISCV,
+  ET_REL,
+  isElfError,
+  parseElf,
+  SHF_ALLOC,
+  SHF_EXECINSTR,
+  STT_FUNC,
+} from "@alien-ts/elf";
 import { expect, test } from "vitest";
 import { assembleText } from "./asm/command.ts";
 import { disassembleBytes, disassembleObject } from "./disasm.ts";
@@ -22,7 +33,19 @@ const object = (machine: number): Uint8Array =>
 
 test("programs are listed by section and symbol, data is not", () => {
   expect(disassembleObject(object(EM_BPF))).toBe(
-    "section kprobe/vfs_read\non_read:\n  0: (b7) r0 = 7\n  1: (95) exit\n",
+    "; section kprobe/vfs_read\non_read:\n  0: (b7) r0 = 7\n  1: (95) exit\n",
+  );
+});
+
+test("the listing of an object with source lines and labels assembles to its programs", () => {
+  const bytes = readFileSync(new URL("../fixtures/first_steps.bpf.o", import.meta.url));
+  const elf = parseElf(bytes);
+  if (isElfError(elf)) throw elf;
+  const sections = elf.sections();
+  if (isElfError(sections)) throw sections;
+  const programs = sections.filter(({ flags, size }) => (flags & SHF_EXECINSTR) !== 0 && size > 0);
+  expect(assembleText(disassembleObject(bytes), "x")).toEqual(
+    Uint8Array.from(programs.flatMap(({ data }) => [...data])),
   );
 });
 
@@ -35,10 +58,12 @@ test("a file that is no ELF is refused with what was expected", () => {
 });
 
 test("bytes and their hexadecimal are listed, and assemble to the same bytes", () => {
-  const bytes = encode(program(asm.mapFd(1, 7), asm.callKfunc(5, 2), asm.storeImm(4, 10, -4, 9), asm.exit()));
+  const bytes = encode(
+    program(asm.mapFd(1, 7), asm.callKfunc(5, 2), asm.storeImm(4, 10, -4, 9), asm.call(1), asm.exit()),
+  );
   const text = disassembleBytes(bytes);
   expect(text).toBe(
-    "0: (18) r1 = map_fd[7]\n2: (85) call kernel-function#5@2\n3: (62) *(u32 *)(r10 -4) = 9\n4: (95) exit\n",
+    "0: (18) r1 = map_fd[7]\n2: (85) call kernel-function#5@2\n3: (62) *(u32 *)(r10 -4) = 9\n4: (85) call bpf_map_lookup_elem#1\n5: (95) exit\n",
   );
   expect(disassembleBytes(new Uint8Array(Buffer.from(formatHex(bytes))))).toBe(text);
   expect(assembleText(text, "x")).toEqual(bytes);

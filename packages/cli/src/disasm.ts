@@ -3,9 +3,12 @@
  * or of plain bytes. Interface: `disassembleObject`, `disassembleBytes`. What it prints can be assembled again.
  */
 import { decode, disassembleProgram } from "@alien-ts/bpf-isa";
+import { linuxHelper } from "@alien-ts/bpf-verifier";
 import { type Btf, BtfError, parseBtf, parseBtfExt } from "@alien-ts/btf";
 import { type ElfFile, EM_BPF, type ElfError, isElfError, parseElf, SHF_EXECINSTR } from "@alien-ts/elf";
 import { parseHex } from "./vm/hex.ts";
+
+const OPTIONS = { isExact: true, helperName: (id: number) => linuxHelper(id)?.name };
 
 /** The programs in `bytes`: an ELF object, instructions, or the hexadecimal of either. Throws an Error that says what is wrong. */
 export function disassembleBytes(bytes: Uint8Array): string {
@@ -13,7 +16,7 @@ export function disassembleBytes(bytes: Uint8Array): string {
   const binary = text ?? bytes;
   if (binary[0] === 0x7f && binary[1] === 0x45) return disassembleObject(binary);
   if (binary.length === 0) throw new Error("expected instructions, found nothing");
-  const lines = disassembleProgram(decode(binary), { isExact: true });
+  const lines = disassembleProgram(decode(binary), OPTIONS);
   return lines.map((line) => `${line}\n`).join("");
 }
 
@@ -37,7 +40,7 @@ export function disassembleObject(bytes: Uint8Array): string {
           .map((symbol) => [symbol.value / 8, symbol.name]),
       );
       const sources = sourceLines.get(section.name);
-      const lines = disassembleProgram(decode(section.data), { isExact: true }).flatMap((line) => {
+      const lines = disassembleProgram(decode(section.data), OPTIONS).flatMap((line) => {
         const slot = Number.parseInt(line, 10);
         const name = names.get(slot);
         const source = sources?.get(slot);
@@ -47,7 +50,7 @@ export function disassembleObject(bytes: Uint8Array): string {
           `  ${line}`,
         ];
       });
-      return `section ${section.name}\n${lines.join("\n")}\n`;
+      return `; section ${section.name}\n${lines.join("\n")}\n`;
     });
   return parts.join("\n");
 }

@@ -4,6 +4,7 @@
  *
  * Exit status: the subcommand's; 2 for a bad command line.
  */
+import { refusedOutput } from "./boot/output.ts";
 import { Problem } from "./options.ts";
 
 interface Command {
@@ -125,4 +126,9 @@ async function main(args: readonly string[]): Promise<number> {
   return command === undefined ? usageProblem("", `unknown command ${given}`) : command.run(rest);
 }
 
+process.stdout.on("error", (error) => {
+  const { status, text } = refusedOutput(error);
+  process.stderr.write(text);
+  process.exit(status);
+});
 process.exitCode = await main(process.argv.slice(2));

@@ -62,6 +62,8 @@ test.each([
   ["no JSON", "{"],
   ["a program type that is none", { insns: hex(asm.exit()), prog_type: 99 }],
   ["a kind of map that is none", { insns: hex(...lookup), prog_type: 1, fixups: { map_of_gold: [3] } }],
+  ["null", "null"],
+  ["instructions in other digits", '{"insns":"95zz000000000000","prog_type":1}'],
 ])("%s is an error of its line", (_, line) => {
   expect(typeof answer(line)["error"]).toBe("string");
 });

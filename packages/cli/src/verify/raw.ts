@@ -8,6 +8,7 @@ import { decode } from "@alien-ts/bpf-isa";
 import { verifyProgram } from "@alien-ts/bpf-verifier";
 import type { MapInfo, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
+import { parseHex } from "../vm/hex.ts";
 import { assembleBtf } from "./btf.ts";
 import { FLAG, environment } from "./environment.ts";
 import type { Machine } from "./environment.ts";
@@ -52,7 +53,8 @@ interface Load {
 /** The answer to one line, as JSON. */
 export function verifyLine(line: string, options: RawOptions): string {
   try {
-    const parsed = JSON.parse(line) as Case | { readonly load: Load };
+    const parsed = JSON.parse(line) as Case | { readonly load: Load } | null;
+    if (typeof parsed !== "object" || parsed === null) throw new Error("expected an object");
     const env = "load" in parsed ? loadEnv(parsed.load, options) : caseEnv(parsed, options);
     const verdict = verifyProgram(env);
     return JSON.stringify({
@@ -66,7 +68,11 @@ export function verifyLine(line: string, options: RawOptions): string {
   }
 }
 
-const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"));
+function bytes(hex: string): Uint8Array {
+  const parsed = parseHex(hex);
+  if (parsed === undefined) throw new Error("expected hexadecimal bytes");
+  return parsed;
+}
 
 function caseEnv(given: Case, options: RawOptions): ProgramEnv {
   const insns = decode(bytes(given.insns)).map((insn) => ({ ...insn }));

@@ -28,7 +28,7 @@ hexadecimal too; r1 is its address and r2 its length. Packet loads read it as th
                    (${DEFAULT_FUEL})
   --program HEX    the program, instead of standard input
   --raw FILE       run the cases in FILE, one JSON object per line: { "insns": HEX, "mem": HEX }. Prints a line for each, in the
-                   same order: { "result": "0x..." } or { "error": "..." }. - is standard input; a name in .gz is decompressed
+                   same order: { "result": "0x..." } or { "error": "..." }. - is standard input; gzip is decompressed
   --help           print this text
 
 Exit status: 0; 1 where the program could not be run or did not exit, with the reason on standard error; 2 for a bad command

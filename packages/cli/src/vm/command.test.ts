@@ -15,7 +15,7 @@ async function run(args: readonly string[], input: string) {
   const status = await runVm(parsed, {
     readInput: async () => input,
     lines: async function* () {
-      yield* input.split("\n");
+      yield input.split("\n");
     },
     print: (text) => (out += text),
     complain: (text) => (complaints += text),

@@ -1,13 +1,14 @@
 /** `alien vm`: one program, or a file of cases. Interface: `runVm`; everything of the host is in `VmHost`. */
 import type { VmArguments } from "./arguments.ts";
 import { parseHex } from "./hex.ts";
+import { LONGEST_LINE } from "./lines.ts";
 import { VmRunner, type VmAnswer, type VmCase } from "./runner.ts";
 
 export interface VmHost {
   /** All of standard input. */
   readInput(): Promise<string>;
-  /** Lines of a file, "-" being standard input; rejects where it cannot be read. */
-  lines(path: string): AsyncIterable<string>;
+  /** Lines of a file in groups, as `linesOf` gives them; "-" is standard input. Rejects where it cannot be read. */
+  lines(path: string): AsyncIterable<readonly (string | undefined)[]>;
   print(text: string): void;
   complain(text: string): void;
 }
@@ -37,7 +38,11 @@ export async function runVm(args: VmArguments, host: VmHost): Promise<number> {
   return 0;
 }
 
-async function runRaw(runner: VmRunner, lines: AsyncIterable<string>, host: VmHost): Promise<void> {
+async function runRaw(
+  runner: VmRunner,
+  groups: AsyncIterable<readonly (string | undefined)[]>,
+  host: VmHost,
+): Promise<void> {
   let batch: (VmCase | { readonly error: string })[] = [];
   const flush = (): void => {
     const cases = batch.filter((one) => "insns" in one);
@@ -46,14 +51,18 @@ async function runRaw(runner: VmRunner, lines: AsyncIterable<string>, host: VmHo
     for (const one of batch) host.print(`${format("insns" in one ? answers[at++]! : one)}\n`);
     batch = [];
   };
-  for await (const line of lines) {
-    batch.push(parseCase(line));
-    if (batch.length === BATCH) flush();
+  for await (const lines of groups) {
+    for (const line of lines) {
+      batch.push(parseCase(line));
+      if (batch.length === BATCH) flush();
+    }
+    // Whoever sent these lines may be waiting for their answers.
+    if (batch.length > 0) flush();
   }
-  if (batch.length > 0) flush();
 }
 
-function parseCase(line: string): VmCase | { readonly error: string } {
+function parseCase(line: string | undefined): VmCase | { readonly error: string } {
+  if (line === undefined) return { error: `expected at most ${LONGEST_LINE} characters in a line` };
   let parsed: unknown;
   try {
     parsed = JSON.parse(line);

@@ -1,9 +1,7 @@
 /** What `alien vm`, `asm` and `disasm` do with files and standard input. Interface: `nodeHost`, `readBytes`. */
 import { createReadStream, readFileSync } from "node:fs";
-import type { Readable } from "node:stream";
-import { createInterface } from "node:readline";
-import { createGunzip } from "node:zlib";
 import type { VmHost } from "./command.ts";
+import { linesOf } from "./lines.ts";
 
 export const nodeHost: VmHost = {
   readInput: async () => (await readBytes("-")).toString("utf8"),
@@ -21,19 +19,6 @@ export async function readBytes(path: string): Promise<Buffer> {
 }
 
 /** Every line is a case, a blank one too, so that answers stand on the lines of their cases. */
-async function* lines(path: string): AsyncIterable<string> {
-  const file: Readable = path === "-" ? process.stdin : createReadStream(path);
-  const input: Readable = path.endsWith(".gz") ? file.pipe(createGunzip()) : file;
-  const failed = new Promise<never>((_, reject) => {
-    file.on("error", reject);
-    input.on("error", reject);
-  });
-  // The loop below sees the failure; until then nobody waits for it.
-  failed.catch(() => undefined);
-  const reader = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })[Symbol.asyncIterator]();
-  for (;;) {
-    const next = await Promise.race([reader.next(), failed]);
-    if (next.done === true) return;
-    yield next.value;
-  }
+function lines(path: string): AsyncIterable<readonly (string | undefined)[]> {
+  return linesOf(path === "-" ? process.stdin : createReadStream(path));
 }
