@@ -11,6 +11,7 @@ import type { MapInfo, ProgramEnv } from "./env.ts";
 import type { VerifierLog } from "./log.ts";
 import { padding, stateText } from "./print.ts";
 import type { Touched } from "./print.ts";
+import type { LiveStack } from "./prune/live-stack.ts";
 import { FLAG, NOT_INIT, UNKNOWN, kindName, pointer } from "./state/register.ts";
 import type { Register, RegisterKind } from "./state/register.ts";
 import type { Frame, HistoryEntry, State } from "./state/state.ts";
@@ -56,6 +57,8 @@ export class Analysis {
   readonly notes: InsnNotes[];
   /** Registers that are read later, by instruction. */
   live: Uint16Array = new Uint16Array(0);
+  /** What instructions read and write of the stack. */
+  liveStack!: LiveStack;
   /** Bytes of stack that each function uses. */
   readonly stackDepth: number[];
   readonly calledGlobals = new Set<number>();

@@ -17,6 +17,7 @@ import { checkDepth } from "./check/depth.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
 import { allowsAttachType } from "./linux/program-types.ts";
+import { LiveStack } from "./prune/live-stack.ts";
 import { liveRegisters, liveText } from "./prune/live.ts";
 import { Visited, findPoints } from "./prune/visited.ts";
 import { resolveWideLoads } from "./resolve.ts";
@@ -53,6 +54,7 @@ export function verifyProgram(env: ProgramEnv): Verdict {
     const { message, errno } = refusal;
     return { ok: false, log: log.toString(), errno, processed, refusal: { message, insn: run.refusedAt } };
   }
+  run.tellObserver();
   const { insns, usedMapFds } = verification;
   return { ok: true, log: log.toString(), insns, xlated: run.rewrite(), usedMapFds, processed };
 }
@@ -89,6 +91,10 @@ class Run {
       checkAttach(this.#env) ??
       this.#interpret(maps)
     );
+  }
+
+  tellObserver(): void {
+    this.#env.observer?.walked?.((state) => this.#analysis?.liveStack.clean(state));
   }
 
   /** Only what was accepted was walked. */
@@ -143,6 +149,7 @@ class Run {
     const points = findPoints(env, (insn) => isIteratorNext(env, insn));
     const visited = new Visited(analysis, points, live);
     analysis.live = live;
+    analysis.liveStack = new LiveStack(analysis, points.prune);
     this.#analysis = analysis;
     this.#visited = visited;
     this.#logMainArguments(analysis);

@@ -57,8 +57,10 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
     analysis.env.observer?.before(state, index);
     print(analysis, showsState);
     showsState = false;
+    analysis.liveStack.begin();
     const step = execute(analysis, insn, visited);
     if (step instanceof Reject) return step;
+    analysis.liveStack.commit();
     if (step === "end") {
       if (!endPath(analysis)) return undefined;
       showsState = true;
@@ -91,6 +93,7 @@ function print(analysis: Analysis, showsState: boolean): void {
 /** The path is done; goes on with one that was remembered. False where there is none. */
 function endPath(analysis: Analysis): boolean {
   closePath(analysis.state);
+  analysis.liveStack.update();
   const next = analysis.open.pop();
   analysis.touchAll();
   if (next === undefined) return false;

@@ -23,7 +23,7 @@ import type { State } from "../src/state/state.ts";
 import { verifyProgram } from "../src/verify-program.ts";
 import { ADDRESS_HIGH, MAP_INFOS, World } from "./concrete-world.ts";
 import { Meaning } from "./inside.ts";
-import type { Numbers, Snapshot } from "./inside.ts";
+import type { Numbers } from "./inside.ts";
 import { mutated, randomProgram } from "./random-program.ts";
 import { PRIVILEGED } from "../src/privileges.ts";
 
@@ -126,7 +126,7 @@ class Walked implements WalkObserver {
   readonly #insns: readonly Insn[];
   readonly #mode: Numbers;
   readonly #bug: Bug;
-  readonly #seen: Snapshot[][];
+  readonly #seen: State[][];
   readonly #remembered: State[][];
   /** Visits that were not remembered. */
   readonly #passed: number[];
@@ -147,9 +147,15 @@ class Walked implements WalkObserver {
     if ((this.#count += 1) > MOST_STATES) throw new TooLarge();
     this.#bug.distort?.(state, this.#insns[insn - 1]);
     this.#passed[insn]! += 1;
-    this.#seen[insn]!.push({
-      frames: state.frames.map(({ registers, stack }) => ({ registers: [...registers], stack: [...stack] })),
-    });
+    const copy = state.copy();
+    copy.insn = insn;
+    copy.history = [];
+    this.#seen[insn]!.push(copy);
+  }
+
+  /** What nobody reads is not compared either. */
+  walked(forget: (state: State) => void): void {
+    for (const state of [...this.#seen, ...this.#remembered].flat()) forget(state);
   }
 
   remembered(state: State, insn: number): void {

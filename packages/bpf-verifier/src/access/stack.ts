@@ -97,6 +97,7 @@ function readFixed(analysis: Analysis, frame: Frame, off: number, size: number, 
   const index = slotOf(off);
   const slot = frame.stack[index]!;
   if (frame === analysis.frame) analysis.touchSlot(index);
+  analysis.liveStack.read(frame.index, index);
   if (!isSpilled(slot)) {
     const bad = checkBytes(analysis, slot, off, size);
     if (bad !== undefined) return bad;
@@ -206,6 +207,8 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
     return reject(EACCES, "attempt to corrupt spilled pointer on stack");
   const destroyed = destroyDynptr(analysis, frame, index);
   if (destroyed !== undefined) return destroyed;
+  // Parts of a slot do not count: what was in the others may still be read.
+  if (off % 8 === 0 && size === 8) analysis.liveStack.wrote(frame.index, index);
   if (frame === analysis.frame) analysis.touchSlot(index);
   const register = stored !== undefined && "number" in stored ? analysis.register(stored.number) : undefined;
   const isAligned = off % 8 === 0;
@@ -338,13 +341,13 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
     const index = slotOf(at);
     const slot = frame.stack[index]!;
     const letter = slot.types[byteOf(at)]!;
-    if (letter === "m") continue;
-    if (letter === "0" || (letter === "?" && analysis.env.privileges.mayReadUninitialised)) {
-      if (kind === "write") frame.stack[index] = { ...slot, types: withByte(slot.types, byteOf(at), "m") };
-      continue;
-    }
-    if (letter === "r" && (slot.spilled.isScalar || analysis.env.privileges.mayLeakPointers)) {
-      if (kind === "write") frame.stack[index] = scrubbed(slot);
+    const isFilled = letter === "0" || (letter === "?" && analysis.env.privileges.mayReadUninitialised);
+    const isSpill = letter === "r" && (slot.spilled.isScalar || analysis.env.privileges.mayLeakPointers);
+    if (letter === "m" || isFilled || isSpill) {
+      analysis.liveStack.read(frame.index, index);
+      if (kind === "write" && isFilled)
+        frame.stack[index] = { ...slot, types: withByte(slot.types, byteOf(at), "m") };
+      if (kind === "write" && isSpill) frame.stack[index] = scrubbed(slot);
       continue;
     }
     const where = scalar.isConst ? `off ${low}` : `var_off ${tnumText(scalar.tnum)}`;

@@ -40,9 +40,11 @@ function dynptrAt(analysis: Analysis, number: number): Register | Reject | undef
   const { stack } = analysis.state.frames[place.frame]!;
   const first = stack[place.slot];
   const isWhole = first?.types === DYNPTR && stack[place.slot - 1]?.types === DYNPTR;
-  if (isWhole && place.frame === analysis.frame.index) {
-    analysis.touchSlot(place.slot);
-    analysis.touchSlot(place.slot - 1);
+  if (isWhole) {
+    for (const slot of [place.slot, place.slot - 1]) {
+      analysis.liveStack.read(place.frame, slot);
+      if (place.frame === analysis.frame.index) analysis.touchSlot(slot);
+    }
   }
   return isWhole && first.spilled.isFirstSlot ? first.spilled : undefined;
 }
@@ -106,6 +108,7 @@ function fill(analysis: Analysis, { frame: index, slot }: Place, argument: Dynpt
     }
   }
   const main = pointer("dynptr_ptr", { dynptr, isFirstSlot: true, id, refId });
+  for (const at of [slot, slot - 1]) analysis.liveStack.wrote(index, at);
   frame.stack[slot] = { types: DYNPTR, spilled: main };
   frame.stack[slot - 1] = { types: DYNPTR, spilled: main.with({ isFirstSlot: false }) };
   if (frame === analysis.frame) {
@@ -125,6 +128,7 @@ function releaseDynptr(analysis: Analysis, dynptr: Register): void {
       if (slot.types[7] !== "d" || slot.spilled.refId !== dynptr.refId) return;
       ended.add(slot.spilled.id);
       frame.stack[i] = EMPTY_SLOT;
+      analysis.liveStack.wrote(frame.index, i);
       if (frame === analysis.frame) analysis.touchSlot(i);
     });
   }

@@ -86,6 +86,7 @@ function makeIterator(analysis: Analysis, kfunc: Kfunc, { number, kind, place }:
   const isProtected = has(kfunc, "rcu_protected");
   const flags = !isProtected ? 0 : isInRcu(analysis) ? FLAG.RCU : FLAG.UNTRUSTED;
   for (const [i, slot] of slots.entries()) {
+    analysis.liveStack.wrote(frame.index, slot);
     const iterator: IteratorState = { name: kind.name, state: "active", depth: 0 };
     put(analysis, frame, slot, pointer("fp", { flags, refId: i === 0 ? id : 0, iterator }));
   }
@@ -117,6 +118,10 @@ function useIterator(
       return reject(EINVAL, refusal);
   }
   facts.iterator = place;
+  for (let i = 0; i < kind.slots; i++) {
+    analysis.liveStack.read(place.frame, place.slot - i);
+    if (frame === analysis.frame) analysis.touchSlot(place.slot - i);
+  }
   const { refId } = frame.stack[place.slot]!.spilled;
   facts.refId = refId;
   if (has(kfunc, "iter_destroy")) destroyIterator(analysis, place, kind.slots);
@@ -159,6 +164,7 @@ function destroyIterator(analysis: Analysis, { frame: index, slot }: Place, slot
   releaseReference(analysis, refId);
   for (let i = 0; i < slots; i++) {
     frame.stack[slot - i] = EMPTY_SLOT;
+    analysis.liveStack.wrote(index, slot - i);
     if (frame === analysis.frame) analysis.touchSlot(slot - i);
   }
 }

@@ -37,6 +37,7 @@ export function checkLocalCall(analysis: Analysis, insn: Insn, next: (index: num
   const caller = state.frames.at(-2)!;
   for (let i = 1; i <= 5; i++) callee.registers[i] = caller.registers[i]!;
   for (let i = 0; i <= 5; i++) caller.registers[i] = NOT_INIT;
+  analysis.liveStack.leave();
   logFrames(analysis, "caller:", caller, "callee:", callee);
   analysis.touchAll();
   next(start);
@@ -108,6 +109,7 @@ function callGlobal(analysis: Analysis, subprogram: number, next: (index: number
 
 /** Back from a function, or from a callback to the call that may call it again. */
 export function returnToCaller(analysis: Analysis, next: (index: number) => void): Check {
+  analysis.liveStack.update();
   const { state } = analysis;
   const callee = state.top;
   const caller = state.frames.at(-2)!;

@@ -136,6 +136,7 @@ export class Visited {
       isForced ||
       (this.jumps - this.#previousJumps >= 2 && analysis.processed - this.#previousProcessed >= 8);
     const list = this.#states.get(index) ?? [];
+    this.#clean(list);
     let count = 0;
     for (let i = 0; i < list.length; i++) {
       const remembered = list[i]!;
@@ -167,6 +168,15 @@ export class Visited {
     this.mostPerInsn = Math.max(this.mostPerInsn, count);
     if (adds) this.#remember(index, list);
     return false;
+  }
+
+  /** What nobody will read is forgotten, once all paths from a state are known. Linux: clean_live_states() */
+  #clean(list: readonly Remembered[]): void {
+    for (const { state } of list) {
+      if (state.branches > 0 || state.isCleaned || state.loopEntry !== undefined) continue;
+      this.#analysis.liveStack.clean(state);
+      state.isCleaned = true;
+    }
   }
 
   /** The old state's paths are still open: it is an ancestor, or a sibling of one. */

@@ -9,13 +9,14 @@ import type { Frame } from "./state.ts";
 
 /** A write into a dynptr ends it, and the slices taken from it; one that holds a reference must not be lost. */
 export function destroyDynptr(analysis: Analysis, frame: Frame, index: number): Check {
-  const slot = frame.stack[index]!;
-  if (slot.types[7] !== "d") return undefined;
-  const first = slot.spilled.isFirstSlot ? index : index + 1;
+  const { types, spilled } = frame.stack[index]!;
+  if (types[7] !== "d") return undefined;
+  const first = spilled.isFirstSlot ? index : index + 1;
   const main = frame.stack[first]!.spilled;
   if (main.dynptr === "ringbuf") return reject(EINVAL, "cannot overwrite referenced dynptr");
   frame.stack[first] = EMPTY_SLOT;
   frame.stack[first - 1] = EMPTY_SLOT;
+  for (const slot of [first, first - 1]) analysis.liveStack.wrote(frame.index, slot);
   if (frame === analysis.frame) {
     analysis.touchSlot(first);
     analysis.touchSlot(first - 1);

@@ -99,6 +99,8 @@ export class State {
   /** Paths through it that are not explored to their end. */
   branches = 0;
   history: HistoryEntry[] = [];
+  /** Of a remembered one: slots that nobody will read were forgotten. */
+  isCleaned = false;
   mayGotoDepth = 0;
   callbackUnrollDepth = 0;
   dfsDepth = 0;

@@ -30,6 +30,7 @@ function save(analysis: Analysis, number: number, savedBy: "native" | "lock"): C
   const id = analysis.newId();
   state.references.push({ kind: "irq", id, insn: analysis.index, object: undefined });
   state.activeIrqId = id;
+  analysis.liveStack.wrote(place.frame, place.slot);
   frame.stack[place.slot] = { types: FLAG_BYTES, spilled: pointer("fp", { refId: id, savedBy }) };
   if (frame === analysis.frame) analysis.touchSlot(place.slot);
   return undefined;
@@ -44,6 +45,7 @@ function restore(analysis: Analysis, number: number, savedBy: "native" | "lock")
   const frame = state.frames[place.frame]!;
   const slot = frame.stack[place.slot];
   if (slot === undefined || place.isAtTop || slot.types !== FLAG_BYTES) return refuse("");
+  analysis.liveStack.read(place.frame, place.slot);
   const { refId, savedBy: before } = slot.spilled;
   if (before !== savedBy) {
     return reject(EINVAL, `irq flag acquired by ${before} kfuncs cannot be restored with ${savedBy} kfuncs`);
@@ -59,6 +61,7 @@ function restore(analysis: Analysis, number: number, savedBy: "native" | "lock")
   state.activeIrqId = state.references.slice(0, at).findLast(({ kind }) => kind === "irq")?.id ?? 0;
   state.references = state.references.filter((_, i) => i !== at);
   frame.stack[place.slot] = EMPTY_SLOT;
+  analysis.liveStack.wrote(place.frame, place.slot);
   if (frame === analysis.frame) analysis.touchSlot(place.slot);
   return undefined;
 }

@@ -1,0 +1,336 @@
+/**
+ * Which slots of the stack may still be read, by instruction and by the calls that led to it: a state that is remembered need not
+ * agree with another one in what nobody will read. Linux: kernel/bpf/liveness.c
+ *
+ * The walk notes what instructions read and write (`read`, `wrote`, between `begin` and `commit`); `update`, where a path or a
+ * function ends, works out what that means for the instructions before. Reads are only ever added: `isAlive` may be asked about
+ * states whose paths have all ended. Changes are told in a log of level 2.
+ */
+import { callsCallback } from "../call/callback-kinds.ts";
+import { successors } from "../cfg.ts";
+import type { Analysis } from "../analysis.ts";
+import type { Subprogram } from "../state.ts";
+import { EMPTY_SLOT } from "../state/stack.ts";
+import type { State } from "../state/state.ts";
+
+/** Slots as bits, in two words. */
+type Slots = [low: number, high: number];
+
+const NONE: Readonly<Slots> = [0, 0];
+const bit = (slot: number): Slots => (slot < 32 ? [1 << slot, 0] : [0, 1 << (slot - 32)]);
+
+/** Sets of slots of one frame, per instruction of a function: as many words as `PLACES` say. */
+const READ = 0;
+const WRITTEN = 2;
+/** Written by the instruction or by all that follow it in the function. */
+const WRITTEN_LATER = 4;
+const LIVE = 6;
+const WORDS = 8;
+
+/** A function as it is called from one chain of calls. */
+class Instance {
+  /** The calls that lead to it, then its first instruction. */
+  readonly sites: readonly number[];
+  readonly subprogram: Subprogram;
+  /** By frame; undefined where nothing was read or written. */
+  readonly frames: (Int32Array | undefined)[] = [];
+  /** Instructions for which writes were noted before. */
+  readonly isKnown: Uint8Array;
+  isUpdated = false;
+  /** Something that was taken for written is not, on another path. */
+  hasLost = false;
+
+  constructor(sites: readonly number[], subprogram: Subprogram) {
+    this.sites = sites;
+    this.subprogram = subprogram;
+    this.isKnown = new Uint8Array(subprogram.end - subprogram.start);
+  }
+
+  get depth(): number {
+    return this.sites.length;
+  }
+
+  sets(frame: number): Int32Array {
+    const { start, end } = this.subprogram;
+    return (this.frames[frame] ??= new Int32Array((end - start) * WORDS));
+  }
+
+  at(index: number, set: number): number {
+    return (index - this.subprogram.start) * WORDS + set;
+  }
+
+  addReads(frame: number, index: number, [low, high]: Readonly<Slots>): void {
+    const sets = this.sets(frame);
+    const read = this.at(index, READ);
+    const live = this.at(index, LIVE);
+    const isNew =
+      (low & ~sets[read]! & ~sets[live]!) !== 0 || (high & ~sets[read + 1]! & ~sets[live + 1]!) !== 0;
+    if (isNew) this.isUpdated = true;
+    sets[read]! |= low;
+    sets[read + 1]! |= high;
+  }
+
+  /** What is written on all paths so far. */
+  addWrites(index: number, written: readonly Readonly<Slots>[]): void {
+    const known = index - this.subprogram.start;
+    const isKnown = this.isKnown[known] === 1;
+    for (let frame = 0; frame < this.depth; frame++) {
+      const [low, high] = written[frame] ?? NONE;
+      if (low === 0 && high === 0 && (!isKnown || this.frames[frame] === undefined)) continue;
+      const sets = this.sets(frame);
+      const at = this.at(index, WRITTEN);
+      for (const [word, mask] of [low, high].entries()) {
+        const before = sets[at + word]!;
+        const after = isKnown ? mask & before : mask;
+        if (after !== before) this.isUpdated = true;
+        if ((before & ~after) !== 0) this.hasLost = true;
+        sets[at + word] = after;
+      }
+    }
+    this.isKnown[known] = 1;
+  }
+
+  isLive(index: number, frame: number, slot: number): boolean {
+    const sets = this.frames[frame];
+    if (sets === undefined) return false;
+    return (sets[this.at(index, LIVE) + (slot >> 5)]! & (1 << (slot & 31))) !== 0;
+  }
+}
+
+export class LiveStack {
+  readonly #analysis: Analysis;
+  /** Instructions at which states are compared: the log tells of them. */
+  readonly #prune: Uint8Array;
+  readonly #instances = new Map<string, Instance>();
+  readonly #orders = new Map<Subprogram, readonly number[]>();
+  /** Of the state at hand; undefined where it has to be found. */
+  #current: Instance | undefined;
+  /** By frame, of the instruction at hand. */
+  #written: Slots[] = [];
+  #index = 0;
+
+  constructor(analysis: Analysis, prune: Uint8Array) {
+    this.#analysis = analysis;
+    this.#prune = prune;
+  }
+
+  /** The walk is in another function, or on another path. */
+  leave(): void {
+    this.#current = undefined;
+  }
+
+  begin(): void {
+    const { state, index } = this.#analysis;
+    this.#current ??= this.#instanceOf(state, state.frames.length - 1);
+    this.#index = index;
+    if (this.#written.length > 0) this.#written = [];
+  }
+
+  /** Every path that meets the instruction at hand so far writes what was noted. */
+  commit(): void {
+    this.#current?.addWrites(this.#index, this.#written);
+  }
+
+  read(frame: number, slot: number): void {
+    const { state, index } = this.#analysis;
+    this.#current ??= this.#instanceOf(state, state.frames.length - 1);
+    this.#current.addReads(frame, index, bit(slot));
+  }
+
+  /** All eight bytes of the slot. */
+  wrote(frame: number, slot: number): void {
+    while (this.#written.length <= frame) this.#written.push([0, 0]);
+    const [low, high] = bit(slot);
+    const set = this.#written[frame]!;
+    set[0] |= low;
+    set[1] |= high;
+  }
+
+  /** The path ends, or the innermost function does. Linux: bpf_update_live_stack() */
+  update(): void {
+    const { state } = this.#analysis;
+    this.leave();
+    for (let frame = state.frames.length - 1; frame >= 0; frame--) {
+      const instance = this.#instanceOf(state, frame);
+      if (!instance.isUpdated) continue;
+      this.#updateInstance(instance);
+      instance.isUpdated = false;
+      instance.hasLost = false;
+    }
+  }
+
+  /** Forgets the slots of a remembered state that nobody will read. Linux: clean_verifier_state() */
+  clean(state: State): void {
+    const instances = state.frames.map((_, frame) => this.#instanceOf(state, frame));
+    for (const { index, stack } of state.frames) {
+      for (const [slot, { types }] of stack.entries()) {
+        if (types !== EMPTY_SLOT.types && !this.#isAlive(instances, state.insn, index, slot))
+          stack[slot] = EMPTY_SLOT;
+      }
+    }
+  }
+
+  /** In the innermost function, or in one behind the call that led into the next. Linux: bpf_stack_slot_alive() */
+  #isAlive(instances: readonly Instance[], insn: number, frame: number, slot: number): boolean {
+    const innermost = instances.at(-1)!;
+    if (innermost.isLive(insn, frame, slot)) return true;
+    const { env, insns } = this.#analysis;
+    for (let i = frame; i < instances.length - 1; i++) {
+      const site = innermost.sites[i]!;
+      const again = callsCallback(env, insns[site]!) ? site : site + 1;
+      if (instances[i]!.isLive(again, frame, slot)) return true;
+    }
+    return false;
+  }
+
+  #instanceOf({ frames }: State, depth: number): Instance {
+    const subprogram = this.#analysis.subprograms[frames[depth]!.subprogram]!;
+    const sites = frames.slice(1, depth + 1).map(({ callSite }) => callSite);
+    return this.#instance([...sites, subprogram.start], subprogram);
+  }
+
+  #instance(sites: readonly number[], subprogram: Subprogram): Instance {
+    const key = sites.join(",");
+    let instance = this.#instances.get(key);
+    if (instance === undefined) this.#instances.set(key, (instance = new Instance(sites, subprogram)));
+    return instance;
+  }
+
+  /** Goes through the function until nothing changes, then tells its caller. */
+  #updateInstance(instance: Instance): void {
+    const { log } = this.#analysis;
+    if (instance.hasLost) forgetLaterWrites(instance);
+    const order = this.#orderOf(instance.subprogram);
+    let turns = 0;
+    for (let hasChanged = true; hasChanged; turns++) {
+      hasChanged = false;
+      for (let frame = 0; frame < instance.depth; frame++) {
+        if (instance.frames[frame] === undefined) continue;
+        for (const index of order) if (this.#updateInsn(instance, frame, index)) hasChanged = true;
+      }
+    }
+    if (log.isVerbose)
+      log.line(`(${instance.sites.join(",")}) live stack update done in ${turns} iterations`);
+    if (instance.depth > 1) this.#tellCaller(instance);
+  }
+
+  #updateInsn(instance: Instance, frame: number, index: number): boolean {
+    const { insns, log } = this.#analysis;
+    const next = successors(insns, index, false);
+    if (next.length === 0) return false;
+    const sets = instance.frames[frame]!;
+    const own = instance.at(index, 0);
+    const before: Slots[] = [
+      [sets[own + LIVE]!, sets[own + LIVE + 1]!],
+      [sets[own + WRITTEN_LATER]!, sets[own + WRITTEN_LATER + 1]!],
+    ];
+    for (let word = 0; word < 2; word++) {
+      let after = 0;
+      let written = -1;
+      for (const follower of next) {
+        const at = instance.at(follower, word);
+        after |= sets[at + LIVE]!;
+        written &= sets[at + WRITTEN_LATER]!;
+      }
+      const wrote = sets[own + WRITTEN + word]!;
+      sets[own + LIVE + word] = (after & ~wrote) | sets[own + READ + word]!;
+      sets[own + WRITTEN_LATER + word] = written | wrote;
+    }
+    const now: Slots[] = [
+      [sets[own + LIVE]!, sets[own + LIVE + 1]!],
+      [sets[own + WRITTEN_LATER]!, sets[own + WRITTEN_LATER + 1]!],
+    ];
+    const hasChanged = now.some(([low, high], i) => low !== before[i]![0] || high !== before[i]![1]);
+    if (hasChanged && log.isVerbose && this.#isTold(instance, sets, index)) {
+      const place = `(${instance.sites.join(",")}) frame ${frame} insn ${index} `;
+      for (const [i, word] of ["live", "written"].entries()) {
+        const text = changeText(word, before[i]!, now[i]!);
+        if (text !== "") log.line(place + text);
+      }
+    }
+    return hasChanged;
+  }
+
+  #isTold(instance: Instance, sets: Int32Array, index: number): boolean {
+    const own = instance.at(index, 0);
+    const isAccess = sets.subarray(own + READ, own + WRITTEN_LATER).some((word) => word !== 0);
+    return isAccess || index === instance.subprogram.start || this.#prune[index] === 1;
+  }
+
+  /** The call reads what the function reads of its callers' stacks, and writes what it writes on every path. */
+  #tellCaller(instance: Instance): void {
+    const { subprograms } = this.#analysis;
+    const { start } = instance.subprogram;
+    const site = instance.sites[instance.depth - 2]!;
+    const subprogram = subprograms.find((candidate) => candidate.start <= site && site < candidate.end)!;
+    const outer = this.#instance([...instance.sites.slice(0, -2), subprogram.start], subprogram);
+    const written: Slots[] = [];
+    for (let frame = 0; frame < outer.depth; frame++) {
+      const sets = instance.frames[frame];
+      written.push([0, 0]);
+      if (sets === undefined) continue;
+      const at = instance.at(start, 0);
+      written[frame] = [sets[at + WRITTEN_LATER]!, sets[at + WRITTEN_LATER + 1]!];
+      outer.addReads(frame, site, [sets[at + LIVE]!, sets[at + LIVE + 1]!]);
+    }
+    outer.addWrites(site, written);
+  }
+
+  /** The function's instructions, followers first. Linux: compute_postorder() */
+  #orderOf(subprogram: Subprogram): readonly number[] {
+    const known = this.#orders.get(subprogram);
+    if (known !== undefined) return known;
+    const { insns } = this.#analysis;
+    const order: number[] = [];
+    const isFound = new Uint8Array(insns.length + 1);
+    const isExpanded = new Uint8Array(insns.length + 1);
+    const path = [subprogram.start];
+    while (path.length > 0) {
+      const index = path.at(-1)!;
+      isFound[index] = 1;
+      if (isExpanded[index] === 1) {
+        order.push(index);
+        path.pop();
+        continue;
+      }
+      isExpanded[index] = 1;
+      for (const next of successors(insns, index, false).toSorted(throughFirst(index))) {
+        if (isFound[next] === 1) continue;
+        isFound[next] = 1;
+        path.push(next);
+      }
+    }
+    this.#orders.set(subprogram, order);
+    return order;
+  }
+}
+
+/** The instruction behind comes before the target of a jump. */
+const throughFirst =
+  (index: number) =>
+  (a: number, b: number): number =>
+    a === index + 1 ? -1 : b === index + 1 ? 1 : 0;
+
+function forgetLaterWrites({ frames }: Instance): void {
+  for (const sets of frames) {
+    if (sets === undefined) continue;
+    for (let at = WRITTEN_LATER; at < sets.length; at += WORDS) {
+      sets[at] = 0;
+      sets[at + 1] = 0;
+    }
+  }
+}
+
+function changeText(word: string, before: Slots, now: Slots): string {
+  const more = offsets([now[0] & ~before[0], now[1] & ~before[1]]);
+  const less = offsets([before[0] & ~now[0], before[1] & ~now[1]]);
+  return (more === "" ? "" : `+${word} ${more} `) + (less === "" ? "" : `-${word} ${less}`);
+}
+
+/** Offsets from the frame pointer. */
+function offsets(slots: Slots): string {
+  const found: number[] = [];
+  for (let slot = 0; slot < 64; slot++)
+    if ((slots[slot >> 5]! & (1 << (slot & 31))) !== 0) found.push(-8 * (slot + 1));
+  return found.join(",");
+}
