@@ -75,6 +75,17 @@ const VIOLATIONS: readonly (readonly [
     [`${kernel}/mm/a.ts`, "const f = sleepingFn("],
     [`${kernel}/text.ts`, 'import * as a from "./mm/a.ts";'],
   ],
+  [
+    "a structure in a file that is not listed",
+    /every structure/,
+    [`${kernel}/mm/a.ts`, 'export const a = struct("a", {'],
+  ],
+  [
+    "a structure that is not exported",
+    /every structure/,
+    [`${kernel}/mm/a.ts`, 'const a = struct("a", {'],
+    [`${kernel}/types.ts`, 'import * as a from "./mm/a.ts";'],
+  ],
   ["a package without a README", /README/, ["packages/elf/package.json", "{}"]],
   [
     "a long README",

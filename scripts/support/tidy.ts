@@ -115,6 +115,7 @@ export const RULES: readonly Rule[] = [
   { name: "relative imports stay inside their package", check: checkRelativeImports },
   { name: "files end before line 700", check: checkFileLengths },
   { name: "every row is an exported constant of a listed file", check: checkRows },
+  { name: "every structure is an exported constant of a listed file", check: checkStructures },
   { name: "every package has a README of at most 80 lines", check: checkReadmes },
   { name: "no test is focused, and a skipped one says why", check: checkSkippedTests },
   { name: "work that is left has an issue number", check: checkTodos },
@@ -253,6 +254,33 @@ function checkRows(files: readonly SourceFile[]): string[] {
     return listed.has(path)
       ? loose
       : [...loose, `${path}:${rows[0]! + 1}: list the file in packages/kernel/src/text.ts`];
+  });
+}
+
+const STRUCT_MAKER = /\b(struct|abiStruct|typedefStruct|union)\(/;
+
+/** Structures that the kernel's BTF would not tell of. */
+function checkStructures(files: readonly SourceFile[]): string[] {
+  const sources = files.filter(
+    (file) =>
+      file.path.startsWith("packages/kernel/src/") &&
+      isLibrarySource(file) &&
+      !TESTING.test(file.path) &&
+      // What an architecture declares is in its `types`.
+      !file.path.startsWith("packages/kernel/src/arch/"),
+  );
+  const lists = sources.filter(({ path }) => /^packages\/kernel\/src\/(text|types)\.ts$/.test(path));
+  const listed = new Set(lists.flatMap((file) => relativeImports(file).map(({ target }) => target)));
+  return sources.flatMap(({ path, text }) => {
+    const lines = sourceText(text).split("\n");
+    const found = lines.flatMap((line, i) => (STRUCT_MAKER.test(line) ? [i] : []));
+    if (found.length === 0) return [];
+    const loose = found
+      .filter((i) => !isExportedConstant(lines, i))
+      .map((i) => `${path}:${i + 1}: make the structure an exported constant`);
+    return listed.has(path)
+      ? loose
+      : [...loose, `${path}:${found[0]! + 1}: list the file in packages/kernel/src/types.ts`];
   });
 }
 

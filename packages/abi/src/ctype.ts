@@ -16,6 +16,8 @@ export interface ViewBase {
 
 export type Accessor = PropertyDescriptor & ThisType<ViewBase>;
 
+export type PointerTag = "rcu" | "percpu";
+
 export type CKind = "int" | "float" | "ptr" | "userptr" | "array" | "struct" | "void";
 
 export interface CType<T = unknown> {
@@ -27,6 +29,8 @@ export interface CType<T = unknown> {
   readonly signed: boolean;
   /** Pointers: the pointee's C spelling; arrays: the element's type and count. */
   readonly target?: string;
+  /** Pointers: how the pointee is to be accessed (`__rcu`, `__percpu`), which BTF tells. */
+  readonly tag?: PointerTag;
   readonly element?: CType;
   readonly length?: number;
   define(at: number): Accessor;
@@ -204,12 +208,16 @@ export const long: CType<number> = number64("long", true);
 export const u64n: CType<number> = number64("u64", false);
 export const s64n: CType<number> = number64("s64", true);
 
+/** A type under another C name: `named("pid_t", s32)`. */
+export const named = <T>(c: string, type: CType<T>): CType<T> => ({ ...type, c });
+
 /** A pointer into kernel memory: reads and writes the low word, and keeps the high word that of the direct map. */
-export function ptr(target: string): CType<KAddr> {
+export function ptr(target: string, tag?: PointerTag): CType<KAddr> {
   return {
     kind: "ptr",
     c: `${spell(target)} *`,
     target,
+    ...(tag === undefined ? {} : { tag }),
     size: 8,
     align: 8,
     signed: false,

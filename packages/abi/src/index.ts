@@ -8,6 +8,7 @@ export * from "./ctype.ts";
 export * from "./layout.ts";
 export * from "./struct.ts";
 export * from "./uapi/bpf.ts";
+export * from "./uapi/bpf-contexts.ts";
 export * from "./uapi/fcntl.ts";
 export * from "./uapi/mman.ts";
 export * from "./uapi/perf.ts";

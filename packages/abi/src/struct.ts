@@ -34,6 +34,8 @@ export interface StructDecl<F extends Fields = Fields> {
   readonly union: boolean;
   /** Bytes fixed by the ABI: no layout moves its fields. */
   readonly abi: boolean;
+  /** C knows it by a typedef alone: `typedef struct { … } kuid_t`. */
+  readonly isTypedef?: true;
 }
 
 type FieldValue<X> =
@@ -65,6 +67,11 @@ export function struct<const F extends Fields>(name: string, fields: F): StructD
 
 export function abiStruct<const F extends Fields>(name: string, fields: F): StructDecl<F> {
   return { name, fields, union: false, abi: true };
+}
+
+/** A struct without a tag, which C knows by a typedef. */
+export function typedefStruct<const F extends Fields>(name: string, fields: F): StructDecl<F> {
+  return { name, fields, union: false, abi: false, isTypedef: true };
 }
 
 /** A named union. */

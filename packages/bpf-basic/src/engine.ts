@@ -17,7 +17,7 @@ import {
   runOptions,
   SCRATCH_BYTES as JIT_SCRATCH_BYTES,
 } from "@alien-ts/bpf-vm";
-import type { BtfObject } from "./btf/btf-object.ts";
+import { BtfObject } from "./btf/btf-object.ts";
 import { type HelperHost, SCRATCH_BYTES } from "./helpers/host.ts";
 import { bindHelpers } from "./helpers/table.ts";
 import { type MapHost, MapTable } from "./maps/map.ts";
@@ -57,6 +57,8 @@ export class BpfEngine implements HelperHost, MapHost {
   readonly helpers: readonly (Helper | undefined)[];
   readonly programs = new Set<BpfProgram>();
   readonly btfs = new Set<BtfObject>();
+  /** The kernel's own types, whose id is 1; undefined where it has none. */
+  readonly kernelBtf: BtfObject | undefined;
   readonly #cpus: Cpu[] = [];
   #lastProgramId = 0;
   #lastBtfId = 0;
@@ -74,6 +76,8 @@ export class BpfEngine implements HelperHost, MapHost {
     this.compiler = ports.jit === undefined ? undefined : new ProgramCompiler(this, ports.jit, mailbox);
     this.resultHigh = this.compiler?.resultHigh ?? mailbox;
     this.helpers = bindHelpers(this);
+    const { kernelBtf } = ports;
+    this.kernelBtf = kernelBtf === undefined ? undefined : new BtfObject(this, kernelBtf, "vmlinux");
     for (let cpu = 0; cpu < ports.possibleCpus; cpu++) this.#cpus.push(this.#makeCpu());
   }
 

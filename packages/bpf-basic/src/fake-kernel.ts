@@ -13,6 +13,7 @@ import {
   type Result,
   type UAddr,
 } from "@alien-ts/abi";
+import type { Btf } from "@alien-ts/btf";
 import type { WasmHost } from "@alien-ts/bpf-vm";
 import { jitMemory } from "./jit-memory.ts";
 import type { BpfObject } from "./objects.ts";
@@ -41,6 +42,7 @@ export class FakeKernel implements KernelAuxiliaryOps {
   readonly capabilities = new Set<number>();
   readonly ptRegsBytes = 36 * 8;
   readonly pmuTypes = { kprobe: 6 };
+  kernelBtf: (() => Btf) | undefined = undefined;
   readonly possibleCpus: number;
   bpfJitEnable = 1;
   unprivilegedBpfDisabled = 2;

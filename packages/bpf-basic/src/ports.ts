@@ -5,6 +5,7 @@
  * No port throws for what a guest can cause, none sleeps, and none returns a promise.
  */
 import type { KAddr, Layout, LinearMemory, Result, UAddr } from "@alien-ts/abi";
+import type { Btf } from "@alien-ts/btf";
 import type { WasmApi, WasmMemory } from "@alien-ts/bpf-vm";
 import type { BpfObject } from "./objects.ts";
 import type { PerfEvent } from "./perf/event.ts";
@@ -103,6 +104,11 @@ export interface WakeOps {
   wakeReaders(event: PerfEvent): void;
 }
 
+export interface TypeOps {
+  /** The kernel's own types; undefined where it has none. Asked for when something first needs them. */
+  readonly kernelBtf: (() => Btf) | undefined;
+}
+
 /** Where a kprobe goes: a symbol and an offset, or an address. */
 export interface KprobeSpec {
   readonly symbol: string | undefined;
@@ -137,7 +143,8 @@ export interface KernelAuxiliaryOps
     FdOps,
     SysctlOps,
     JitOps,
-    WakeOps {
+    WakeOps,
+    TypeOps {
   readonly kprobes: KprobeOps;
   /** Bytes of `struct pt_regs` that kprobe programs may read. */
   readonly ptRegsBytes: number;

@@ -7,3 +7,4 @@ export * from "./types.ts";
 export * from "./write.ts";
 export { checkBtf } from "./load/check.ts";
 export type { BtfVerdict } from "./load/check.ts";
+export * from "./declared/types.ts";

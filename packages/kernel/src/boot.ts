@@ -16,6 +16,9 @@ import {
 import type { JitHost } from "@alien-ts/bpf-basic";
 import type { Arch } from "./arch/arch.ts";
 import { riscv64 } from "./arch/riscv64/arch.ts";
+import { describeKernel, KernelBtf } from "./core/btf.ts";
+import { btfBytesOf } from "./system-map.ts";
+import { TYPES } from "./types.ts";
 import { Clock } from "./core/clock.ts";
 import { Cpu } from "./core/cpu.ts";
 import { type KernelImage, linkKernel, type RowModule } from "./core/image.ts";
@@ -106,7 +109,11 @@ export function bootCore(options: BootOptions = {}): Kernel {
   });
   const extra = options.text ?? [];
   const table = extra.length === 0 ? options.kallsyms : undefined;
-  const image = linkKernel([...TEXT, ...extra], arch, mem.baseHi, table);
+  const text = extra.length === 0 ? TEXT : [...TEXT, ...extra];
+  const { baseHi } = mem;
+  const image = linkKernel({ files: text, arch, baseHi, table, btfBytes: () => btfBytesOf(text, arch) });
+  const { layout } = kernel;
+  kernel.btf = new KernelBtf(mem, image.image, () => describeKernel({ text, types: TYPES, arch, layout }));
   initMemory(kernel, arch, image, options.debugAllocations ?? false);
   initTasks(kernel);
   return kernel;

@@ -1,14 +1,15 @@
 /**
- * The kernel's System.map: what `nm -n` prints of its image. A build lists it after each pass of its link.
- *
- * Interface: `systemMap`.
+ * What is told of the kernel without booting it. `systemMap`: what `nm -n` prints of its image, which a build lists after each pass
+ * of its link. `kernelBtf`: its types.
  */
-import { DIRECT_MAP_HI } from "@alien-ts/abi";
+import { DIRECT_MAP_HI, Layout } from "@alien-ts/abi";
 import { formatSystemMap } from "@alien-ts/ksym";
 import type { Arch } from "./arch/arch.ts";
 import { riscv64 } from "./arch/riscv64/arch.ts";
-import { linkKernel, linkPass } from "./core/image.ts";
+import { describeKernel } from "./core/btf.ts";
+import { linkKernel, linkPass, type RowModule } from "./core/image.ts";
 import { TEXT } from "./text.ts";
+import { TYPES } from "./types.ts";
 
 /**
  * @param table the kallsyms table to link in, of which nothing is checked. Without one the image is linked until its own
@@ -16,9 +17,24 @@ import { TEXT } from "./text.ts";
  */
 export function systemMap(table?: Uint8Array, arch: Arch = riscv64): string {
   const baseHi = DIRECT_MAP_HI.riscv64;
-  const image =
-    table === undefined
-      ? linkKernel(TEXT, arch, baseHi, undefined).image
-      : linkPass(TEXT, arch, baseHi, table);
+  const request = { files: TEXT, arch, baseHi, table, btfBytes: () => btfBytesOf(TEXT, arch) };
+  const image = table === undefined ? linkKernel(request).image : linkPass(request);
   return formatSystemMap(image.symbols, baseHi);
 }
+
+/** Sizes of the BTF of lists of files that were asked for: both are constants. */
+const sizes = new WeakMap<readonly RowModule[], number>();
+
+/** Bytes of the BTF of a kernel with this text, in any layout. */
+export function btfBytesOf(text: readonly RowModule[], arch: Arch): number {
+  const known = sizes.get(text) ?? kernelBtf(text, arch).length;
+  sizes.set(text, known);
+  return known;
+}
+
+/** The BTF of a kernel as /sys/kernel/btf/vmlinux gives it. */
+export const kernelBtf = (
+  text: readonly RowModule[] = TEXT,
+  arch: Arch = riscv64,
+  layout: Layout = Layout.natural(),
+): Uint8Array => describeKernel({ text, types: TYPES, arch, layout });

@@ -85,9 +85,6 @@ export const trace_entry = abiStruct("trace_entry", { type: u16, flags: u8, pree
 
 export const TRACE_ENTRY_BYTES = 8;
 
-/** A type under another C name: `named("pid_t", s32)`. */
-export const named = <T>(c: string, type: CType<T>): CType<T> => ({ ...type, c });
-
 export const isDynamic = (field: TraceField): field is DynamicString => "form" in field;
 
 export function tracepoint<const F extends TraceFields>(

@@ -1,6 +1,6 @@
-import { array, chars, LinearMemory, long, NULL_GUARD_BYTES, ptr, s32, u64, u8 } from "@alien-ts/abi";
+import { array, chars, LinearMemory, long, NULL_GUARD_BYTES, ptr, s32, u64, u8, named } from "@alien-ts/abi";
 import { describe, expect, test } from "vitest";
-import { dynamicString, named, type Tracepoint, tracepoint, type TraceFields } from "./event.ts";
+import { dynamicString, type Tracepoint, tracepoint, type TraceFields } from "./event.ts";
 import { formatFile } from "./format-file.ts";
 import { formatPrint } from "./printf.ts";
 import { formatRecord, readRecord, recordBytes, writeRecord } from "./record.ts";

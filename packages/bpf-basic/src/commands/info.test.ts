@@ -10,6 +10,7 @@ import {
   EINVAL,
   EOPNOTSUPP,
   ENOENT,
+  ENOSPC,
   ENOTSUPP,
   EPERM,
   type Result,
@@ -18,8 +19,9 @@ import {
   utf8Decode,
 } from "@alien-ts/abi";
 import { asm, decode, type Insn, program, PSEUDO } from "@alien-ts/bpf-isa";
-import { type BtfType, writeBtf } from "@alien-ts/btf";
+import { type Btf, type BtfType, parseBtf, writeBtf } from "@alien-ts/btf";
 import { describe, expect, test } from "vitest";
+import { FakeKernel } from "../fake-kernel.ts";
 import { le, ok, TestUser } from "../test-user.ts";
 
 type Fields = Readonly<Record<string, number>>;
@@ -234,6 +236,31 @@ describe("BTF", () => {
     const info = infoOf(user, bpf_btf_info, fd, { btf, btf_size: bytes.length });
     expect([info.u32("id"), info.u32("btf_size"), info.u32("kernel_btf")]).toEqual([1, bytes.length, 0]);
     expect(user.read(btf, bytes.length)).toEqual([...bytes]);
+  });
+
+  test("of the kernel has id 1 and a name, and stays", () => {
+    const bytes = writeBtf([INT]);
+    const kernel = new FakeKernel();
+    kernel.kernelBtf = () => parseBtf(bytes) as Btf;
+    const user = new TestUser(kernel);
+    expect(user.bpf("BTF_GET_NEXT_ID", { start_id: 0 })).toBe(0);
+    expect(user.u32(user.lastAttr + 4)).toBe(1);
+    const fd = ok(user.bpf("BTF_GET_FD_BY_ID", { btf_id: 1 }));
+    const name = user.place(new Uint8Array(16).fill(1));
+    const btf = user.place(new Uint8Array(bytes.length));
+    const whole = infoOf(user, bpf_btf_info, fd, { btf, btf_size: bytes.length, name, name_len: 16 });
+    expect([whole.result, whole.u32("kernel_btf"), whole.u32("name_len")]).toEqual([0, 1, 7]);
+    expect(user.read(btf, bytes.length)).toEqual([...bytes]);
+    expect(utf8Decode(Uint8Array.from(user.read(name, 8)))).toBe("vmlinux\0");
+    const cut = infoOf(user, bpf_btf_info, fd, { name, name_len: 4 });
+    expect([cut.result, cut.u32("id"), cut.u32("name_len")]).toEqual([ENOSPC, 1, 7]);
+    expect(utf8Decode(Uint8Array.from(user.read(name, 4)))).toBe("vml\0");
+    expect(infoOf(user, bpf_btf_info, fd, { name }).result).toBe(EINVAL);
+    user.kernel.close(fd);
+    expect(user.engine.btfs.size).toBe(1);
+    expect(ok(loadBtf(user, [INT]))).toBeGreaterThan(0);
+    expect(user.bpf("BTF_GET_NEXT_ID", { start_id: 1 })).toBe(0);
+    expect(user.u32(user.lastAttr + 4)).toBe(2);
   });
 
   test("that is malformed is refused, and the log says why", () => {

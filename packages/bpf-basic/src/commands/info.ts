@@ -15,12 +15,14 @@ import {
   EBADFD,
   EFAULT,
   EINVAL,
+  ENOSPC,
   type Fields,
   isErr,
   type KAddr,
   type Result,
   type StructDecl,
   type UAddr,
+  utf8Encode,
   type View,
 } from "@alien-ts/abi";
 import { encode } from "@alien-ts/bpf-isa";
@@ -69,10 +71,12 @@ function withInfo<F extends Fields>(
   return withMemory(ports, known, (scratch) => {
     if (!ports.copyFromUser(scratch, from, copied)) return EFAULT;
     const filled = fill(new (ports.layout.view(decl))(m, scratch));
-    if (isErr(filled)) return filled;
+    // A name that did not fit is told of with everything else.
+    if (isErr(filled) && filled !== ENOSPC) return filled;
     if (!ports.copyToUser(from, scratch, copied)) return EFAULT;
     a.info_len = copied;
-    return writeBack(call, ports.layout.offset(bpf_attr_info, "info_len"), 4);
+    const written = writeBack(call, ports.layout.offset(bpf_attr_info, "info_len"), 4);
+    return isErr(written) ? written : filled;
   });
 }
 
@@ -196,15 +200,27 @@ function mapInfo({ map }: MapFile, info: ViewOf<typeof bpf_map_info>): Result<0>
   return 0;
 }
 
-/** `btf_get_info_by_fd`. Objects of users have no name. */
-function btfInfo(engine: BpfEngine, { btf, id }: BtfObject, info: ViewOf<typeof bpf_btf_info>): Result<0> {
+/** `btf_get_info_by_fd`. */
+function btfInfo(engine: BpfEngine, object: BtfObject, info: ViewOf<typeof bpf_btf_info>): Result<0> {
+  const { btf, id, name, isKernel } = object;
   const given = give(engine, info.btf, info.btf_size, btf.bytes);
   if (isErr(given)) return given;
-  if ((info.name === 0) !== (info.name_len === 0)) return EINVAL;
-  const named = give(engine, info.name, info.name_len, new Uint8Array(1));
+  const room = info.name_len;
+  if ((info.name === 0) !== (room === 0)) return EINVAL;
   info.id = id;
   info.btf_size = btf.bytes.length;
-  info.kernel_btf = 0;
-  info.name_len = 0;
-  return named;
+  info.kernel_btf = isKernel ? 1 : 0;
+  info.name_len = name.length;
+  return giveName(engine, info.name, room, name);
+}
+
+/** As much of the name as there is room for, and ENOSPC where that is not all. */
+function giveName(engine: BpfEngine, to: UAddr, room: number, name: string): Result<0> {
+  if (room === 0) return 0;
+  const text = utf8Encode(`${name}\0`);
+  if (room >= text.length) return give(engine, to, room, text);
+  const cut = Uint8Array.from(text.subarray(0, room));
+  cut[room - 1] = 0;
+  const given = give(engine, to, room, cut);
+  return isErr(given) ? given : ENOSPC;
 }

@@ -2,7 +2,7 @@
  * What the kernel asks of an architecture. An architecture is one folder beside this file; `core` and everything above it
  * see only this interface, so that x86-64 or aarch64 are additions.
  */
-import type { KAddr, LinearMemory } from "@alien-ts/abi";
+import type { KAddr, LinearMemory, StructDecl } from "@alien-ts/abi";
 import type { KprobeArch, ProbeArgs } from "@alien-ts/kprobe";
 
 /** What ended a run of kernel text. */
@@ -59,6 +59,10 @@ export interface Arch {
   /** Size of pt_regs, and of a context: pt_regs and what `TextCpu` keeps behind it. */
   readonly ptRegsBytes: number;
   readonly contextBytes: number;
+  /** Structures of this architecture: `pt_regs`, and what perf events show of it. */
+  readonly types: readonly StructDecl[];
+  /** Typedefs of this architecture. */
+  readonly typedefs: Readonly<Record<string, string>>;
   /** Names of the registers in pt_regs, in order, for oopses. */
   readonly registerNames: readonly string[];
   /** Machine code of a row; `index` is what its host call asks for. */

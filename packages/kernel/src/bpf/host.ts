@@ -26,6 +26,7 @@ import {
   type KprobeSpec,
   type PerfEvent,
 } from "@alien-ts/bpf-basic";
+import type { Btf } from "@alien-ts/btf";
 import { KprobeBuilder } from "@alien-ts/kprobe";
 import { capable } from "../core/cred.ts";
 import type { Cx } from "../core/cx.ts";
@@ -87,6 +88,7 @@ class KernelBpfHost implements KernelAuxiliaryOps {
   readonly pmuTypes = { kprobe: PMU_TYPES.kprobe };
   readonly ptRegsBytes: number;
   readonly possibleCpus: number;
+  readonly kernelBtf: () => Btf;
   readonly #kernel: Kernel;
   readonly #queues: EventQueues;
 
@@ -96,6 +98,7 @@ class KernelBpfHost implements KernelAuxiliaryOps {
     this.kprobes = new KernelKprobes(kernel);
     this.ptRegsBytes = kernel.text.arch.ptRegsBytes;
     this.possibleCpus = kernel.cpus.length;
+    this.kernelBtf = () => kernel.btf.btf;
   }
 
   get memory(): Kernel["mem"] {
@@ -128,8 +131,9 @@ class KernelBpfHost implements KernelAuxiliaryOps {
   }
 
   readKernelNofault(to: KAddr, from: KAddr, sizeBytes: number): boolean {
-    const { mem } = this.#kernel;
+    const { mem, btf } = this.#kernel;
     if (from < NULL_GUARD_BYTES || from + sizeBytes > mem.size) return false;
+    btf.touch(from, sizeBytes);
     mem.u8.copyWithin(to, from, from + sizeBytes);
     return true;
   }

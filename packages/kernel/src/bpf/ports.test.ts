@@ -109,6 +109,7 @@ const engine = new BpfEngine({
     },
   },
   ptRegsBytes: 288,
+  kernelBtf: undefined,
   pmuTypes: { kprobe: 6 },
 } satisfies KernelAuxiliaryOps);
 // … to here.

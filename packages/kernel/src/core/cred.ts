@@ -1,12 +1,23 @@
 /** Credentials: `struct cred` and its owner. Shared between tasks, never changed once shared: a change makes a copy (task/cred). */
-import { CAP_LAST_CAP, type KAddr, nested, s32, s64, struct, u32, u64, type ViewOf } from "@alien-ts/abi";
+import {
+  CAP_LAST_CAP,
+  type KAddr,
+  nested,
+  s32,
+  s64,
+  struct,
+  typedefStruct,
+  u32,
+  u64,
+  type ViewOf,
+} from "@alien-ts/abi";
 import type { Cx } from "./cx.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Task } from "./task.ts";
 
-export const kuid_t = struct("kuid_t", { val: u32 });
-export const kgid_t = struct("kgid_t", { val: u32 });
-export const kernel_cap_t = struct("kernel_cap_t", { val: u64 });
+export const kuid_t = typedefStruct("kuid_t", { val: u32 });
+export const kgid_t = typedefStruct("kgid_t", { val: u32 });
+export const kernel_cap_t = typedefStruct("kernel_cap_t", { val: u64 });
 
 export const cred = struct("cred", {
   usage: s64,

@@ -24,6 +24,8 @@ export interface RowOptions {
   readonly aliases?: readonly string[];
   /** `static` in Linux: a lower-case letter in /proc/kallsyms. */
   readonly local?: boolean;
+  /** BPF programs may call it: its KF_ flags ("acquire", "ret_null"), as the verifier names them. */
+  readonly kfunc?: readonly string[];
   /** A system call: the symbol gets the architecture's prefix ("__riscv_"). */
   readonly syscall?: boolean;
 }

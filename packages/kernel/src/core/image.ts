@@ -6,7 +6,7 @@
  * Interface: `linkKernel`, `linkPass`, `listRows`. A symbol's contents do not depend on the kernel's layout or
  * configuration: one System.map serves all.
  */
-import { utf8Encode } from "@alien-ts/abi";
+import { type CType, PAGE_SIZE, ulong, utf8Encode } from "@alien-ts/abi";
 import {
   checkKallsyms,
   encodeKallsyms,
@@ -23,6 +23,14 @@ import type { FunctionRow } from "./row.ts";
 
 /** Low word of the image's address. */
 export const IMAGE_BASE = 0x20_0000;
+/** Where the kernel's BTF begins and ends. */
+export const BTF_START = "__start_BTF";
+export const BTF_STOP = "__stop_BTF";
+export const PER_CPU_SECTION = ".data..percpu";
+/** Variables that each CPU has of its own. */
+export const PER_CPU: readonly { readonly name: string; readonly type: CType<number> }[] = [
+  { name: "kprobe_ctlblk", type: ulong },
+];
 /** The symbol whose contents are the compressed kallsyms table. */
 export const TABLE_SYMBOL = "kallsyms_table";
 
@@ -74,31 +82,40 @@ function rowOf(value: unknown): FunctionRow | undefined {
 export const symbolOf = (row: FunctionRow, arch: Arch): string =>
   row.options.syscall === true ? arch.syscallPrefix + row.name : row.name;
 
-/**
- * Links the image of these rows.
- * @param table the kallsyms table of an earlier link: the image is linked once, and must agree with it
- *   (`InconsistentKallsyms` otherwise). Without it the link repeats until the table is stable.
- */
-export function linkKernel(
-  files: readonly RowModule[],
-  arch: Arch,
-  baseHi: number,
-  table: Uint8Array | undefined,
-): KernelImage {
-  const rows = placeRows(files, arch);
-  const options = linkOptions(rows, arch, baseHi, table);
+export interface LinkRequest {
+  readonly files: readonly RowModule[];
+  readonly arch: Arch;
+  readonly baseHi: number;
+  /**
+   * The kallsyms table of an earlier link: the image is linked once, and must agree with it (`InconsistentKallsyms`
+   * otherwise). Without it the link repeats until the table is stable.
+   */
+  readonly table: Uint8Array | undefined;
+  /** Bytes of the kernel's BTF, where no table tells. */
+  btfBytes(): number;
+}
+
+/** Links the image of these rows. */
+export function linkKernel({ table, ...request }: LinkRequest): KernelImage {
+  const rows = placeRows(request.files, request.arch);
   if (table !== undefined) {
-    const image = link(options);
+    const image = link(linkOptions(rows, request, table, btfBytesOf(table)));
     if (!seemsToFit(table, image)) checkKallsyms(table, image.symbols);
     return { image, table, rows };
   }
   const stable = linkUntilStable({
-    ...options,
+    ...linkOptions(rows, request, undefined, request.btfBytes()),
     tableSymbol: TABLE_SYMBOL,
     makeTable: (image, atLeast) =>
-      encodeKallsyms(image.symbols, { baseHi, end: image.base + image.size, atLeast }),
+      encodeKallsyms(image.symbols, { baseHi: request.baseHi, end: image.base + image.size, atLeast }),
   });
   return { image: stable.image, table: stable.table, rows };
+}
+
+/** Making the BTF only to know its size would take longer than the rest of a boot. */
+function btfBytesOf(table: Uint8Array): number {
+  const names = new Kallsyms(table);
+  return (names.lookupName(BTF_STOP) ?? 0) - (names.lookupName(BTF_START) ?? 0);
 }
 
 /**
@@ -116,13 +133,9 @@ function seemsToFit(table: Uint8Array, image: LinkedImage): boolean {
 }
 
 /** The image with this table in it, whether or not they agree: a pass of a build, whose symbols make the next table. */
-export function linkPass(
-  files: readonly RowModule[],
-  arch: Arch,
-  baseHi: number,
-  table: Uint8Array,
-): LinkedImage {
-  return link(linkOptions(placeRows(files, arch), arch, baseHi, table));
+export function linkPass(request: LinkRequest): LinkedImage {
+  const rows = placeRows(request.files, request.arch);
+  return link(linkOptions(rows, request, request.table, request.btfBytes()));
 }
 
 interface PlacedRow extends RowPlacement {
@@ -139,9 +152,9 @@ function placeRows(files: readonly RowModule[], arch: Arch): PlacedRow[] {
 
 function linkOptions(
   rows: readonly PlacedRow[],
-  arch: Arch,
-  baseHi: number,
+  { arch, baseHi }: Pick<LinkRequest, "arch" | "baseHi">,
   table: Uint8Array | undefined,
+  btfBytes: number,
 ): LinkOptions {
   const text = rows.map(({ row, symbol, bytes }): SymbolSpec => ({
     name: symbol,
@@ -150,7 +163,7 @@ function linkOptions(
     bytes,
     ...(row.options.aliases === undefined ? {} : { aliases: row.options.aliases }),
   }));
-  return { base: IMAGE_BASE, baseHi, sections: sections([...entryText(arch), ...text], table) };
+  return { base: IMAGE_BASE, baseHi, sections: sections([...entryText(arch), ...text], table, btfBytes) };
 }
 
 /** Entry points that Linux writes in assembly (arch/riscv/kernel/entry.S). */
@@ -171,7 +184,11 @@ function entryText(arch: Arch): SymbolSpec[] {
 
 const BANNER = "Linux version %s (%s)\n\0";
 
-function sections(text: readonly SymbolSpec[], table: Uint8Array | undefined): SectionSpec[] {
+function sections(
+  text: readonly SymbolSpec[],
+  table: Uint8Array | undefined,
+  btfBytes: number,
+): SectionSpec[] {
   const tableBytes = table ?? new Uint8Array(0);
   return [
     { name: ".text", align: 4096, types: "Tt", symbols: text },
@@ -182,6 +199,9 @@ function sections(text: readonly SymbolSpec[], table: Uint8Array | undefined): S
       symbols: [
         { name: "linux_proc_banner", type: "R", align: 8, bytes: utf8Encode(BANNER) },
         { name: TABLE_SYMBOL, type: "R", align: 8, bytes: tableBytes },
+        // Last, at a page of its own, so that user space may map it.
+        { name: BTF_START, type: "R", align: PAGE_SIZE, size: btfBytes },
+        { name: BTF_STOP, type: "R", size: 0 },
       ],
     },
     {
@@ -203,10 +223,15 @@ function sections(text: readonly SymbolSpec[], table: Uint8Array | undefined): S
       symbols: [{ name: "saved_command_line_len", type: "B", align: 4, size: 4 }],
     },
     {
-      name: ".data..percpu",
+      name: PER_CPU_SECTION,
       align: 4096,
       types: "Dd",
-      symbols: [{ name: "kprobe_ctlblk", type: "D", align: 8, bytes: new Uint8Array(8) }],
+      symbols: PER_CPU.map(({ name, type }) => ({
+        name,
+        type: "D",
+        align: type.align,
+        bytes: new Uint8Array(type.size),
+      })),
     },
   ];
 }

@@ -9,6 +9,7 @@
  * so that a layer is typed by those below it only, and an extension package adds state the same way.
  */
 import type { KAddr, Layout, LinearMemory } from "@alien-ts/abi";
+import type { KernelBtf } from "./btf.ts";
 import type { Clock } from "./clock.ts";
 import type { Cpu } from "./cpu.ts";
 import type { Cx } from "./cx.ts";
@@ -50,8 +51,9 @@ export class Kernel {
   readonly log: KernelLog;
   readonly prng: Prng;
   readonly observer: Observer;
-  /** Set by `boot` in this order: text, cpus. */
+  /** Set by `boot` in this order: text, btf, cpus. */
   text!: KernelText;
+  btf!: KernelBtf;
   cpus: Cpu[] = [];
   /** The context of code that runs for no task: boot, and tests. */
   bootCx!: Cx;

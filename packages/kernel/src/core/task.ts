@@ -46,8 +46,8 @@ export const task_struct = struct("task_struct", {
   personality: u32,
   pid: s32,
   tgid: s32,
-  real_parent: ptr("task_struct"),
-  parent: ptr("task_struct"),
+  real_parent: ptr("task_struct", "rcu"),
+  parent: ptr("task_struct", "rcu"),
   children: nested(list_head),
   sibling: nested(list_head),
   group_leader: ptr("task_struct"),
@@ -59,14 +59,14 @@ export const task_struct = struct("task_struct", {
   start_boottime: u64n,
   min_flt: ulong,
   maj_flt: ulong,
-  real_cred: ptr("cred"),
-  cred: ptr("cred"),
+  real_cred: ptr("const struct cred", "rcu"),
+  cred: ptr("const struct cred", "rcu"),
   comm: chars(16),
   fs: ptr("fs_struct"),
   files: ptr("files_struct"),
   signal: ptr("signal_struct"),
   nsproxy: ptr("nsproxy"),
-  cgroups: ptr("css_set"),
+  cgroups: ptr("css_set", "rcu"),
 });
 
 /** Values of `__state` (include/linux/sched.h). */

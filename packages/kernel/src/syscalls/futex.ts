@@ -193,7 +193,7 @@ export const sys_shmdt = syscall(NR.shmdt, "shmdt", [["shmaddr", userPointer("ch
 );
 
 /** include/uapi/asm-generic/{ipcbuf,shmbuf}.h */
-const ipc64_perm = abiStruct("ipc64_perm", {
+export const ipc64_perm = abiStruct("ipc64_perm", {
   key: s32,
   uid: u32,
   gid: u32,
@@ -205,7 +205,7 @@ const ipc64_perm = abiStruct("ipc64_perm", {
   __unused1: ulong,
   __unused2: ulong,
 });
-const shmid64_ds = abiStruct("shmid64_ds", {
+export const shmid64_ds = abiStruct("shmid64_ds", {
   shm_perm: nested(ipc64_perm),
   shm_segsz: size_t,
   shm_atime: long,
@@ -217,7 +217,7 @@ const shmid64_ds = abiStruct("shmid64_ds", {
   __unused4: ulong,
   __unused5: ulong,
 });
-const shminfo64 = abiStruct("shminfo64", {
+export const shminfo64 = abiStruct("shminfo64", {
   shmmax: ulong,
   shmmin: ulong,
   shmmni: ulong,

@@ -3,8 +3,8 @@
  *
  * To add one: a row here, and in events.ts its registration and the `emit` where it happens.
  */
-import { array, bool, chars, long, s32, u64 } from "@alien-ts/abi";
-import { dynamicString, named, type PrintArgument, type TraceFields, tracepoint } from "@alien-ts/tracepoint";
+import { array, bool, chars, long, named, ptr, s32, u32, u64 } from "@alien-ts/abi";
+import { dynamicString, type PrintArgument, type TraceFields, tracepoint } from "@alien-ts/tracepoint";
 import { EXIT_DEAD, EXIT_ZOMBIE, TASK } from "../core/task.ts";
 
 const pid_t = named("pid_t", s32);
@@ -136,3 +136,19 @@ export const sys_enter = tracepoint(
 );
 
 export const sys_exit = tracepoint("raw_syscalls", "sys_exit", { id: long, ret: long }, "NR %ld = %ld");
+
+const task = ptr("task_struct");
+const regs = ptr("pt_regs");
+
+/** What probes of a tracepoint are called with (TP_PROTO), by its name. */
+export const TRACEPOINT_PARAMETERS = {
+  sched_waking: [task],
+  sched_wakeup: [task],
+  sched_wakeup_new: [task],
+  sched_switch: [bool, task, task, u32],
+  sched_process_fork: [task, task],
+  sched_process_exec: [task, pid_t, ptr("linux_binprm")],
+  sched_process_exit: [task, bool],
+  sys_enter: [regs, long],
+  sys_exit: [regs, long],
+} as const;

@@ -6,7 +6,15 @@ import { KernelSpace } from "./address-space.ts";
 import { Riscv64Cpu } from "./cpu.ts";
 import { assemble, c_ebreak, c_nop, hostCallReturnOffset, rowText } from "./encode.ts";
 import { Riscv64ProbeArgs } from "./probe-args.ts";
-import { CONTEXT_BYTES, PT_REGS_BYTES, PT_REGS_WORDS, REG } from "./pt-regs.ts";
+import {
+  bpf_perf_event_data,
+  CONTEXT_BYTES,
+  pt_regs,
+  PT_REGS_BYTES,
+  PT_REGS_WORDS,
+  REG,
+  user_regs_struct,
+} from "./pt-regs.ts";
 
 const bytes = (word: number): number => word * 8;
 const A0_TO_A7 = Array.from({ length: 8 }, (_, i) => bytes(REG.a0 + i));
@@ -72,6 +80,8 @@ export const riscv64: Arch = {
   },
   ptRegsBytes: PT_REGS_BYTES,
   contextBytes: CONTEXT_BYTES,
+  types: [pt_regs, user_regs_struct, bpf_perf_event_data],
+  typedefs: { bpf_user_pt_regs_t: "struct user_regs_struct" },
   registerNames: PT_REGS_WORDS,
   rowText: (index, name) => {
     const options = { compressed: isCompressed(name) };

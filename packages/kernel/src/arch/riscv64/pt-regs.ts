@@ -7,6 +7,7 @@
  *
  * `pt_regs` is ABI (BPF programs see it as their context): its offsets are the same in every layout.
  */
+import { abiStruct, named, nested, type StructDecl, u64n, ulong } from "@alien-ts/abi";
 
 /** The words of `pt_regs`, by Linux's field names, in order. */
 export const PT_REGS_WORDS = [
@@ -49,6 +50,23 @@ export const PT_REGS_WORDS = [
 ] as const;
 
 export type PtRegsWord = (typeof PT_REGS_WORDS)[number];
+
+const USER_REGISTERS = 32;
+const words = (names: readonly string[]): Record<string, typeof ulong> =>
+  Object.fromEntries(names.map((name) => [name, ulong]));
+
+export const pt_regs: StructDecl = abiStruct("pt_regs", words(PT_REGS_WORDS));
+/** The registers as debuggers and perf events see them; `bpf_user_pt_regs_t`. */
+export const user_regs_struct: StructDecl = abiStruct("user_regs_struct", {
+  pc: ulong,
+  ...words(PT_REGS_WORDS.slice(1, USER_REGISTERS)),
+});
+/** What programs on perf events see. */
+export const bpf_perf_event_data: StructDecl = abiStruct("bpf_perf_event_data", {
+  regs: nested(user_regs_struct),
+  sample_period: named("__u64", u64n),
+  addr: named("__u64", u64n),
+});
 
 /** Index of the u64 word of each field: `REG.a0 * 8` is its byte offset. */
 export const REG = {

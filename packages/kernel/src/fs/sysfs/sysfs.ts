@@ -3,7 +3,6 @@
  *
  *     initSysfs(kernel);                                            // after initVfs
  *     mountAtBoot(cx, "sysfs", "/sys");
- *     registerSysfs(kernel, "kernel/btf/vmlinux", special(btf_operations));
  *     registerSysfs(kernel, "kernel/fscaps", attribute(() => "1\n"));
  *     unregisterSysfs(kernel, "module/demo");
  *
@@ -14,6 +13,7 @@ import type { Cx } from "../../core/cx.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import { register_filesystem } from "../../vfs/vfs.ts";
 import { dir, file, type SimpleDir, simpleFileSystem, type SimpleFile, type SimpleNode } from "../simple.ts";
+import { btfNode } from "./btf.ts";
 import { cpuDirectory } from "./cpu.ts";
 import { FOLDER_MODE, folder } from "./folder.ts";
 import { eventSourceBus, eventSourceDevices } from "./event-source.ts";
@@ -37,7 +37,7 @@ export class Sysfs {
       devices: folder({ ...eventSourceDevices(), system: folder({ cpu: cpuDirectory(kernel) }) }),
       firmware: folder({}),
       fs: folder({ bpf: mountPoint(), cgroup: mountPoint() }),
-      kernel: kernelDirectory(),
+      kernel: kernelDirectory(kernel),
       module: folder({}),
     });
   }
@@ -47,10 +47,10 @@ export class Sysfs {
 const mountPoint = (): SimpleDir => dir({}, { mode: 0o555 });
 
 /** Mount points, and facts about the kernel. */
-const kernelDirectory = (): SimpleDir =>
+const kernelDirectory = (kernel: Kernel): SimpleDir =>
   folder({
     address_bits: attribute(() => "64\n"),
-    btf: folder({}),
+    btf: folder({ vmlinux: btfNode(kernel) }),
     config: mountPoint(),
     cpu_byteorder: attribute(() => "little\n"),
     debug: mountPoint(),
