@@ -17,6 +17,8 @@ import { checkDepth } from "./check/depth.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
 import { allowsAttachType } from "./linux/program-types.ts";
+import { findComponents } from "./prune/components.ts";
+import { Loops } from "./prune/loops.ts";
 import { LiveStack } from "./prune/live-stack.ts";
 import { liveRegisters, liveText } from "./prune/live.ts";
 import { Visited, findPoints } from "./prune/visited.ts";
@@ -145,9 +147,10 @@ class Run {
     const { log, subprograms } = this.#verification;
     const analysis = new Analysis(this.#verification, env, maps);
     const live = liveRegisters(env);
-    if (log.isVerbose) log.write(liveText(env, this.#verification.insns, live));
+    const components = findComponents(env);
+    if (log.isVerbose) log.write(liveText(env, this.#verification.insns, live, components));
     const points = findPoints(env, (insn) => isIteratorNext(env, insn));
-    const visited = new Visited(analysis, points, live);
+    const visited = new Visited(analysis, points, live, new Loops(analysis, components));
     analysis.live = live;
     analysis.liveStack = new LiveStack(analysis, points.prune);
     this.#analysis = analysis;
@@ -232,14 +235,14 @@ class Run {
   logStatistics(): void {
     const { log } = this.#verification;
     if ((log.level & ~LOG.FIXED) === 0) return;
-    const total = this.#visited?.total ?? 0;
+    const { total, peak, mostPerInsn } = this.#visited ?? { total: 0, peak: 0, mostPerInsn: 0 };
     if ((log.level & LOG.STATS) !== 0) {
       log.line(`verification time ${this.#env.elapsedUs?.() ?? 0} usec`);
       const depths = this.#analysis?.stackDepth ?? this.#verification.subprograms.map(() => 0);
       log.line(`stack depth ${depths.join("+")}`);
     }
     log.line(
-      `processed ${this.processed} insns (limit ${MAX_INSNS}) max_states_per_insn ${this.#visited?.mostPerInsn ?? 0} total_states ${total} peak_states ${total} mark_read 0`,
+      `processed ${this.processed} insns (limit ${MAX_INSNS}) max_states_per_insn ${mostPerInsn} total_states ${total} peak_states ${peak} mark_read 0`,
     );
   }
 }

@@ -19,7 +19,6 @@ import { instructionNames } from "./names.ts";
 import { sourceLine } from "./source.ts";
 import { stateText } from "./print.ts";
 import type { Points, Visited } from "./prune/visited.ts";
-import { closePath } from "./prune/visited.ts";
 import { Reject, reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
 
@@ -47,7 +46,7 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
       if (known instanceof Reject) return known;
       if (known) {
         logSafe(analysis, showsState);
-        if (!endPath(analysis)) return undefined;
+        if (!endPath(analysis, visited)) return undefined;
         showsState = true;
         continue;
       }
@@ -62,7 +61,7 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
     if (step instanceof Reject) return step;
     analysis.liveStack.commit();
     if (step === "end") {
-      if (!endPath(analysis)) return undefined;
+      if (!endPath(analysis, visited)) return undefined;
       showsState = true;
     } else if (step === "return") showsState = true;
   }
@@ -91,8 +90,8 @@ function print(analysis: Analysis, showsState: boolean): void {
 }
 
 /** The path is done; goes on with one that was remembered. False where there is none. */
-function endPath(analysis: Analysis): boolean {
-  closePath(analysis.state);
+function endPath(analysis: Analysis, visited: Visited): boolean {
+  visited.close(analysis.state);
   analysis.liveStack.update();
   const next = analysis.open.pop();
   analysis.touchAll();

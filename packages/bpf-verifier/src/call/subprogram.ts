@@ -176,7 +176,10 @@ export function pushCallback(analysis: Analysis, callback: Callback): Check {
   callback.arguments.forEach((register, i) => {
     frame.registers[i + 1] = register ?? NOT_INIT;
   });
-  if (callback.isAsync) frame.isAsyncCallback = true;
+  if (callback.isAsync) {
+    frame.isAsyncCallback = true;
+    frame.asyncEntries = analysis.frame.asyncEntries + 1;
+  }
   frame.isCallback = !callback.isAsync;
   frame.returnRange = callback.returns;
   // Linux takes every register for touched where a frame is made.

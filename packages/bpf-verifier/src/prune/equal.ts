@@ -52,8 +52,8 @@ export function statesEqual(old: State, now: State, options: EqualOptions): bool
     const a = old.frames[i]!;
     const b = now.frames[i]!;
     if (a.callSite !== b.callSite || a.subprogram !== b.subprogram) return false;
-    if (a.isCallback !== b.isCallback) return false;
-    const live = options.exactness === "exact" ? 0x7ff : options.live(a, i === old.frames.length - 1);
+    if (a.isCallback !== b.isCallback || a.callbackDepth > b.callbackDepth) return false;
+    const live = options.live(a, i === old.frames.length - 1);
     if (!framesEqual(a, b, { ids, live, options })) return false;
   }
   return true;
@@ -116,6 +116,15 @@ const isExact = (old: Register, now: Register, ids: IdMap): boolean =>
   ids.matches(old.id, now.id) &&
   ids.matches(old.refId, now.refId) &&
   ids.matches(old.dynptrId, now.dynptrId);
+
+/** The same in every number, ids as well: a first glance at states that may be one. */
+export const isSameButFrame = (a: Register, b: Register): boolean =>
+  a === b ||
+  (a.id === b.id &&
+    a.refId === b.refId &&
+    a.dynptrId === b.dynptrId &&
+    sameShape(a, b) &&
+    a.scalar.equals(b.scalar));
 
 function registerSafe(old: Register, now: Register, { ids, options }: Comparison): boolean {
   const { exactness } = options;

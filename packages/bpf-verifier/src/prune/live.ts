@@ -36,8 +36,13 @@ export function liveRegisters(env: ProgramEnv): Uint16Array {
   return before;
 }
 
-/** The block of the log that shows them. */
-export function liveText(env: ProgramEnv, insns: readonly Insn[], live: Uint16Array): string {
+/** The block of the log that shows them, with the number of the loop that an instruction is in. */
+export function liveText(
+  env: ProgramEnv,
+  insns: readonly Insn[],
+  live: Uint16Array,
+  components: Int32Array,
+): string {
   const lines = ["Live regs before insn:"];
   for (let i = 0; i < insns.length; i++) {
     const insn = insns[i]!;
@@ -45,7 +50,8 @@ export function liveText(env: ProgramEnv, insns: readonly Insn[], live: Uint16Ar
     for (let register = 0; register < 10; register++)
       marks += (live[i]! & (1 << register)) === 0 ? "." : register;
     const text = disassemble(insn, insns[i + 1], instructionNames(env));
-    lines.push(`    ${String(i).padStart(3)}: ${marks} ${text}`);
+    const component = components[i]! <= 0 ? "" : String(components[i]);
+    lines.push(`${component.padStart(3)} ${String(i).padStart(3)}: ${marks} ${text}`);
     if (insn.opcode === 0x18) i += 1;
   }
   return `${lines.join("\n")}\n`;

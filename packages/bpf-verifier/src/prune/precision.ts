@@ -25,10 +25,14 @@ class Wanted {
   private readonly lowSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
   private readonly highSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+  /** Something became precise that was not. */
+  hasMarked = false;
   /** A fetched number was met. */
   hasFetched = false;
-  /** Such numbers are followed to what they were fetched from, and nothing is printed. */
+  /** Such numbers are followed to what they were fetched from. */
   isCareful = false;
+  /** Nothing is printed. */
+  isQuiet = false;
 
   constructor(frame: number) {
     this.frame = frame;
@@ -96,7 +100,7 @@ export function markPrecise(analysis: Analysis, number: number): Check {
   if (!analysis.env.privileges.isCapable || !analysis.register(number).isScalar) return undefined;
   const wanted = new Wanted(analysis.state.frames.length - 1);
   wanted.registers[wanted.frame] = 1 << number;
-  trace(analysis, wanted);
+  trace(analysis, wanted, analysis.state);
   return undefined;
 }
 
@@ -104,12 +108,22 @@ export function markPrecise(analysis: Analysis, number: number): Check {
 export function markSlotPrecise(analysis: Analysis, frame: number, slot: number): void {
   const wanted = new Wanted(analysis.state.frames.length - 1);
   wanted.addSlot(frame, slot);
-  trace(analysis, wanted);
+  trace(analysis, wanted, analysis.state);
 }
 
-/** Marks in the current path what is precise in the equal state `old`. Linux: propagate_precision() */
-export function propagatePrecision(analysis: Analysis, old: State): void {
+export interface Propagation {
+  readonly old: State;
+  readonly state: State;
+  /** Nothing is printed. */
+  readonly isQuiet: boolean;
+}
+
+/**
+ * Marks on the way to `state` what is precise in the equal state `old`; says whether any mark is new. Linux: propagate_precision()
+ */
+export function propagatePrecision(analysis: Analysis, { old, state, isQuiet }: Propagation): boolean {
   const wanted = new Wanted(old.frames.length - 1);
+  wanted.isQuiet = isQuiet;
   const { log } = analysis;
   for (let index = old.frames.length - 1; index >= 0; index--) {
     const frame = old.frames[index]!;
@@ -124,33 +138,35 @@ export function propagatePrecision(analysis: Analysis, old: State): void {
       wanted.addSlot(index, number);
       names.push(`fp${-8 * (number + 1)}`);
     });
-    if (names.length > 0 && log.isVerbose) log.line(`frame ${index}: propagating ${names.join(",")}`);
+    if (names.length > 0 && log.isVerbose && !isQuiet)
+      log.line(`frame ${index}: propagating ${names.join(",")}`);
   }
-  trace(analysis, wanted);
+  return trace(analysis, wanted, state);
 }
 
 /**
  * Goes back from the instruction at hand, which itself is not part of the path. Differs from Linux, which takes a number that an
  * atomic operation fetched for that of the register before: the way is gone once more, to what the slot held.
  */
-function trace(analysis: Analysis, wanted: Wanted): void {
+function trace(analysis: Analysis, wanted: Wanted, start: State): boolean {
   const again = analysis.hasFetches ? wanted.copy() : undefined;
-  follow(analysis, wanted);
-  if (again === undefined || !wanted.hasFetched) return;
+  follow(analysis, wanted, start);
+  if (again === undefined || !wanted.hasFetched) return wanted.hasMarked;
   again.isCareful = true;
-  follow(analysis, again);
+  again.isQuiet = true;
+  follow(analysis, again, start);
+  return wanted.hasMarked || again.hasMarked;
 }
 
-function follow(analysis: Analysis, wanted: Wanted): void {
+function follow(analysis: Analysis, wanted: Wanted, start: State): void {
   if (wanted.isEmpty) return;
   const { log } = analysis;
-  const start = analysis.state;
   let state: State | undefined = start;
-  let last = analysis.index;
+  let last = start.insn;
   let skips = true;
   let subsequent = -1;
   while (state !== undefined) {
-    if (log.isVerbose && !wanted.isCareful)
+    if (log.isVerbose && !wanted.isQuiet)
       log.line(
         `mark_precise: frame${wanted.frame}: last_idx ${last} first_idx ${state.firstInsn} subseq_idx ${subsequent} `,
       );
@@ -162,9 +178,7 @@ function follow(analysis: Analysis, wanted: Wanted): void {
     for (let index = last; ;) {
       if (skips) skips = false;
       else if (!stepBack(analysis, wanted, index, subsequent, entryAt(state, history, index))) {
-        if (log.isVerbose && !wanted.isCareful)
-          log.line(`mark_precise: frame${wanted.frame}: falling back to forcing all scalars precise`);
-        markEverything(start);
+        markEverything(analysis, start, wanted.isQuiet);
         return;
       }
       if (wanted.isEmpty) return;
@@ -190,7 +204,7 @@ function follow(analysis: Analysis, wanted: Wanted): void {
     subsequent = first;
     last = state.lastInsn;
   }
-  if (!wanted.isEmpty) markEverything(start);
+  if (!wanted.isEmpty) markEverything(analysis, start, wanted.isQuiet);
 }
 
 function entryAt(state: State, end: number, index: number): HistoryEntry | undefined {
@@ -202,7 +216,9 @@ function entryAt(state: State, end: number, index: number): HistoryEntry | undef
 function markAtEntry(state: State, wanted: Wanted): void {
   const frame = state.frames[0]!;
   for (let i = 1; i <= 5; i++) {
-    if ((wanted.registers[0]! & (1 << i)) !== 0) setPrecise(frame, i);
+    if ((wanted.registers[0]! & (1 << i)) === 0 || !frame.registers[i]!.isScalar) continue;
+    setPrecise(frame, i);
+    wanted.hasMarked = true;
   }
 }
 
@@ -221,15 +237,21 @@ function markState(analysis: Analysis, state: State, wanted: Wanted): void {
       // What is marked was followed before; but the careful way may part from that one further up.
       if (!register.isScalar || (register.isPrecise && !wanted.isCareful))
         wanted.registers[index]! &= ~(1 << number);
-      else setPrecise(frame, number);
+      else {
+        wanted.hasMarked ||= !register.isPrecise;
+        setPrecise(frame, number);
+      }
     }
     for (const slotNumber of wanted.slots(index)) {
       const slot = frame.stack[slotNumber];
       if (slot === undefined || !isSpilledScalar(slot) || (slot.spilled.isPrecise && !wanted.isCareful))
         wanted.dropSlot(index, slotNumber);
-      else frame.stack[slotNumber] = { types: slot.types, spilled: slot.spilled.withPrecision(true) };
+      else {
+        wanted.hasMarked ||= !slot.spilled.isPrecise;
+        frame.stack[slotNumber] = { types: slot.types, spilled: slot.spilled.withPrecision(true) };
+      }
     }
-    if (analysis.log.isVerbose && !wanted.isCareful) {
+    if (analysis.log.isVerbose && !wanted.isQuiet) {
       analysis.log.line(
         `mark_precise: frame${index}: parent state regs=${registersText(wanted, index)} stack=${slotsText(wanted, index)}: ${stateText(state, frame, undefined)}`,
       );
@@ -237,16 +259,23 @@ function markState(analysis: Analysis, state: State, wanted: Wanted): void {
   }
 }
 
-/** Gives up: every number of this path is precise. */
-function markEverything(start: State): void {
+/** Gives up: every number on the way to `start` is precise. Linux: mark_all_scalars_precise() */
+export function markEverything(analysis: Analysis, start: State, isQuiet = false): void {
+  const tell = (line: string): void => {
+    if (analysis.log.isVerbose && !isQuiet) analysis.log.line(line);
+  };
+  tell(`mark_precise: frame${start.top.index}: falling back to forcing all scalars precise`);
   for (let state = start.parent; state !== undefined; state = state.parent) {
     for (const frame of state.frames) {
       for (let i = 0; i < 10; i++) {
-        if (frame.registers[i]!.isScalar && !frame.registers[i]!.isPrecise) setPrecise(frame, i);
+        if (!frame.registers[i]!.isScalar || frame.registers[i]!.isPrecise) continue;
+        setPrecise(frame, i);
+        tell(`force_precise: frame${frame.index}: forcing r${i} to be precise`);
       }
       frame.stack.forEach((slot, i) => {
-        if (isSpilledScalar(slot) && !slot.spilled.isPrecise)
-          frame.stack[i] = { types: slot.types, spilled: slot.spilled.withPrecision(true) };
+        if (!isSpilledScalar(slot) || slot.spilled.isPrecise) return;
+        frame.stack[i] = { types: slot.types, spilled: slot.spilled.withPrecision(true) };
+        tell(`force_precise: frame${frame.index}: forcing fp${-8 * (i + 1)} to be precise`);
       });
     }
   }
@@ -274,7 +303,7 @@ function stepBack(
   const insn = analysis.insns[index]!;
   // The second half of a wide load.
   if (insn.opcode === 0) return true;
-  if (analysis.log.isVerbose && !wanted.isCareful) {
+  if (analysis.log.isVerbose && !wanted.isQuiet) {
     const text = disassemble(
       analysis.printed[index]!,
       analysis.printed[index + 1],

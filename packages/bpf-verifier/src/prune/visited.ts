@@ -9,11 +9,13 @@ import { isActiveIterator } from "../call/iterator-state.ts";
 import { callsCallback, callsLater } from "../call/callback-kinds.ts";
 import type { VerifierEnv } from "../env.ts";
 import { stateText } from "../print.ts";
+import { NOT_INIT } from "../state/register.ts";
 import type { Frame, State } from "../state/state.ts";
-import { reject } from "../verdict.ts";
-import type { Reject } from "../verdict.ts";
-import { statesEqual } from "./equal.ts";
+import { Reject, reject } from "../verdict.ts";
+import { isSameButFrame, statesEqual } from "./equal.ts";
 import type { Exactness } from "./equal.ts";
+import { isIncomplete, isIncompleteInLinux } from "./loops.ts";
+import type { Loops } from "./loops.ts";
 import { propagatePrecision } from "./precision.ts";
 
 /** What is special about an instruction, from the shape of the program alone. */
@@ -26,6 +28,8 @@ export interface Points {
   readonly checkpoint: Uint8Array;
   /** An iterator is advanced here. */
   readonly next: Uint8Array;
+  /** A function is called back from here. */
+  readonly callback: Uint8Array;
 }
 
 const WIDE = 0x18;
@@ -38,6 +42,7 @@ export function findPoints(env: VerifierEnv, advances: (insn: Insn) => boolean):
   const prune = new Uint8Array(insns.length + 1);
   const jump = new Uint8Array(insns.length + 1);
   const checkpoint = new Uint8Array(insns.length + 1);
+  const callback = new Uint8Array(insns.length + 1);
   const target = (index: number): void => {
     prune[index] = 1;
     jump[index] = 1;
@@ -54,6 +59,7 @@ export function findPoints(env: VerifierEnv, advances: (insn: Insn) => boolean):
     if (insn.opcode === CALL_OPCODE) {
       if (callsLater(env, insn)) prune[index] = 1;
       if (callsCallback(env, insn)) {
+        callback[index] = 1;
         checkpoint[index] = 1;
         target(index);
       }
@@ -77,7 +83,7 @@ export function findPoints(env: VerifierEnv, advances: (insn: Insn) => boolean):
     if (insn.opcode === 0xe5) checkpoint[index] = 1;
     target(index + 1 + insn.off);
   });
-  return { prune, jump, checkpoint, next };
+  return { prune, jump, checkpoint, next, callback };
 }
 
 interface Remembered {
@@ -87,29 +93,40 @@ interface Remembered {
 }
 
 const MAY_GOTO = 0xe5;
+/** BPF_COMPLEXITY_LIMIT_STATES */
+const MOST_UNPRIVILEGED = 64;
+
+/** How a state that was met before bears on the current one: loops are those of Linux, or only ours. */
+type Match = "no" | "covers" | "loops" | "calls back" | Reject;
 
 export class Visited {
   readonly #analysis: Analysis;
   readonly #points: Points;
   readonly #live: Uint16Array;
-  readonly #states = new Map<number, Remembered[]>();
+  readonly #loops: Loops;
+  /** By instruction and call, as Linux's table: the newest last. */
+  readonly #buckets = new Map<number, Remembered[]>();
   #previousJumps = 0;
   #previousProcessed = 0;
+  /** States that may still be compared, and those dropped whose paths are open. */
+  #kept = 0;
+  #dropped = 0;
   jumps = 0;
   total = 0;
+  peak = 0;
   mostPerInsn = 0;
 
-  constructor(analysis: Analysis, points: Points, live: Uint16Array) {
+  constructor(analysis: Analysis, points: Points, live: Uint16Array, loops: Loops) {
     this.#analysis = analysis;
     this.#points = points;
     this.#live = live;
+    this.#loops = loops;
   }
 
-  /** Forgets the distances of an earlier function. */
+  /** Forgets all of an earlier function but the distances and numbers. */
   restart(): void {
-    this.#states.clear();
-    this.#previousJumps = this.jumps;
-    this.#previousProcessed = this.#analysis.processed;
+    this.#buckets.clear();
+    this.#loops.restart();
   }
 
   #equal(old: State, now: State, exactness: Exactness): boolean {
@@ -127,119 +144,154 @@ export class Visited {
     return site < 0 ? 0x3ff : this.#live[site]! | (this.#live[site + 1] ?? 0);
   }
 
+  /** explored_state() */
+  #bucket(index: number, { top }: State): Remembered[] {
+    const number = ((index ^ top.callSite) >>> 0) % this.#analysis.insns.length;
+    let bucket = this.#buckets.get(number);
+    if (bucket === undefined) this.#buckets.set(number, (bucket = []));
+    return bucket;
+  }
+
   /** True where an earlier state covers the current one. */
   check(index: number): boolean | Reject {
     const analysis = this.#analysis;
     const { state, env } = analysis;
     const isForced = env.isStateFrequent || this.#points.checkpoint[index] === 1 || state.history.length > 40;
-    let adds =
-      isForced ||
-      (this.jumps - this.#previousJumps >= 2 && analysis.processed - this.#previousProcessed >= 8);
-    const list = this.#states.get(index) ?? [];
-    this.#clean(list);
-    let count = 0;
-    for (let i = 0; i < list.length; i++) {
-      const remembered = list[i]!;
-      count += 1;
+    const jumps = this.jumps - this.#previousJumps;
+    const steps = analysis.processed - this.#previousProcessed;
+    let adds = isForced || (jumps >= 2 && steps >= 8);
+    const bucket = this.#bucket(index, state);
+    this.#clean(bucket, index, state);
+    const count = bucket.length;
+    for (let i = bucket.length - 1; i >= 0; i--) {
+      const remembered = bucket[i]!;
       const old = remembered.state;
-      if (old.branches > 0) {
-        const outcome = this.#checkLoop(index, old, state);
-        if (typeof outcome !== "string") return outcome;
-        if (outcome === "hit") return this.#hit(remembered, index, true);
-        if (
-          !isForced &&
-          this.jumps - this.#previousJumps < 20 &&
-          analysis.processed - this.#previousProcessed < 100
-        )
-          adds = false;
-      } else {
-        // Inside a loop the marks of precision may be incomplete: all numbers count.
-        const isComplete = old.loopEntry === undefined && env.observer?.comparesAllNumbers !== true;
-        const exactness = isComplete ? "safe" : "within";
-        if (this.#equal(old, state, exactness)) return this.#hit(remembered, index, false);
-      }
+      if (old.insn !== index) continue;
+      const match = old.branches > 0 ? this.#matchOpen(index, old, state) : this.#matchClosed(old, state);
+      if (match instanceof Reject) return match;
+      if (match !== "no") return this.#hit(remembered, index, match);
+      // Turns of a loop have states of their own, which help nobody.
+      if (old.branches > 0 && !isForced && jumps < 20 && steps < 100) adds = false;
       if (adds) remembered.misses += 1;
-      const factor = this.#points.checkpoint[index] === 1 && old.branches > 0 ? 64 : 3;
-      if (remembered.misses > remembered.hits * factor + factor) {
-        list.splice(i, 1);
-        i -= 1;
-      }
+      if (this.#isUseless(remembered, index)) this.#drop(bucket, i);
     }
     this.mostPerInsn = Math.max(this.mostPerInsn, count);
-    if (adds) this.#remember(index, list);
+    if (adds && (env.privileges.isCapable || count <= MOST_UNPRIVILEGED)) this.#remember(index, bucket);
     return false;
   }
 
   /** What nobody will read is forgotten, once all paths from a state are known. Linux: clean_live_states() */
-  #clean(list: readonly Remembered[]): void {
-    for (const { state } of list) {
-      if (state.branches > 0 || state.isCleaned || state.loopEntry !== undefined) continue;
+  #clean(bucket: readonly Remembered[], index: number, now: State): void {
+    for (const { state } of bucket) {
+      if (state.isCleaned || state.insn !== index || state.branches > 0) continue;
+      if (isIncomplete(state) || !hasSameCallSites(state, now)) continue;
       this.#analysis.liveStack.clean(state);
+      for (const { index: frame, registers } of state.frames) {
+        const live = this.#live[state.frames[frame + 1]?.callSite ?? index]!;
+        for (let i = 0; i < 10; i++) if ((live & (1 << i)) === 0) registers[i] = NOT_INIT;
+      }
       state.isCleaned = true;
     }
   }
 
-  /** The old state's paths are still open: it is an ancestor, or a sibling of one. */
-  #checkLoop(index: number, old: State, now: State): "hit" | "miss" | Reject {
-    const analysis = this.#analysis;
-    const insn = analysis.insns[index]!;
-    if (insn.opcode === MAY_GOTO) {
-      if (old.mayGotoDepth !== now.mayGotoDepth && this.#equal(old, now, "within")) return "hit";
-    }
-    if (this.#points.next[index] === 1)
-      return this.#equal(old, now, "within") && isActiveIterator(now) ? "hit" : "miss";
-    if (callsCallback(analysis.env, insn)) return this.#equal(old, now, "within") ? "hit" : "miss";
-    const isLoop =
+  #isUseless({ state, misses, hits }: Remembered, index: number): boolean {
+    const factor = this.#points.checkpoint[index] === 1 && state.branches > 0 ? 64 : 3;
+    return misses > hits * factor + factor;
+  }
+
+  #drop(bucket: Remembered[], at: number): void {
+    const { state } = bucket[at]!;
+    bucket.splice(at, 1);
+    this.#kept -= 1;
+    state.isDropped = true;
+    if (state.branches > 0 || isIncompleteInLinux(state)) this.#dropped += 1;
+  }
+
+  #matchClosed(old: State, now: State): Match {
+    // Marks of precision may be missing: all numbers count.
+    const isLoop = isIncomplete(old);
+    const exactness = isLoop || this.#analysis.env.observer?.comparesAllNumbers === true ? "within" : "safe";
+    if (!this.#equal(old, now, exactness)) return "no";
+    return !isLoop ? "covers" : isIncompleteInLinux(old) ? "loops" : "calls back";
+  }
+
+  /** The old state's paths are still open: the current one is a later turn of a loop. */
+  #matchOpen(index: number, old: State, now: State): Match {
+    const { callback, next } = this.#points;
+    const { isAsyncCallback, asyncEntries } = old.top;
+    // Another run of a callback, not another turn.
+    if (isAsyncCallback && asyncEntries !== now.top.asyncEntries) return "no";
+    const isSame = (): boolean => old.loops.length > 0 && this.#equal(old, now, "within");
+    if (next[index] === 1) return isSame() && isActiveIterator(now) ? "loops" : "no";
+    if (this.#analysis.insns[index]!.opcode === MAY_GOTO && old.mayGotoDepth !== now.mayGotoDepth && isSame())
+      return "loops";
+    if (callback[index] === 1) return isSame() ? "calls back" : "no";
+    const isEndless =
+      mayBeLooping(old, now) &&
       old.mayGotoDepth === now.mayGotoDepth &&
       old.callbackUnrollDepth === now.callbackUnrollDepth &&
       !depthsDiffer(old, now) &&
       this.#equal(old, now, "exact");
-    if (!isLoop) return "miss";
-    const frame = now.top;
+    if (!isEndless) return "no";
     return reject(
       EINVAL,
-      `infinite loop detected at insn ${index}\ncur state:${stateText(now, frame, undefined)}\nold state:${stateText(old, old.top, undefined)}`,
+      `infinite loop detected at insn ${index}\ncur state:${stateText(now, now.top, undefined)}\nold state:${stateText(old, old.top, undefined)}`,
     );
   }
 
-  #hit(remembered: Remembered, index: number, isOpen: boolean): true {
+  #hit(remembered: Remembered, index: number, match: Exclude<Match, Reject>): true {
     remembered.hits += 1;
     const { state } = this.#analysis;
     const old = remembered.state;
     this.#analysis.env.observer?.covered?.(state, old);
-    const entry = isOpen ? old : old.loopEntry;
-    if (entry !== undefined && entry.branches > 0) {
-      for (let at: State | undefined = state.parent; at !== undefined && at !== entry; at = at.parent) {
-        if (at.loopEntry === undefined || at.loopEntry.dfsDepth > entry.dfsDepth) at.loopEntry = entry;
-      }
-      entry.isUsedAsLoopEntry = true;
-      if (entry.loopEntry === undefined) entry.loopEntry = entry;
-    }
     if (this.#points.jump[index] === 1)
       state.history.push({ index, previous: this.#analysis.previous, stack: undefined, linked: undefined });
-    propagatePrecision(this.#analysis, old);
+    propagatePrecision(this.#analysis, { old, state, isQuiet: false });
+    if (match !== "covers") {
+      this.#loops.addBackedge(old, match === "loops");
+      this.#measure();
+    }
     return true;
   }
 
-  #remember(index: number, list: Remembered[]): void {
+  #remember(index: number, bucket: Remembered[]): void {
     const { state, processed, env } = this.#analysis;
     this.total += 1;
+    this.#kept += 1;
+    this.#measure();
     this.#previousJumps = this.jumps;
     this.#previousProcessed = processed;
-    if (env.privileges.isCapable) {
-      state.replaceAll((register) => register.withPrecision(false));
-    }
     const copy = state.copy();
     copy.insn = index;
-    copy.loopEntry = undefined;
+    this.#loops.enter(copy);
     state.parent = copy;
     state.firstInsn = index;
-    state.dfsDepth = copy.dfsDepth + 1;
     state.history = [];
-    list.unshift({ state: copy, misses: 0, hits: 0 });
-    this.#states.set(index, list);
+    bucket.push({ state: copy, misses: 0, hits: 0 });
     env.observer?.remembered?.(copy, index);
   }
+
+  /** Linux: update_peak_states() */
+  #measure(): void {
+    this.peak = Math.max(this.peak, this.#kept + this.#dropped + this.#loops.backedges);
+  }
+
+  /** A path ended: states without open paths are done. Linux: update_branch_counts() */
+  close(state: State): void {
+    for (let at: State | undefined = state; at !== undefined; at = at.parent) {
+      at.branches -= 1;
+      if (at.branches > 0) return;
+      this.#loops.leave(at);
+      if (at.isDropped && !isIncompleteInLinux(at)) this.#dropped -= 1;
+    }
+  }
+}
+
+/** Linux: states_maybe_looping(), a first glance. */
+function mayBeLooping(old: State, now: State): boolean {
+  if (old.frames.length !== now.frames.length) return false;
+  const before = old.registers;
+  return now.registers.every((register, i) => isSameButFrame(before[i]!, register));
 }
 
 /** Turns of an iterator differ: not the same state, however equal. Linux: iter_active_depths_differ() */
@@ -253,18 +305,10 @@ function depthsDiffer(old: State, now: State): boolean {
   );
 }
 
-/** A path ended: states without open paths are done. Linux: update_branch_counts() */
-export function closePath(state: State): void {
-  for (let at: State | undefined = state; at !== undefined; at = at.parent) {
-    at.branches -= 1;
-    if (at.branches > 0) return;
-  }
-}
-
 /** The state at the last visit of an instruction on this path. Linux: find_prev_entry() */
 export function findPreviousEntry(state: State, index: number): State | undefined {
   for (let at = state.parent; at !== undefined; at = at.parent) {
-    if (at.insn === index && hasSameCallSites(at, state)) return at;
+    if (at.insn === index && !at.isDropped && hasSameCallSites(at, state)) return at;
   }
   return undefined;
 }

@@ -6,9 +6,11 @@
 import { REGISTERS } from "@alien-ts/bpf-isa";
 import type { Register } from "./register.ts";
 import { NOT_INIT } from "./register.ts";
+import type { LoopVisit } from "../prune/loops.ts";
 import type { StackSlot } from "./stack.ts";
 import { EMPTY_SLOT } from "./stack.ts";
 
+const NO_LOOPS: readonly LoopVisit[] = [];
 const EMPTY: readonly Register[] = Array.from({ length: REGISTERS }, () => NOT_INIT);
 
 export class Frame {
@@ -21,6 +23,8 @@ export class Frame {
   /** It runs as callback of a helper. */
   isCallback = false;
   isAsyncCallback = false;
+  /** Of a callback that runs later: how many of them had to run before it was set. */
+  asyncEntries = 0;
   isExceptionCallback = false;
   /** What its result must lie in. */
   returnRange: { readonly min: bigint; readonly max: bigint } | undefined;
@@ -39,6 +43,7 @@ export class Frame {
     const copy = new Frame(this.index, this.subprogram, this.callSite, this);
     copy.isCallback = this.isCallback;
     copy.isAsyncCallback = this.isAsyncCallback;
+    copy.asyncEntries = this.asyncEntries;
     copy.isExceptionCallback = this.isExceptionCallback;
     copy.returnRange = this.returnRange;
     copy.callbackDepth = this.callbackDepth;
@@ -103,9 +108,10 @@ export class State {
   isCleaned = false;
   mayGotoDepth = 0;
   callbackUnrollDepth = 0;
-  dfsDepth = 0;
-  isUsedAsLoopEntry = false;
-  loopEntry: State | undefined;
+  /** Of a remembered state: the loops that it is in, the innermost first. */
+  loops: readonly LoopVisit[] = NO_LOOPS;
+  /** It is no longer compared with others. */
+  isDropped = false;
 
   get top(): Frame {
     return this.frames[this.frames.length - 1]!;
@@ -139,8 +145,6 @@ export class State {
     if (last >= 0) copy.history[last] = { ...copy.history[last]! };
     copy.mayGotoDepth = this.mayGotoDepth;
     copy.callbackUnrollDepth = this.callbackUnrollDepth;
-    copy.dfsDepth = this.dfsDepth;
-    copy.loopEntry = this.loopEntry;
     return copy;
   }
 
