@@ -233,6 +233,8 @@ export interface SimpleFileSystem {
   readonly show_options?: () => string;
   /** What writes to a file that takes none answer (procfs); without it, opening for writing does: EACCES (sysfs). */
   readonly writeError?: Errno;
+  /** What the lookup of a name that is not there answers (procfs), so that making one does too; without it there is a negative dentry. */
+  readonly lookupError?: Errno;
 }
 
 /** A file system of one tree: every mount shows the same super block. */
@@ -367,7 +369,8 @@ function lookupNode(cx: Cx, inode: Inode, dentry: Dentry): Result<Inode | null> 
   const parent = dirOf(inode);
   if (parent === undefined) return ENOENT;
   const node = parent.children.get(dentry.name) ?? parent.dynamic.lookup?.(cx, dentry.name) ?? null;
-  if (isErr(node) || node === null) return node;
+  if (node === null) return (inode.sb.info as SimpleFileSystem).lookupError ?? null;
+  if (isErr(node)) return node;
   dentry.fsdata = node;
   return makeInode(inode.sb, node, childIno(inode.ino, dentry.name));
 }

@@ -52,23 +52,24 @@ export interface Parsed {
 export function parseOptions(spec: OptionSpec, args: readonly string[]): Parsed {
   const options = new Options();
   const operands: string[] = [];
+  let rest: readonly string[] = [];
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!;
     if (word === "--") {
-      operands.push(...args.slice(i + 1));
+      rest = args.slice(i + 1);
       break;
     }
     if (word === "-" || !word.startsWith("-")) {
       operands.push(word);
       if (!spec.stopAtOperand) continue;
-      operands.push(...args.slice(i + 1));
+      rest = args.slice(i + 1);
       break;
     }
     const takeNext = (): string | undefined => args[++i];
     if (word.startsWith("--")) parseLong(spec, word.slice(2), takeNext, options);
     else parseCluster(spec, word.slice(1), takeNext, options);
   }
-  return { options, operands };
+  return { options, operands: operands.concat(rest) };
 }
 
 const takesArgument = (spec: OptionSpec, letter: string): boolean =>

@@ -66,7 +66,8 @@ export async function glob(process: Process, pattern: string): Promise<string[]>
     if (part === "" && i < parts.length - 1) continue;
     const isLast = i === parts.length - 1;
     const next: string[] = [];
-    for (const base of found) next.push(...(await expandPart(process, base, part, isLast)));
+    for (const base of found)
+      for (const path of await expandPart(process, base, part, isLast)) next.push(path);
     found = next;
   }
   return found.sort();

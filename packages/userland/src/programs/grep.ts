@@ -67,18 +67,18 @@ async function patternsAndFiles(
   options: Options,
   operands: readonly string[],
 ): Promise<{ readonly patterns: readonly string[]; readonly files: readonly string[] }> {
-  const texts = options.values("e");
-  for (const file of options.values("f")) texts.push(...linesOf(await readFile(process, file)));
+  const lists: string[][] = [options.values("e")];
+  for (const file of options.values("f")) lists.push(linesOf(await readFile(process, file)));
   let files = operands;
   if (!options.has("e") && !options.has("f")) {
     const [first, ...rest] = operands;
     if (first === undefined) throw new UsageError("no pattern");
-    texts.push(first);
+    lists.push([first]);
     files = rest;
   }
   const isRecursive = options.has("r") || options.has("R");
   return {
-    patterns: texts.flatMap((text) => text.split("\n")),
+    patterns: lists.flat().flatMap((text) => text.split("\n")),
     files: files.length > 0 ? files : [isRecursive ? "." : "-"],
   };
 }

@@ -38,7 +38,7 @@ export async function expandFields(host: ExpansionHost, words: readonly Word[]):
   const fields: string[] = [];
   for (const word of words) {
     for (const field of splitFields(await expandWord(host, word), host.state.get("IFS") ?? DEFAULT_IFS)) {
-      fields.push(...(await expandPaths(host, field)));
+      for (const path of await expandPaths(host, field)) fields.push(path);
     }
   }
   return fields;
@@ -72,10 +72,10 @@ export async function expandPattern(host: ExpansionHost, word: Word): Promise<st
 const patternOf = (piece: Piece): string => (piece.quoted ? escapePattern(piece.text) : piece.text);
 
 async function expandWord(host: ExpansionHost, word: Word, isAssignment = false): Promise<Item[]> {
-  const items: Item[] = [];
+  const items: Item[][] = [];
   for (const [index, part] of word.entries())
-    items.push(...(await expandPart(host, part, index === 0, isAssignment)));
-  return items;
+    items.push(await expandPart(host, part, index === 0, isAssignment));
+  return items.flat();
 }
 
 async function expandPart(

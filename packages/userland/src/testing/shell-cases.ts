@@ -251,6 +251,10 @@ export const SHELL_CASES: Readonly<Record<string, ShellCase>> = {
     status: 2,
     stderr: "sh: Out of space\n",
   },
+  "there may be more words than a function of the host has arguments": {
+    script: `x=aaaaaaaaa\\ ; i=0; while [ $i -lt 16 ]; do x=$x$x; i=$((i+1)); done; set -- $x $x $x; echo $#; echo "$@" | wc -w; echo /dev/nul[l] $x | wc -w`,
+    stdout: "196608\n196608\n65537\n",
+  },
   "a program that cannot be executed gives 126": {
     script: `x=$(printf '%0150000d' 1); env $x; echo $?`,
     stdout: "126\n",

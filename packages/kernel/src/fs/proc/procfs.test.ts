@@ -1,7 +1,9 @@
-import { DT, EACCES, EINVAL, EIO, ENOENT, EPERM, ESRCH, Layout, SEEK } from "@alien-ts/abi";
+import { AT, DT, EACCES, EINVAL, EIO, ENOENT, EPERM, ESRCH, Layout, SEEK } from "@alien-ts/abi";
 import { describe, expect, test } from "vitest";
 import type { Kernel } from "../../core/kernel.ts";
 import type { FileTask } from "../../file-testing.ts";
+import { sys_mkdirat } from "../../syscalls/directories.ts";
+import { sys_symlinkat } from "../../syscalls/links.ts";
 import { sys_lseek, sys_read } from "../../syscalls/read-write.ts";
 import { startTask } from "../../testing.ts";
 import { WaitQueue, waitEvent } from "../../sched/wait.ts";
@@ -45,6 +47,17 @@ function shared(layout: () => Layout): () => ProcKernel {
 
 describe.each(LAYOUTS)("with %s", (_name, layout) => {
   const world = shared(layout);
+
+  test.each(["/proc", "/proc/self", "/proc/self/fd", "/proc/self/task", "/proc/sys", "/proc/sys/kernel"])(
+    "nothing can be made in %s: the name is not there",
+    (path) => {
+      const { root } = world();
+      const name = root.str(`${path}/new`);
+      expect(root.call(sys_mkdirat, AT.FDCWD, name, 0o755)).toBe(-ENOENT.number);
+      expect(root.call(sys_symlinkat, name, AT.FDCWD, name)).toBe(-ENOENT.number);
+      expect(writeNode(root, `${path}/new`, "")).toBe(-ENOENT.number);
+    },
+  );
 
   test.each([
     ["/proc/version", "Linux version 6.18.0-alien (alien-ts) #1 SMP PREEMPT_DYNAMIC alien-ts\n"],

@@ -7,7 +7,7 @@
  *
  * Files are made when they are read; nothing here holds a task, a file or memory between reads.
  */
-import { EIO, FS_MAGIC } from "@alien-ts/abi";
+import { EIO, ENOENT, FS_MAGIC } from "@alien-ts/abi";
 import type { Cx } from "../../core/cx.ts";
 import type { Kernel } from "../../core/kernel.ts";
 import type { FileSystemType } from "../../vfs/super.ts";
@@ -64,7 +64,14 @@ export function initProcfs(kernel: Kernel): void {
   kernel.procfs = new Procfs(kernel.bootCx);
   register_filesystem(
     kernel,
-    simpleFileSystem({ name: "proc", magic: FS_MAGIC.PROC, root: kernel.procfs.root, writeError: EIO }),
+    simpleFileSystem({
+      name: "proc",
+      magic: FS_MAGIC.PROC,
+      root: kernel.procfs.root,
+      writeError: EIO,
+      // Linux: proc_lookup_de(), proc_pid_lookup(), proc_sys_lookup()
+      lookupError: ENOENT,
+    }),
   );
   const { task: bootTask } = kernel.bootCx;
   bootTask.loginUid = NO_LOGIN_UID;
