@@ -146,9 +146,13 @@ function unknownText(insn: Insn): string {
       return `BUG_${code}`;
     case CLASS.ALU:
     case CLASS.ALU64:
-      return `BUG_alu_${code}`;
+      return insn.opcode === 0xbf && insn.off === 1
+        ? `(${code}) r${insn.dst} = addr_space_cast(r${insn.src}, ${insn.imm >>> 16}, ${insn.imm & 0xffff})`
+        : `BUG_alu_${code}`;
     default:
-      return `(${code}) ${CLASS_NAMES[insn.opcode & 7]}`;
+      return insn.opcode === 0x85
+        ? `(${code}) call unknown#${insn.imm}`
+        : `(${code}) ${CLASS_NAMES[insn.opcode & 7]}`;
   }
 }
 

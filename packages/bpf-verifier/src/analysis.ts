@@ -154,6 +154,7 @@ export class Analysis {
     this.#registers |= 1 << number;
   }
 
+  /** The slot of this number is printed, in whichever frame it changed: as Linux does. */
   touchSlot(slot: number): void {
     this.#slots.add(slot);
   }

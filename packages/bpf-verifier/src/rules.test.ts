@@ -490,6 +490,27 @@ const RULES: readonly (readonly [string, string, string, string, string])[] = [
     `${ITERATOR}\nr1 = *(u32 *)(r0 +0)\n${DESTROY}\n${EXIT}`,
     "R0 invalid mem access 'scalar'",
   ],
+  [
+    "what is learnt of a number is learnt of its sum with a constant, in 32 bits as in 64",
+    "socket_filter",
+    `call bpf_get_prandom_u32#7\nw6 = w0\nr7 = r6\nw7 += 1\nif r6 != 0x6 goto pc+2\nif r7 == 0x7 goto pc+1\nr0 = r9\n${EXIT}`,
+    `call bpf_get_prandom_u32#7\nr6 = r0\nr7 = r6\nw7 += 1\nif r6 != 0x6 goto pc+2\nif r7 == 0x7 goto pc+1\nr0 = r9\n${EXIT}`,
+    "R9 !read_ok",
+  ],
+  [
+    "bounds and known bits that leave one number make it known",
+    "socket_filter",
+    `call bpf_get_prandom_u32#7\nr0 &= 8\nif r0 == 0x0 goto pc+2\nif r0 == 0x8 goto pc+1\nr0 = r9\n${EXIT}`,
+    `call bpf_get_prandom_u32#7\nr0 &= 9\nif r0 == 0x0 goto pc+2\nif r0 == 0x8 goto pc+1\nr0 = r9\n${EXIT}`,
+    "R9 !read_ok",
+  ],
+  [
+    "a low half that is shifted up keeps its sign",
+    "socket_filter",
+    `call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 7\nr6 -= 8\nw6 = w6\nr6 <<= 32\nr6 s>>= 32\nr1 = r10\nr1 += r6\n*(u8 *)(r1 +0) = 1\n${EXIT}`,
+    `call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 7\nr6 -= 8\nw6 = w6\nr6 <<= 32\nr6 >>= 32\nr1 = r10\nr1 += r6\n*(u8 *)(r1 +0) = 1\n${EXIT}`,
+    "value 4294967288 makes fp pointer be out of bounds",
+  ],
 ];
 
 test.each(RULES)("%s (%s)", (_, type, kept, broken, message) => {

@@ -40,7 +40,8 @@ const ARENA: MapInfo = {
   keySize: 0,
   valueSize: 0,
 };
-const MAPS: Record<number, MapInfo> = { 3: SOCKETS, 4: ARENA };
+const PROGRAMS: MapInfo = { ...SOCKETS, type: 3, maxEntries: 4 };
+const MAPS: Record<number, MapInfo> = { 3: SOCKETS, 4: ARENA, 5: PROGRAMS };
 
 /** Loads of this number load the map; with an arena, this and an offset in it. */
 const MARK = 0x4d41_5000;
@@ -49,6 +50,7 @@ const ARENA_MARK = 0x4d42_0000;
 function programOf(text: string): Insn[] {
   const marked = text
     .replaceAll("= map sockets", `= 0x${MARK.toString(16)}`)
+    .replaceAll("= map programs", `= 0x${(MARK + 2).toString(16)}`)
     .replaceAll(/= arena (\d+)/g, (_, offset: string) => `= 0x${(ARENA_MARK + Number(offset)).toString(16)}`);
   const insns = assemble(marked);
   if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${text}`);
@@ -56,7 +58,9 @@ function programOf(text: string): Insn[] {
     const first = insns[i - 1];
     if (first?.opcode === 0x18 && first.imm >= ARENA_MARK) return { ...insn, imm: first.imm - ARENA_MARK };
     if (insn.opcode !== 0x18) return insn;
-    return insn.imm >= ARENA_MARK ? { ...insn, src: 2, imm: 4 } : { ...insn, src: 1, imm: 3 };
+    return insn.imm >= ARENA_MARK
+      ? { ...insn, src: 2, imm: 4 }
+      : { ...insn, src: 1, imm: insn.imm - MARK + 3 };
   });
 }
 
@@ -98,6 +102,8 @@ function answer({ type, attachType = 0, text, functions }: Program): string {
 }
 
 const EXIT = "r0 = 0\nexit";
+const TAIL_CALLS = (after: string): string =>
+  `r6 = *(u32 *)(r1 +76)\nr3 = *(u32 *)(r1 +80)\nr4 = r6\nr4 += 14\nif r4 > r3 goto pc+2\ncall pc+3\n${after}\n${EXIT}\nr2 = map programs\nr3 = 0\ncall bpf_tail_call#12\n${EXIT}`;
 const PASS = `call pc+1\nexit\n${EXIT}`;
 const takes = (words: number): NonNullable<Program["functions"]> => [
   `struct words { u64 word[${words}]; }; int main(void *ctx); global int f(struct words *p);`,
@@ -202,6 +208,20 @@ const RULES: readonly Rule[] = [
       functions: ["int main(void *ctx); void f(void *ctx);", [0, 3]],
     },
     message: "tail_call is only allowed in functions that return 'int'.",
+  },
+  {
+    rule: "packet pointers of a caller end where a function tail-calls",
+    kept: {
+      type: SCHED_CLS,
+      text: TAIL_CALLS("r0 = 1"),
+      functions: ["int main(void *ctx); int f(void *ctx);", [0, 9]],
+    },
+    broken: {
+      type: SCHED_CLS,
+      text: TAIL_CALLS("r0 = *(u8 *)(r6 +0)"),
+      functions: ["int main(void *ctx); int f(void *ctx);", [0, 9]],
+    },
+    message: "R6 invalid mem access 'scalar'",
   },
   {
     rule: "addresses of unix sockets have no numbers",

@@ -187,7 +187,7 @@ class Run {
   #logMainArguments(analysis: Analysis): void {
     const { program } = this.#env;
     if (program?.functions[0]?.insn !== 0) return;
-    const list = globalArguments(analysis, 0);
+    const list = globalArguments(analysis, 0, !isGlobal(this.#env, this.#verification.subprograms, 0));
     if (list instanceof Reject && analysis.log.isEnabled && list.message !== "")
       analysis.log.line(list.message);
   }

@@ -9,7 +9,7 @@ import { checkHelperCall } from "./call/helper.ts";
 import { HELPER } from "./call/callback-kinds.ts";
 import { checkKfuncCall } from "./call/kfunc/call.ts";
 import { calledKfunc, isAllowedUnderLock } from "./call/kfunc/facts.ts";
-import { checkLocalCall } from "./call/subprogram.ts";
+import { checkLocalCall, returnFromTailCall } from "./call/subprogram.ts";
 import { checkAlu } from "./check/alu.ts";
 import { checkExit } from "./check/exit.ts";
 import { checkConditional } from "./check/jump.ts";
@@ -173,6 +173,8 @@ function jump(analysis: Analysis, insn: Insn, next: (index: number) => void): Ch
   if (src === CALL.LOCAL) return checkLocalCall(analysis, insn, next);
   if (src === CALL.KFUNC) return checkKfuncCall(analysis, insn, next);
   const bad = checkHelperCall(analysis, insn);
-  if (bad === undefined) next(analysis.index + 1);
-  return bad;
+  if (bad !== undefined) return bad;
+  if (imm === HELPER.tail_call && analysis.state.frames.length > 1) return returnFromTailCall(analysis, next);
+  next(analysis.index + 1);
+  return undefined;
 }

@@ -77,12 +77,13 @@ export function readStack(
   if (bad !== undefined) return bad;
   const low = register.scalar.sminNumber + off;
   const high = register.scalar.smaxNumber + off + size;
-  analysis.set(into, allZero(frame, low, high) ? NULL_REGISTER : UNKNOWN);
+  analysis.set(into, allZero(analysis, frame, low, high) ? NULL_REGISTER : UNKNOWN);
   return undefined;
 }
 
-function allZero(frame: Frame, low: number, high: number): boolean {
+function allZero(analysis: Analysis, frame: Frame, low: number, high: number): boolean {
   for (let at = low; at < high; at++) {
+    analysis.touchSlot(slotOf(at));
     if (frame.stack[slotOf(at)]?.types[byteOf(at)] !== "0") return false;
   }
   return true;
@@ -96,12 +97,12 @@ function noteAccess(analysis: Analysis, frame: Frame, slot: number): void {
 function readFixed(analysis: Analysis, frame: Frame, off: number, size: number, into: number): Check {
   const index = slotOf(off);
   const slot = frame.stack[index]!;
-  if (frame === analysis.frame) analysis.touchSlot(index);
+  analysis.touchSlot(index);
   analysis.liveStack.read(frame.index, index);
   if (!isSpilled(slot)) {
     const bad = checkBytes(analysis, slot, off, size);
     if (bad !== undefined) return bad;
-    if (into >= 0) analysis.set(into, allZero(frame, off, off + size) ? NULL_REGISTER : UNKNOWN);
+    if (into >= 0) analysis.set(into, allZero(analysis, frame, off, off + size) ? NULL_REGISTER : UNKNOWN);
     return undefined;
   }
   const spillSize = 8 - slot.types.indexOf("r");
@@ -209,7 +210,7 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
   if (destroyed !== undefined) return destroyed;
   // Parts of a slot do not count: what was in the others may still be read.
   if (off % 8 === 0 && size === 8) analysis.liveStack.wrote(frame.index, index);
-  if (frame === analysis.frame) analysis.touchSlot(index);
+  analysis.touchSlot(index);
   const register = stored !== undefined && "number" in stored ? analysis.register(stored.number) : undefined;
   const isAligned = off % 8 === 0;
   if (register !== undefined && register.isScalar && isAligned && analysis.env.privileges.isCapable) {
@@ -273,7 +274,7 @@ function writeVariable(
     const index = slotOf(at);
     const slot = frame.stack[index]!;
     const letter = slot.types[byteOf(at)]!;
-    if (frame === analysis.frame) analysis.touchSlot(index);
+    analysis.touchSlot(index);
     if (!analysis.env.privileges.mayLeakPointers && letter === "r" && !slot.spilled.isScalar) {
       return reject(
         EINVAL,
@@ -292,9 +293,9 @@ function writeVariable(
     }
     const keepsZero = isZero && letter === "0";
     usedZero ||= keepsZero;
-    const base = slot.types.includes("r") ? scrubbed(slot) : slot;
+    const types = slot.types.replaceAll("r", "m");
     frame.stack[index] = {
-      types: withByte(base.types, byteOf(at), keepsZero ? "0" : "m"),
+      types: withByte(types, byteOf(at), keepsZero ? "0" : "m"),
       spilled: NOT_INIT,
     };
   }

@@ -280,8 +280,7 @@ function noteMap(facts: CallFacts, number: number, register: Register): Check {
 function noteKey(analysis: Analysis, facts: CallFacts, number: number): Check {
   const register = analysis.register(number);
   const size = facts.map!.keySize;
-  if (register.kind !== "fp" || !register.scalar.isConst || facts.id !== HELPER.map_lookup_elem)
-    return undefined;
+  if (register.kind !== "fp" || !register.scalar.isConst) return undefined;
   if (facts.map!.type !== ARRAY && facts.map!.type !== PERCPU_ARRAY) return undefined;
   const at = register.off + Number(register.scalar.constant);
   const frame = analysis.state.frames[register.frame]!;

@@ -43,7 +43,7 @@ function dynptrAt(analysis: Analysis, number: number): Register | Reject | undef
   if (isWhole) {
     for (const slot of [place.slot, place.slot - 1]) {
       analysis.liveStack.read(place.frame, slot);
-      if (place.frame === analysis.frame.index) analysis.touchSlot(slot);
+      analysis.touchSlot(slot);
     }
   }
   return isWhole && first.spilled.isFirstSlot ? first.spilled : undefined;
@@ -111,10 +111,8 @@ function fill(analysis: Analysis, { frame: index, slot }: Place, argument: Dynpt
   for (const at of [slot, slot - 1]) analysis.liveStack.wrote(index, at);
   frame.stack[slot] = { types: DYNPTR, spilled: main };
   frame.stack[slot - 1] = { types: DYNPTR, spilled: main.with({ isFirstSlot: false }) };
-  if (frame === analysis.frame) {
-    analysis.touchSlot(slot);
-    analysis.touchSlot(slot - 1);
-  }
+  analysis.touchSlot(slot);
+  analysis.touchSlot(slot - 1);
   return undefined;
 }
 
@@ -129,7 +127,7 @@ function releaseDynptr(analysis: Analysis, dynptr: Register): void {
       ended.add(slot.spilled.id);
       frame.stack[i] = EMPTY_SLOT;
       analysis.liveStack.wrote(frame.index, i);
-      if (frame === analysis.frame) analysis.touchSlot(i);
+      analysis.touchSlot(i);
     });
   }
   state.replaceAll((register) =>

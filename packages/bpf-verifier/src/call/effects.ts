@@ -3,6 +3,7 @@ import { CALL, PSEUDO } from "@alien-ts/bpf-isa";
 import { isLocalCall, subprogramAt } from "../cfg.ts";
 import type { ProgramEnv } from "../env.ts";
 import type { Subprogram } from "../state.ts";
+import { HELPER } from "./callback-kinds.ts";
 import { calledKfunc } from "./kfunc/facts.ts";
 
 export interface Effects {
@@ -46,7 +47,7 @@ function own(env: ProgramEnv, { start, end }: Subprogram): Effects {
     if (insn.src === CALL.HELPER) {
       const prototype = env.helper(insn.imm);
       effects.mightSleep ||= prototype?.mightSleep === true;
-      effects.changesPacket ||= prototype?.changesPacket === true;
+      effects.changesPacket ||= prototype?.changesPacket === true || insn.imm === HELPER.tail_call;
     } else if (insn.src === CALL.KFUNC) {
       const name = calledKfunc(env, insn) ?? "";
       effects.mightSleep ||= env.kfuncRules?.(name)?.flags.has("sleepable") === true;

@@ -95,7 +95,7 @@ function makeIterator(analysis: Analysis, kfunc: Kfunc, { number, kind, place }:
 
 function put(analysis: Analysis, frame: Frame, slot: number, spilled: Register): void {
   frame.stack[slot] = { types: ITERATOR, spilled };
-  if (frame === analysis.frame) analysis.touchSlot(slot);
+  analysis.touchSlot(slot);
 }
 
 function useIterator(
@@ -120,7 +120,7 @@ function useIterator(
   facts.iterator = place;
   for (let i = 0; i < kind.slots; i++) {
     analysis.liveStack.read(place.frame, place.slot - i);
-    if (frame === analysis.frame) analysis.touchSlot(place.slot - i);
+    analysis.touchSlot(place.slot - i);
   }
   const { refId } = frame.stack[place.slot]!.spilled;
   facts.refId = refId;
@@ -165,6 +165,6 @@ function destroyIterator(analysis: Analysis, { frame: index, slot }: Place, slot
   for (let i = 0; i < slots; i++) {
     frame.stack[slot - i] = EMPTY_SLOT;
     analysis.liveStack.wrote(index, slot - i);
-    if (frame === analysis.frame) analysis.touchSlot(slot - i);
+    analysis.touchSlot(slot - i);
   }
 }

@@ -118,7 +118,6 @@ export function returnToCaller(analysis: Analysis, next: (index: number) => void
   if (callee.isCallback) {
     if (!result.isScalar) return reject(EACCES, "R0 not a scalar value");
     const bad =
-      analysis.read(REG.R0) ??
       markPrecise(analysis, REG.R0) ??
       (callee.returnRange === undefined
         ? undefined
@@ -134,6 +133,19 @@ export function returnToCaller(analysis: Analysis, next: (index: number) => void
   }
   next(to);
   return undefined;
+}
+
+/**
+ * A tail call in a function of the program: where it succeeds, the caller goes on once the program that was called has ended, and
+ * nothing is known of what that did. Where it fails, the function goes on.
+ */
+export function returnFromTailCall(analysis: Analysis, next: (index: number) => void): Check {
+  analysis.touch(REG.R0);
+  const full = analysis.push(analysis.index + 1, analysis.state.copy());
+  if (full !== undefined) return full;
+  forgetPackets(analysis);
+  analysis.setUnknown(REG.R0);
+  return returnToCaller(analysis, next);
 }
 
 export interface Callback {

@@ -205,7 +205,7 @@ function combine(analysis: Analysis, insn: Insn, op: AluOp, bits: Bits): Check {
   return undefined;
 }
 
-/** A 64-bit addition of a constant keeps the tie to the register that was copied. */
+/** An addition of a constant keeps the tie to the register that was copied. */
 function combineScalars(
   analysis: Analysis,
   insn: Insn,
@@ -218,13 +218,12 @@ function combineScalars(
   const isPrecise = left.isPrecise;
   const isTied =
     (op === "add" || op === "sub") &&
-    bits === 64 &&
     left.id !== 0 &&
-    right.isConst &&
-    right.valueHigh === right.valueLow >> 31 &&
+    (bits === 64 ? right.isConst && right.valueHigh === right.valueLow >> 31 : right.isConst32) &&
+    (bits === 64 || left.scalar.umaxHigh === 0) &&
     !((insn.opcode & 8) !== 0 && insn.src === insn.dst);
   const distance = op === "sub" ? 0 - right.valueLow : right.valueLow;
   if (!analysis.env.privileges.isCapable || !isTied || left.hasDelta || distance !== (distance | 0))
     return scalarRegister(scalar).withPrecision(isPrecise);
-  return left.with({ scalar, hasDelta: true, off: distance });
+  return left.with({ scalar, hasDelta: true, off: distance, deltaBits: bits });
 }

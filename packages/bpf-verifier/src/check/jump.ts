@@ -10,7 +10,7 @@ import { markPrecise } from "../prune/precision.ts";
 import { widen } from "../prune/widen.ts";
 import { findPreviousEntry } from "../prune/visited.ts";
 import { decide, negated, refine, refineSame, swapped } from "../scalar/refine.ts";
-import { addConstant } from "../scalar/transfer.ts";
+import { addConstant, addConstant32 } from "../scalar/transfer.ts";
 import { scalarConst } from "../scalar/scalar.ts";
 import { smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
@@ -258,10 +258,14 @@ function syncLinked(analysis: Analysis, state: State, number: number): void {
   if (!known.isScalar || known.id === 0) return;
   const follow = (register: Register): Register => {
     if (register === known || !register.isScalar || register.id !== known.id) return register;
-    const distance = (register.hasDelta ? register.off : 0) - (known.hasDelta ? known.off : 0);
-    if (distance === 0) return known.with({ hasDelta: register.hasDelta, off: register.off });
-    const scalar = addConstant(known.scalar, scalarConst(BigInt(distance)));
-    return known.with({ scalar, hasDelta: register.hasDelta, off: register.off });
+    const { hasDelta, off, deltaBits } = register;
+    // What low halves and whole registers were moved by says nothing of each other.
+    if (hasDelta && known.hasDelta && deltaBits !== known.deltaBits) return register;
+    const distance = (hasDelta ? off : 0) - (known.hasDelta ? known.off : 0);
+    if (distance === 0) return known;
+    const isLow = (hasDelta && deltaBits === 32) || (known.hasDelta && known.deltaBits === 32);
+    const scalar = (isLow ? addConstant32 : addConstant)(known.scalar, scalarConst(BigInt(distance)));
+    return known.with({ scalar, hasDelta, off, deltaBits });
   };
   for (const frame of state.frames) {
     const live = liveIn(analysis, frame);

@@ -93,12 +93,16 @@ function framesEqual(old: Frame, now: Frame, comparison: Comparison): boolean {
   return stackSafe(old, now, comparison);
 }
 
+/** A distance that was made by an addition of low halves is another one. */
+const sameDelta = (a: Register, b: Register): boolean =>
+  a.hasDelta === b.hasDelta && (!a.hasDelta || a.deltaBits === b.deltaBits);
+
 /** Everything but ids and the variable part. */
 const sameShape = (a: Register, b: Register): boolean =>
   a.kind === b.kind &&
   a.flags === b.flags &&
   a.off === b.off &&
-  a.hasDelta === b.hasDelta &&
+  sameDelta(a, b) &&
   a.frame === b.frame &&
   a.range === b.range &&
   a.map === b.map &&
@@ -135,7 +139,7 @@ function registerSafe(old: Register, now: Register, { ids, options }: Comparison
   switch (old.kind) {
     case "scalar":
       if (!old.isPrecise && exactness === "safe") return true;
-      if (old.hasDelta !== now.hasDelta || (old.hasDelta && old.off !== now.off)) return false;
+      if (!sameDelta(old, now) || (old.hasDelta && old.off !== now.off)) return false;
       return old.scalar.contains(now.scalar) && ids.matchesScalar(old.id, now.id);
     case "map_key":
     case "map_value":

@@ -101,8 +101,9 @@ function atomicEffect({ dst, src, imm }: Insn, effect: (uses: number, defines: n
   return effect(target | source, (imm & 1) === 0 ? 0 : source);
 }
 
-/** Number of arguments of a kernel function; 5 where it is not known. */
-function kfuncArguments({ kernelBtf }: ProgramEnv, id: number): number {
+/** Number of arguments of a kernel function; 5 where the program may not call it. */
+function kfuncArguments({ kernelBtf, kfunc, kfuncRules, programType }: ProgramEnv, id: number): number {
+  if (kfuncRules?.(kfunc?.(id, 0) ?? "")?.allows(programType) !== true) return 5;
   const func = kernelBtf?.type(id);
   const prototype = func?.kind === "func" ? kernelBtf?.type(func.type) : undefined;
   return prototype?.kind === "func_proto" && id !== 0 ? Math.min(prototype.params.length, 5) : 5;

@@ -7,7 +7,7 @@
 import { ATOMIC, CALL, CLASS, LOAD_ACQUIRE, MODE, REG, STORE_RELEASE, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
-import { callsCallback } from "../call/callback-kinds.ts";
+import { HELPER, callsCallback } from "../call/callback-kinds.ts";
 import { subprogramAt } from "../cfg.ts";
 import { isGlobal } from "../state.ts";
 import { stateText } from "../print.ts";
@@ -436,6 +436,13 @@ function undoCall(analysis: Analysis, wanted: Wanted, { insn, index, subsequent 
     wanted.clear(frame);
     wanted.frame -= 1;
     return true;
+  }
+  // Back into the function that a tail call has left.
+  if (insn.src === CALL.HELPER && insn.imm === HELPER.tail_call && index !== subsequent - 1) {
+    wanted.registers[frame]! &= ~1;
+    wanted.frame += 1;
+    wanted.clear(wanted.frame);
+    return wanted.frame < 8;
   }
   if (callsCallback(analysis.env, insn) && index !== subsequent - 1 && frame > 0) {
     wanted.clear(frame);

@@ -8,7 +8,20 @@
  */
 import { U64_MAX, tnumRange } from "./tnum.ts";
 import type { Tnum } from "./tnum.ts";
-import { below, highOf, larger32, less, lowOf, signed, smaller32, unsigned } from "./words.ts";
+import {
+  add,
+  below,
+  highOf,
+  larger32,
+  less,
+  lowOf,
+  onesBelow,
+  out,
+  signed,
+  smaller32,
+  subtract,
+  unsigned,
+} from "./words.ts";
 
 export const S64_MIN = -0x8000_0000_0000_0000n;
 export const S64_MAX = 0x7fff_ffff_ffff_ffffn;
@@ -377,6 +390,56 @@ export class ScalarDraft implements Words {
     this.lowerSmax(valueHigh | (maskHigh & S32_MAX), allLow);
     this.raiseUmin(valueHigh, valueLow);
     this.lowerUmax(allHigh, allLow);
+    if ((maskHigh | maskLow) !== 0) this.learnOnlyMember(allHigh, allLow);
+  }
+
+  /** The only number between the unsigned bounds that the known bits allow. `allHigh` and `allLow` are the largest they allow. */
+  private learnOnlyMember(allHigh: number, allLow: number): void {
+    const { uminHigh, uminLow, umaxHigh, umaxLow } = this;
+    const isMinAllowed =
+      (uminHigh & ~this.maskHigh) === this.valueHigh && (uminLow & ~this.maskLow) === this.valueLow;
+    this.nextMember(uminHigh, uminLow);
+    const { high, low } = out;
+    const isPastMax = below(umaxHigh, umaxLow, high, low);
+    if (isMinAllowed) {
+      if (isPastMax) this.know64(uminHigh, uminLow);
+    } else if (high === allHigh && low === allLow) this.know64(high, low);
+    else if (!isPastMax) {
+      this.nextMember(high, low);
+      if (below(umaxHigh, umaxLow, out.high, out.low)) this.know64(high, low);
+    }
+  }
+
+  /** The smallest number above a pair that the known bits allow, or the largest of all. Linux: tnum_step() */
+  private nextMember(high: number, low: number): void {
+    const { valueHigh, valueLow, maskHigh, maskLow } = this;
+    if (!below(high, low, valueHigh | maskHigh, valueLow | maskLow)) {
+      out.high = valueHigh | maskHigh;
+      out.low = valueLow | maskLow;
+      return;
+    }
+    if (below(high, low, valueHigh, valueLow)) {
+      out.high = valueHigh;
+      out.low = valueLow;
+      return;
+    }
+    subtract(high, low, valueHigh, valueLow);
+    // What is above a known bit that differs starts anew; a carry runs through all known bits.
+    const fixedHigh = out.high & ~maskHigh;
+    const fixedLow = out.low & ~maskLow;
+    const filledHigh = out.high | ~maskHigh | onesBelow(fixedHigh);
+    const filledLow = out.low | ~maskLow | (fixedHigh === 0 ? onesBelow(fixedLow) : -1);
+    add(filledHigh, filledLow, 0, 1);
+    out.high = valueHigh | (out.high & maskHigh);
+    out.low = valueLow | (out.low & maskLow);
+  }
+
+  /** The number is exactly this pair. */
+  private know64(high: number, low: number): void {
+    this.valueHigh = this.uminHigh = this.umaxHigh = this.sminHigh = this.smaxHigh = high;
+    this.uminLow = this.umaxLow = this.sminLow = this.smaxLow = low;
+    this.maskHigh = 0;
+    this.know32(low);
   }
 
   learn32FromBits(): void {

@@ -129,6 +129,13 @@ export function addConstant(base: Scalar, delta: Scalar): Scalar {
   return applyAlu("add", 64, base, delta);
 }
 
+/** The same for what an addition of low halves made: the high half is zero. */
+export function addConstant32(base: Scalar, delta: Scalar): Scalar {
+  const draft = new ScalarDraft(base);
+  ROWS.add!(draft, delta, 64);
+  return finish(draft, 32);
+}
+
 function finish(draft: ScalarDraft, bits: Bits): Scalar {
   if (bits === 32) draft.zeroExtend32();
   return draft.sync().freeze();
@@ -360,11 +367,9 @@ function shiftLeft64(draft: ScalarDraft, { uminLow: by }: Scalar): void {
   shiftLeftBounds32(draft, by);
   draft.unboundSigned64();
   // A shift by 32 is the first half of a sign extension: the sign is that of the low half.
-  if (by === 32 && s32max >= 0) {
+  if (by === 32) {
     draft.smaxHigh = s32max;
     draft.smaxLow = 0;
-  }
-  if (by === 32 && s32min >= 0) {
     draft.sminHigh = s32min;
     draft.sminLow = 0;
   }

@@ -12,6 +12,9 @@ export const below32 = (a: number, b: number): boolean => a >>> 0 < b >>> 0;
 export const smaller32 = (a: number, b: number): number => (a >>> 0 < b >>> 0 ? a : b);
 export const larger32 = (a: number, b: number): number => (a >>> 0 > b >>> 0 ? a : b);
 
+/** All bits up to the highest that is set. */
+export const onesBelow = (word: number): number => (word === 0 ? 0 : (0xffff_ffff >>> Math.clz32(word)) | 0);
+
 /** a < b, unsigned. */
 export const below = (aHigh: number, aLow: number, bHigh: number, bLow: number): boolean =>
   aHigh === bHigh ? aLow >>> 0 < bLow >>> 0 : aHigh >>> 0 < bHigh >>> 0;

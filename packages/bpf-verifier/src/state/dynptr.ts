@@ -16,10 +16,9 @@ export function destroyDynptr(analysis: Analysis, frame: Frame, index: number): 
   if (main.dynptr === "ringbuf") return reject(EINVAL, "cannot overwrite referenced dynptr");
   frame.stack[first] = EMPTY_SLOT;
   frame.stack[first - 1] = EMPTY_SLOT;
-  for (const slot of [first, first - 1]) analysis.liveStack.wrote(frame.index, slot);
-  if (frame === analysis.frame) {
-    analysis.touchSlot(first);
-    analysis.touchSlot(first - 1);
+  for (const slot of [first, first - 1]) {
+    analysis.liveStack.wrote(frame.index, slot);
+    analysis.touchSlot(slot);
   }
   analysis.state.replaceAll((register) => {
     const isPlain = register.kind === "mem" && (register.flags & ~FLAG.MAYBE_NULL) === 0;

@@ -84,6 +84,8 @@ interface Fields {
   /** Joins copies of one unknown: values that must be equal, or null together. 0: none. */
   id: number;
   hasDelta: boolean;
+  /** Bits of the addition that made the distance. */
+  deltaBits: 32 | 64;
   /** The reference that must be released; 0: none. */
   refId: number;
   /** The frame that a stack pointer points into. */
@@ -116,6 +118,7 @@ export class Register {
   readonly off: number;
   readonly id: number;
   readonly hasDelta: boolean;
+  readonly deltaBits: 32 | 64;
   readonly refId: number;
   readonly frame: number;
   readonly range: number;
@@ -139,6 +142,7 @@ export class Register {
     this.off = off;
     this.id = from.id;
     this.hasDelta = from.hasDelta;
+    this.deltaBits = from.deltaBits;
     this.refId = from.refId;
     this.frame = from.frame;
     this.range = from.range;
@@ -199,6 +203,7 @@ const NONE: Fields = {
   off: 0,
   id: 0,
   hasDelta: false,
+  deltaBits: 64,
   refId: 0,
   frame: 0,
   range: 0,

@@ -29,8 +29,8 @@ export const isSpilledScalar = (slot: StackSlot): boolean =>
 export const withByte = (types: string, at: number, letter: string): string =>
   types.slice(0, at) + letter + types.slice(at + 1);
 
-/** A slot whose register is no longer whole: its bytes are data. */
+/** A slot whose register is no longer whole: its bytes are data, also those beside it that are known to be zero. */
 export const scrubbed = (slot: StackSlot): StackSlot => ({
-  types: slot.types.replaceAll("r", "m"),
+  types: slot.types.replaceAll(/[^?]/g, "m"),
   spilled: NOT_INIT,
 });

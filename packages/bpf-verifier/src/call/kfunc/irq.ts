@@ -32,7 +32,7 @@ function save(analysis: Analysis, number: number, savedBy: "native" | "lock"): C
   state.activeIrqId = id;
   analysis.liveStack.wrote(place.frame, place.slot);
   frame.stack[place.slot] = { types: FLAG_BYTES, spilled: pointer("fp", { refId: id, savedBy }) };
-  if (frame === analysis.frame) analysis.touchSlot(place.slot);
+  analysis.touchSlot(place.slot);
   return undefined;
 }
 
@@ -62,6 +62,6 @@ function restore(analysis: Analysis, number: number, savedBy: "native" | "lock")
   state.references = state.references.filter((_, i) => i !== at);
   frame.stack[place.slot] = EMPTY_SLOT;
   analysis.liveStack.wrote(place.frame, place.slot);
-  if (frame === analysis.frame) analysis.touchSlot(place.slot);
+  analysis.touchSlot(place.slot);
   return undefined;
 }
