@@ -11,6 +11,8 @@ import { ensureInstalled } from "./support/install.mjs";
 import { ROOT } from "./support/root.mjs";
 
 const DEFAULT_RUNS = 10_000;
+/** Planted bugs that the list names of a suite. */
+const MOST_NAMED = 10;
 const USAGE = `usage: npm run fuzz -- SUITE [--runs N] [--seed S] [--branches]
        npm run fuzz -- --list
 `;
@@ -121,8 +123,11 @@ const options = parse(process.argv.slice(2));
 ensureInstalled(ROOT);
 const suites = await loadSuites();
 if (options.isList) {
-  for (const { name, mutations } of suites)
-    process.stdout.write(`${name.padEnd(17)} finds: ${[...mutations.keys()].join("; ")}\n`);
+  for (const { name, mutations } of suites) {
+    const names = [...mutations.keys()];
+    const rest = names.length > MOST_NAMED ? `; and ${names.length - MOST_NAMED} more` : "";
+    process.stdout.write(`${name.padEnd(17)} finds: ${names.slice(0, MOST_NAMED).join("; ")}${rest}\n`);
+  }
 } else {
   const suite = suites.find(({ name }) => name === options.suite);
   if (suite === undefined)

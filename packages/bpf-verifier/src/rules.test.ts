@@ -428,6 +428,13 @@ const RULES: readonly (readonly [string, string, string, string, string])[] = [
     "invalid bpf_context access off=76 size=4",
   ],
   [
+    "loads that acquire and stores that release are aligned",
+    "socket_filter",
+    `${VALUE}\nr1 = load_acquire((u16 *)(r0 +2))\nstore_release((u32 *)(r0 +4), r1)\n${EXIT}`,
+    `${VALUE}\nr1 = load_acquire((u16 *)(r0 +1))\n${EXIT}`,
+    "misaligned value access off 0+0+1 size 2",
+  ],
+  [
     "what an atomic loads into is not its base",
     "socket_filter",
     `*(u64 *)(r10 -8) = 0\nr0 = 1\nr2 = r10\nr0 = atomic64_cmpxchg((u64 *)(r2 -8), r0, r0)\n${EXIT}`,

@@ -1,200 +1,310 @@
 /**
- * What random programs run in: a checked machine with a context, a packet, three maps and a few helpers, filled at random.
+ * What random programs run in: a checked machine with a context, a packet, maps, objects and helpers, filled at random.
  *
  * Interface: `World`. Addresses are fixed, so that a pointer's object is known by its address. Context fields that are pointers are
- * 64 bits wide here: `executable` turns their loads into such, as a kernel rewrites them.
+ * 64 bits wide here: `executable` turns their loads into such, as a kernel rewrites them. What helpers do is in
+ * `concrete-helpers.ts`; what the program holds (`held`, `dynptrs`, `iterators`) is known by what they did, not by its states.
  */
 import { LinearMemory } from "@alien-ts/abi";
+import { PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { BpfMachine, MemoryRegions, prepare, runOptions } from "@alien-ts/bpf-vm";
-import type { BpfProgram, RunHook, RunStatus } from "@alien-ts/bpf-vm";
+import { BpfMachine, FRAME, MemoryRegions, prepare, runOptions } from "@alien-ts/bpf-vm";
+import type { BpfProgram, Helper, RunHook, RunStatus } from "@alien-ts/bpf-vm";
 import type { Prng } from "@alien-ts/testkit";
-import type { MapInfo } from "../src/env.ts";
-import { EDGES, MAPS } from "./random-program.ts";
+import { EDGES } from "./random-writer.ts";
+import { MAPS, addressOfMap, constantBytes, elementAddress, elementAddresses } from "./random-maps.ts";
+import type { MapShape } from "./random-maps.ts";
+import type { PROGRAMS } from "./random-types.ts";
 
-const BASE_HIGH = 0xffff_8881;
-export const ADDRESS_HIGH = BASE_HIGH;
-const MEMORY_BYTES = 0x4_0000;
+export const ADDRESS_HIGH = 0xffff_8881;
+const MEMORY_BYTES = 0x10_0000;
 export const STACK_TOP = 0x8000;
 export const CONTEXT = 0x1_0000;
 const CONTEXT_BYTES = 0x200;
 const PACKET_AREA = 0x2_0000;
-export const MAP_ADDRESS = 0x3_0000;
-/** Elements lie apart, so that an access beyond one is seen. */
-const ELEMENT_STEP = 0x400;
-const MAP_STEP = 0x2000;
-/** data, data_end, data_meta by their offset in the context; in this world they are 64-bit words there. */
-const WIDE_FIELDS: Readonly<Record<number, number>> = { 76: 0x100, 80: 0x108, 140: 0x110 };
+const HEAP = 0x6_0000;
+/** Objects lie apart, so that an access beyond one is seen. */
+const GAP = 0x40;
 const FUEL = 4000;
+/** data, data_end, data_meta as 64-bit words in this world's contexts. */
+const WIDE = { data: 0x100, dataEnd: 0x108, dataMeta: 0x110 } as const;
 
-const LIST = Object.values(MAPS);
-type MapShape = (typeof LIST)[number];
+/** What the program has to give back. */
+export interface Held {
+  references: number;
+  locks: number;
+  irqs: number;
+  rcu: number;
+  preempt: number;
+}
 
-const mapAddress = (fd: number): number => MAP_ADDRESS + fd * MAP_STEP;
-const elementAddress = (fd: number, index: number): number => mapAddress(fd) + (index + 1) * ELEMENT_STEP;
+/** Memory that pointers of kind `mem` may point to. */
+export interface HeapObject {
+  readonly base: number;
+  readonly size: number;
+  /** It ends with this one: a slice of it, or a copy of a part of the packet. */
+  readonly owner?: object | undefined;
+}
 
-/** As the verifier knows the maps. */
-export const MAP_INFOS: ReadonlyMap<number, MapInfo> = new Map(
-  LIST.map((map) => [
-    map.fd,
-    {
-      address: mapAddress(map.fd),
-      valuesAddress: map.entries === 1 ? elementAddress(map.fd, 0) : undefined,
-      name: "",
-      flags: 0,
-      inner: undefined,
-      fields: [],
-      isFrozen: false,
-      constantAt: undefined,
-      btf: undefined,
-      btfValueType: 0,
-      maxEntries: map.entries,
-      type: map.type,
-      keySize: map.keySize,
-      valueSize: map.valueSize,
-    },
-  ]),
-);
+export interface Dynptr {
+  readonly kind: "local" | "ringbuf" | "skb" | "xdp";
+  /** Of a copy too: what both are over. */
+  readonly owner: object;
+  base: number;
+  size: number;
+  readonly isReadOnly: boolean;
+}
 
-/** Addresses of all values of the map at `address`. */
-export function elementsOf(address: number): readonly number[] {
-  const map = LIST.find(({ fd }) => mapAddress(fd) === address)!;
-  return Array.from({ length: map.entries }, (_, index) => elementAddress(map.fd, index));
+export interface Iterator {
+  left: number;
+  isDrained: boolean;
+  readonly element: HeapObject;
+}
+
+export type ProgramKind = (typeof PROGRAMS)[number];
+
+/** What programs call: helpers by id, kernel functions by BTF id. */
+export interface Calls {
+  readonly helpers: readonly (Helper | undefined)[];
+  readonly kfuncs: ReadonlyMap<number, Helper>;
 }
 
 export class World {
   readonly machine: BpfMachine;
-  readonly #regions = new MemoryRegions();
-  readonly #memory = new LinearMemory(new ArrayBuffer(MEMORY_BYTES), BASE_HIGH);
-  #random: Prng | undefined;
+  readonly regions = new MemoryRegions();
+  readonly memory = new LinearMemory(new ArrayBuffer(MEMORY_BYTES), ADDRESS_HIGH);
+  random!: Prng;
   /** Numbers in the program: what it compares with. */
   #constants: readonly number[] = [];
+  #kind!: ProgramKind;
   data = 0;
   dataEnd = 0;
+  dataMeta = 0;
+  held: Held = { references: 0, locks: 0, irqs: 0, rcu: 0, preempt: 0 };
+  objects: readonly HeapObject[] = [];
+  sockets: readonly number[] = [];
+  readonly dynptrs = new Map<number, Dynptr>();
+  readonly iterators = new Map<number, Iterator>();
+  readonly savedFlags = new Set<number>();
+  /** Keys that a callback was given, by map. */
+  readonly #keys = new Map<number, number[]>();
+  /** What the program did that a kernel could not bear: it gave back what it did not have. */
+  complaint: string | undefined;
+  #heapEnd = HEAP;
+  #heapRegions: number[] = [];
+  #hasPacket = false;
 
   constructor() {
-    this.machine = new BpfMachine(this.#memory, this.#regions);
-    for (const map of LIST) {
-      for (let i = 0; i < map.entries; i++) this.#regions.add(elementAddress(map.fd, i), map.valueSize, true);
-    }
+    this.machine = new BpfMachine(this.memory, this.regions);
+    for (const map of MAPS) this.#addMap(map);
   }
 
   /** `insns` with addresses of maps; `isPointerLoad` says which loads from the context give a pointer. */
-  executable(insns: readonly Insn[], isPointerLoad: (slot: number) => boolean): BpfProgram {
+  executable(
+    { insns, kind }: { readonly insns: readonly Insn[]; readonly kind: ProgramKind },
+    calls: Calls,
+    isPointerLoad: (slot: number) => boolean,
+  ): BpfProgram {
+    this.#kind = kind;
+    const wide = new Map<number, number>([
+      [kind.data, WIDE.data],
+      [kind.dataEnd, WIDE.dataEnd],
+      [kind.dataMeta, WIDE.dataMeta],
+    ]);
     const code = insns.map((insn, slot) => {
-      if (insn.opcode === 0x18 && insn.src === 1) return { ...insn, src: 0, imm: mapAddress(insn.imm) };
-      if (insn.opcode === 0x18 && insn.src === 2)
-        return { ...insn, src: 0, imm: elementAddress(insn.imm, 0) + insns[slot + 1]!.imm };
-      if (insn.opcode === 0 && (insns[slot - 1]?.src === 1 || insns[slot - 1]?.src === 2))
-        return { ...insn, imm: BASE_HIGH | 0 };
-      if (isPointerLoad(slot)) return { ...insn, opcode: 0x79, off: WIDE_FIELDS[insn.off] ?? 0 };
+      const address = addressIn(insns, slot);
+      if (address !== undefined) return { ...insn, src: 0, imm: address };
+      if (insn.opcode === 0 && addressIn(insns, slot - 1) !== undefined)
+        return { ...insn, imm: ADDRESS_HIGH | 0 };
+      if (isPointerLoad(slot)) return { ...insn, opcode: 0x79, off: wide.get(insn.off) ?? 0 };
       return insn;
     });
-    const helpers: ((machine: BpfMachine) => void)[] = [];
-    helpers[1] = (machine) => this.#lookup(machine);
-    for (const id of [5, 7]) helpers[id] = (machine) => machine.setR0(this.#word(), this.#word());
-    helpers[8] = (machine) => machine.setR0(this.#random!.below(2), 0);
-    helpers[26] = (machine) => this.#loadBytes(machine);
-    helpers[181] = (machine) => this.#loop(machine);
     this.#constants = insns.map(({ imm }) => imm);
-    return prepare(code, { helpers });
+    return prepare(code, { helpers: calls.helpers, kfunc: (id) => calls.kfuncs.get(id) });
   }
 
   /** Runs with everything that the program can read chosen anew. */
   run(program: BpfProgram, random: Prng, hook: RunHook): RunStatus {
-    this.#random = random;
+    this.random = random;
+    this.#reset();
     this.#fill();
-    return this.machine.run(
-      program,
-      CONTEXT,
-      runOptions({
-        stackTop: STACK_TOP,
-        contextBytes: CONTEXT_BYTES,
-        contextIsWritable: true,
-        fuel: FUEL,
-        hook,
-      }),
-    );
+    const options = { stackTop: STACK_TOP, contextBytes: CONTEXT_BYTES, contextIsWritable: true };
+    const packet = { read: (_: number, offset: number, size: 1 | 2 | 4) => this.#readPacket(offset, size) };
+    return this.machine.run(program, CONTEXT, runOptions({ ...options, fuel: FUEL, packet, hook }));
   }
 
+  // --- What states are compared with --------------------------------------------------------------------------------
+
   word64(address: number): bigint {
-    return this.#memory.dv.getBigUint64(address, true);
+    return this.memory.dv.getBigUint64(address, true);
   }
 
   byte(address: number): number {
-    return this.#memory.u8[address]!;
+    return this.memory.u8[address]!;
   }
 
-  #word(): number {
-    const random = this.#random!;
+  /** Addresses of all values of the map at `address`. */
+  elementsOf(address: number): readonly number[] {
+    return elementAddresses(address);
+  }
+
+  keysOf(address: number): readonly number[] {
+    return this.#keys.get(address) ?? [];
+  }
+
+  // --- What helpers do ----------------------------------------------------------------------------------------------
+
+  /** A number that means something to the program. */
+  word(): number {
+    const { random } = this;
     if (random.oneIn(3)) return random.below(70) - (random.oneIn(3) ? 70 : 0);
     if (random.oneIn(2)) return random.pick(this.#constants);
     if (random.oneIn(2)) return (random.oneIn(3) ? -1 : 1) * random.pick(EDGES);
     return random.oneIn(4) ? random.pick([-1, 0, 0x7fff_ffff, -0x8000_0000]) : random.i32();
   }
 
-  #fill(): void {
-    const random = this.#random!;
-    const { dv } = this.#memory;
-    for (let at = STACK_TOP - 4096; at < STACK_TOP; at += 4) dv.setInt32(at, random.i32(), true);
-    for (let at = CONTEXT; at < CONTEXT + CONTEXT_BYTES; at += 4) dv.setInt32(at, this.#word(), true);
-    for (const map of LIST) this.#fillMap(map);
-    if (this.data !== 0 && this.dataEnd > this.data) this.#regions.remove(this.data);
-    const length = random.pick([0, 1, 13, 14, 20, 34, 64, 100]);
-    this.data = PACKET_AREA + 0x200 + random.below(4);
-    this.dataEnd = this.data + length;
-    if (length > 0) this.#regions.add(this.data, length, true);
-    for (let at = this.data; at < this.dataEnd; at++) this.#memory.u8[at] = random.below(256);
-    for (const [field, value] of [
-      [0x100, this.data],
-      [0x108, this.dataEnd],
-      [0x110, this.data],
-    ] as const) {
-      dv.setInt32(CONTEXT + field, value, true);
-      dv.setInt32(CONTEXT + field + 4, BASE_HIGH | 0, true);
+  /** New memory with random contents. */
+  allocate(size: number, isWritable: boolean, owner?: object): HeapObject {
+    const base = this.#heapEnd;
+    this.#heapEnd += ((size + 7) & ~7) + GAP;
+    if (this.#heapEnd > MEMORY_BYTES - GAP) throw new Error("the heap is full");
+    if (size > 0) {
+      this.regions.add(base, size, isWritable);
+      this.#heapRegions.push(base);
     }
+    this.scramble(base, size);
+    const object = { base, size, owner };
+    this.objects = [...this.objects, object];
+    return object;
+  }
+
+  /** Ends the object, and what it owns. */
+  free(object: HeapObject): void {
+    if (this.#heapRegions.includes(object.base)) {
+      this.regions.remove(object.base);
+      this.#heapRegions = this.#heapRegions.filter((base) => base !== object.base);
+    }
+    this.objects = this.objects.filter((other) => other !== object);
+    this.freeOwned(object);
+  }
+
+  freeOwned(owner: object): void {
+    for (const object of this.objects.filter((other) => other.owner === owner)) this.free(object);
+  }
+
+  /** A part of an object, for as long as `owner` lasts. */
+  slice(base: number, size: number, owner: object): void {
+    this.objects = [...this.objects, { base, size, owner }];
+  }
+
+  scramble(address: number, size: number): void {
+    for (let i = 0; i < size; i++) this.memory.u8[address + i] = this.random.below(256);
+    for (let i = 0; i + 4 <= size; i += 4)
+      if (this.random.oneIn(3)) this.memory.dv.setInt32(address + i, this.word(), true);
+  }
+
+  /** Others write values of maps at any time. */
+  disturb(): void {
+    if (this.random.oneIn(6)) this.#fillMap(this.random.pick(MAPS));
+  }
+
+  /** The next may_goto of this frame ends its loop. */
+  endLoop(): void {
+    const { frames, depth } = this.machine;
+    frames[depth * FRAME.words + FRAME.loopsLeft] = 0;
+  }
+
+  addKey(map: number, key: number): void {
+    this.#keys.set(map, [...this.keysOf(map), key]);
+  }
+
+  /** The packet is elsewhere, with other contents: pointers into the old one are bad, and slices of it. */
+  movePacket(): void {
+    const { random, memory } = this;
+    if (this.#hasPacket) this.regions.remove(this.dataMeta);
+    const meta = random.pick([0, 0, 4, 16]);
+    const length = random.pick([0, 1, 13, 14, 20, 34, 64, 100]);
+    this.dataMeta = PACKET_AREA + 0x400 * random.between(1, 60) + random.below(4);
+    this.data = this.dataMeta + meta;
+    this.dataEnd = this.data + length;
+    this.#hasPacket = meta + length > 0;
+    if (this.#hasPacket) this.regions.add(this.dataMeta, meta + length, true);
+    for (let at = this.dataMeta; at < this.dataEnd; at++) memory.u8[at] = random.below(256);
+    this.#setContextPointer(WIDE.data, this.data);
+    this.#setContextPointer(WIDE.dataEnd, this.dataEnd);
+    this.#setContextPointer(WIDE.dataMeta, this.dataMeta);
+    this.freeOwned(PACKET);
+  }
+
+  // --- The beginning of a run ---------------------------------------------------------------------------------------
+
+  #addMap(map: MapShape): void {
+    const parts = map.holes ?? [];
+    for (const address of elementAddresses(addressOfMap(map.fd))) {
+      let from = 0;
+      for (const { at, size } of [...parts, { at: map.valueSize, size: 0 }]) {
+        if (at > from) this.regions.add(address + from, at - from, !map.isConstant);
+        from = at + size;
+      }
+    }
+  }
+
+  #reset(): void {
+    this.held = { references: 0, locks: 0, irqs: 0, rcu: 0, preempt: 0 };
+    for (const base of this.#heapRegions) this.regions.remove(base);
+    this.#heapRegions = [];
+    this.#heapEnd = HEAP;
+    this.objects = [];
+    this.sockets = [];
+    this.dynptrs.clear();
+    this.iterators.clear();
+    this.savedFlags.clear();
+    this.#keys.clear();
+    this.complaint = undefined;
+  }
+
+  #fill(): void {
+    const { dv } = this.memory;
+    for (let at = STACK_TOP - 4096; at < STACK_TOP; at += 4) dv.setInt32(at, this.random.i32(), true);
+    for (let at = CONTEXT; at < CONTEXT + CONTEXT_BYTES; at += 4) dv.setInt32(at, this.word(), true);
+    for (const map of MAPS) this.#fillMap(map);
+    this.movePacket();
+  }
+
+  #setContextPointer(offset: number, value: number): void {
+    this.memory.dv.setInt32(CONTEXT + offset, value, true);
+    this.memory.dv.setInt32(CONTEXT + offset + 4, ADDRESS_HIGH | 0, true);
   }
 
   #fillMap(map: MapShape): void {
-    for (let i = 0; i < map.entries; i++) {
-      const from = elementAddress(map.fd, i);
-      for (let at = from; at < from + map.valueSize; at += 4)
-        this.#memory.dv.setInt32(at, this.#word(), true);
+    for (const from of elementAddresses(addressOfMap(map.fd))) {
+      if (map.isConstant) this.memory.u8.set(constantBytes(map.valueSize), from);
+      else
+        for (let at = from; at + 4 <= from + map.valueSize; at += 4)
+          this.memory.dv.setInt32(at, this.word(), true);
     }
   }
 
-  #lookup(machine: BpfMachine): void {
-    const map = LIST.find(({ fd }) => mapAddress(fd) === machine.argPointer(1))!;
-    const key = machine.argMemory(2, map.keySize, false);
-    if (key === 0) return;
-    const index = this.#memory.dv.getUint32(key, true);
-    const isHash = map === MAPS.hash;
-    const found = isHash ? this.#random!.below(map.entries + 1) : index;
-    machine.setR0Pointer(found < map.entries ? elementAddress(map.fd, found) : 0);
+  #readPacket(offset: number, size: number): number {
+    const at = this.data + offset;
+    if (at < this.data || at + size > this.dataEnd) return -1;
+    let value = 0;
+    for (let i = 0; i < size; i++) value = value * 256 + this.memory.u8[at + i]!;
+    return value;
   }
 
-  #loadBytes(machine: BpfMachine): void {
-    const size = machine.argLow(4) >>> 0;
-    const to = machine.argMemory(3, size, true);
-    if (to === 0) return;
-    for (let i = 0; i < size; i++) this.#memory.u8[to + i] = this.#random!.below(256);
-    machine.setR0Signed(this.#random!.oneIn(2) ? 0 : -14);
+  get packetKind(): "skb" | "xdp" {
+    return this.#kind.type === 6 ? "xdp" : "skb";
   }
+}
 
-  /** bpf_loop(): at most 1 << 23 turns, until the callback returns 1. */
-  #loop(machine: BpfMachine): void {
-    const turns = machine.argLow(1) >>> 0;
-    const slot = machine.argLow(2);
-    const context = [machine.argLow(3), machine.argHigh(3)] as const;
-    if (turns > 1 << 23) return machine.setR0Signed(-7);
-    let done = 0;
-    while (done < turns) {
-      machine.setArg(1, done, 0);
-      machine.setArg(2, context[0], context[1]);
-      if (!machine.callFunction(slot)) return;
-      done += 1;
-      if (machine.argLow(0) !== 0) break;
-    }
-    machine.setR0(done, 0);
-  }
+/** Owner of what ends when the packet moves. */
+export const PACKET = {};
+
+/** The address that a wide load gives, where it loads a map or a value. */
+function addressIn(insns: readonly Insn[], slot: number): number | undefined {
+  const insn = insns[slot];
+  if (insn?.opcode !== 0x18) return undefined;
+  if (insn.src === PSEUDO.MAP_FD) return addressOfMap(insn.imm);
+  return insn.src === PSEUDO.MAP_VALUE ? elementAddress(insn.imm, 0) + insns[slot + 1]!.imm : undefined;
 }

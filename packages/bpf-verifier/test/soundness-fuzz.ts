@@ -1,31 +1,40 @@
 /**
  * Soundness of the whole verification: random and changed programs that are accepted run in the checked interpreter on random
- * inputs, and before every instruction the machine must be inside one of the states that the verifier walked there. Run by
- * `npm run fuzz -- verifier-programs --runs N --seed S`; a run is one program.
+ * inputs, and before every instruction the machine must be inside the state that the verifier walked there, on the path that the run
+ * took. Run by `npm run fuzz -- verifier-programs --runs N --seed S --branches`; a run is one program.
  *
  * Each program is verified twice. Once states count as known only where all numbers are contained: then all live registers and all
- * slots are compared. Once as ever: then kinds and offsets of pointers are compared everywhere, and numbers that were marked as
- * precise in the states that were remembered. An access that the machine refuses is a failure too.
+ * slots are compared, always. Once as ever: then they are until the run comes to where a path was cut short, and behind that kinds,
+ * pointers, what is held, and numbers that were marked as precise in the states that were remembered. An access that the machine
+ * refuses is a failure too, and so is a way that was not walked.
  */
 import { EBADF } from "@alien-ts/abi";
-import { CALL, PSEUDO, asm, disassembleProgram } from "@alien-ts/bpf-isa";
+import { disassembleProgram } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { RUN, describeFault } from "@alien-ts/bpf-vm";
-import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
+import type { BpfProgram } from "@alien-ts/bpf-vm";
 import { fuzzRuns } from "@alien-ts/testkit";
 import type { FuzzOptions, FuzzReport, FuzzSuite, Prng, Reach } from "@alien-ts/testkit";
-import type { ProgramBtf, ProgramEnv, WalkObserver } from "../src/env.ts";
+import type { ProgramEnv, WalkObserver } from "../src/env.ts";
 import { linuxHelper } from "../src/linux/helpers.ts";
+import { linuxKfunc } from "../src/linux/kfuncs.ts";
+import { PRIVILEGED } from "../src/privileges.ts";
 import { linuxProgramType } from "../src/linux/program-types.ts";
 import { liveRegisters } from "../src/prune/live.ts";
 import { ScalarDraft } from "../src/scalar/scalar.ts";
 import type { State } from "../src/state/state.ts";
 import { verifyProgram } from "../src/verify-program.ts";
-import { ADDRESS_HIGH, MAP_INFOS, World } from "./concrete-world.ts";
+import type { Verdict } from "../src/verdict.ts";
+import { callsOf } from "./concrete-helpers.ts";
+import { ADDRESS_HIGH, World } from "./concrete-world.ts";
+import type { Calls } from "./concrete-world.ts";
+import { Follower } from "./follower.ts";
 import { Meaning } from "./inside.ts";
-import type { Numbers } from "./inside.ts";
+import { MAP_INFOS } from "./random-maps.ts";
 import { mutated, randomProgram } from "./random-program.ts";
-import { PRIVILEGED } from "../src/privileges.ts";
+import type { RandomProgram } from "./random-program.ts";
+import { KERNEL, programBtf } from "./random-types.ts";
+import { TooLarge, WalkGraph } from "./walk-graph.ts";
 
 /** A bug for the suite to find. */
 interface Bug {
@@ -44,9 +53,6 @@ const BUGS: Readonly<Record<string, Bug>> = {
     misread: (insn) =>
       [0x81, 0x89, 0x91].includes(insn.opcode) ? { ...insn, opcode: insn.opcode - 0x20 } : insn,
   },
-  "stores of bytes leave spilled registers whole": {
-    misread: (insn) => (insn.opcode === 0x73 && insn.dst === 10 ? asm.goto(0) : insn),
-  },
   "the upper bound of a sum is one too small": { distort: narrowSum },
   "numbers that decided something are forgotten": { distort: forgetPrecision },
 };
@@ -60,19 +66,17 @@ export const soundnessFuzz: FuzzSuite = {
 };
 
 const INPUTS = 4;
-/** More states than this are left to others: runs would take too long. */
-const MOST_STATES = 1500;
-
-class TooLarge extends Error {}
+/** More visits than this are left to others: runs would take too long. */
+const MOST_VISITS = 2500;
 
 function check(bug: Bug, options: FuzzOptions): FuzzReport {
   const world = new World();
-  const meaning = new Meaning(world);
+  const calls = callsOf(world);
   return fuzzRuns(options, (random, reach) => {
     const made = randomProgram(random);
-    const insns = random.oneIn(3) ? mutated(random, made) : made;
-    for (const mode of ["all", "precise"] as const) {
-      const bad = checkProgram({ world, meaning, insns, mode, bug, random, reach });
+    const program = random.oneIn(3) ? mutated(random, made) : made;
+    for (const comparesAll of [true, false]) {
+      const bad = checkProgram({ world, calls, program, comparesAll, bug, random, reach });
       if (bad !== undefined) return bad;
     }
     return undefined;
@@ -81,133 +85,156 @@ function check(bug: Bug, options: FuzzOptions): FuzzReport {
 
 interface Trial {
   readonly world: World;
-  readonly meaning: Meaning;
-  readonly insns: readonly Insn[];
-  readonly mode: Numbers;
+  readonly calls: Calls;
+  readonly program: RandomProgram;
+  readonly comparesAll: boolean;
   readonly bug: Bug;
   readonly random: Prng;
   readonly reach: Reach;
 }
 
 function checkProgram(trial: Trial): string | undefined {
-  const { world, insns, mode, bug, random, reach } = trial;
-  const isFrequent = mode === "precise" && random.oneIn(2);
-  const walked = new Walked(insns, mode, bug);
-  const env = environment(bug.misread === undefined ? insns : insns.map(bug.misread), walked, isFrequent);
-  try {
-    const verdict = verifyProgram(env);
-    reach(`${mode}: ${verdict.ok ? "accepted" : "refused"}`);
-    if (!verdict.ok) return undefined;
-  } catch (error) {
-    if (!(error instanceof TooLarge)) throw error;
-    reach(`${mode}: too large`);
-    return undefined;
-  }
-  walked.live = liveRegisters(env);
-  const program = world.executable(insns, (slot) => walked.isPointerLoad(slot));
+  const { program, comparesAll, bug, random, reach } = trial;
+  const { insns } = program;
+  const mode = comparesAll ? "all" : "precise";
+  const { distort, misread } = bug;
+  const graph = new WalkGraph(
+    comparesAll,
+    MOST_VISITS,
+    distort && ((state, previous) => distort(state, insns[previous])),
+  );
+  const understood = misread === undefined ? program : { ...program, insns: insns.map(misread) };
+  const env = environment(understood, graph, !comparesAll && random.oneIn(2));
+  const verdict = verdictOf(env);
+  reach(`${mode}: ${verdict === undefined ? "too large" : verdict.ok ? "accepted" : "refused"}`);
+  if (verdict?.ok === false && comparesAll) reach(`refused: ${ruleOf(verdict)}`);
+  if (verdict?.ok !== true) return undefined;
+  if (comparesAll) reachOf(program, reach);
+  if (graph.prunes > 0) reach(`${mode}: with covered paths`);
+  const meaning = new Meaning(trial.world, {
+    insns,
+    live: liveRegisters(env),
+    starts: [0, ...[...program.functions.keys()].sort((a, b) => a - b)],
+  });
+  const code = trial.world.executable(program, trial.calls, isPointerLoad(program, graph));
   for (let i = 0; i < INPUTS; i++) {
-    let bad: string | undefined;
-    const before = (_: unknown, slot: number): boolean => {
-      reach("instructions compared");
-      bad = walked.compare(trial.meaning, slot);
-      return bad === undefined;
-    };
-    const status = world.run(program, random, { before });
-    if (status === RUN.fault) bad = `${describeFault(world.machine.fault)}`;
-    reach(`run: ${Object.keys(RUN)[status]}`);
-    if (bad !== undefined) return `${mode}: ${bad}\n${disassembleProgram(insns).join("\n")}`;
+    const bad = follow(trial, code, graph, meaning);
+    if (bad !== undefined)
+      return `${mode}: ${bad}\n${program.kind.name}\n${disassembleProgram(insns).join("\n")}`;
   }
   return undefined;
 }
 
-/** The states that a verification walked, by instruction. */
-class Walked implements WalkObserver {
-  readonly comparesAllNumbers: boolean;
-  readonly #insns: readonly Insn[];
-  readonly #mode: Numbers;
-  readonly #bug: Bug;
-  readonly #seen: State[][];
-  readonly #remembered: State[][];
-  /** Visits that were not remembered. */
-  readonly #passed: number[];
-  #count = 0;
-  live: Uint16Array = new Uint16Array(0);
-
-  constructor(insns: readonly Insn[], mode: Numbers, bug: Bug) {
-    this.#insns = insns;
-    this.#mode = mode;
-    this.#bug = bug;
-    this.comparesAllNumbers = mode === "all";
-    this.#seen = insns.map(() => []);
-    this.#remembered = insns.map(() => []);
-    this.#passed = insns.map(() => 0);
-  }
-
-  before(state: State, insn: number): void {
-    if ((this.#count += 1) > MOST_STATES) throw new TooLarge();
-    this.#bug.distort?.(state, this.#insns[insn - 1]);
-    this.#passed[insn]! += 1;
-    const copy = state.copy();
-    copy.insn = insn;
-    copy.history = [];
-    this.#seen[insn]!.push(copy);
-  }
-
-  /** What nobody reads is not compared either. */
-  walked(forget: (state: State) => void): void {
-    for (const state of [...this.#seen, ...this.#remembered].flat()) forget(state);
-  }
-
-  remembered(state: State, insn: number): void {
-    this.#remembered[insn]!.push(state);
-    this.#passed[insn]! -= 1;
-  }
-
-  isPointerLoad(slot: number): boolean {
-    const { opcode, src, off } = this.#insns[slot]!;
-    const states = this.#seen[slot]!;
-    if (opcode !== 0x61 || ![76, 80, 140].includes(off) || states.length === 0) return false;
-    return states.every(({ frames }) => frames.at(-1)!.registers[src]!.kind === "ctx");
-  }
-
-  /** Undefined where some state that was walked here contains the machine. */
-  compare(meaning: Meaning, slot: number): string | undefined {
-    const live = this.live[slot]!;
-    const states = this.#seen[slot]!;
-    if (states.length === 0) return `insn ${slot} was never walked`;
-    const seen = nearest(states, (state) =>
-      meaning.outside(state, live, this.#mode === "all" ? "all" : "none"),
-    );
-    if (seen !== undefined) return `insn ${slot} in none of ${states.length} states: ${seen}`;
-    const remembered = this.#remembered[slot]!;
-    if (this.#mode !== "precise" || this.#passed[slot]! > 0) return undefined;
-    const bad = nearest(remembered, (state) => meaning.outside(state, live, "precise"));
-    return bad === undefined ? undefined : `insn ${slot} in none of ${remembered.length} remembered: ${bad}`;
+function verdictOf(env: ProgramEnv): Verdict | undefined {
+  try {
+    return verifyProgram(env);
+  } catch (error) {
+    if (error instanceof TooLarge) return undefined;
+    throw error;
   }
 }
 
-/** What is wrong with the last state, where something is with all. */
-function nearest<T>(states: readonly T[], outside: (state: T) => string | undefined): string | undefined {
+/** The rule that was broken: the message without its numbers. */
+function ruleOf(verdict: Verdict): string {
+  const message = verdict.ok ? "" : (verdict.refusal?.message.split("\n").at(-1) ?? "");
+  return message.replaceAll(/0x[0-9a-f]+|-?\d+/g, "N").slice(0, 70);
+}
+
+/** What accepted programs are made of: classes and operations, calls. */
+function reachOf({ insns, functions }: RandomProgram, reach: Reach): void {
+  const seen = new Set<string>();
+  for (const { opcode, src, imm } of insns) {
+    if (opcode === 0x85)
+      seen.add(
+        src === 0
+          ? `helper ${linuxHelper(imm)?.name}`
+          : src === 2
+            ? `kfunc ${KERNEL.type(imm)?.name}`
+            : "call",
+      );
+    else if ((opcode & 7) === 3 && (opcode & 0xe0) === 0xc0) seen.add(`atomic 0x${imm.toString(16)}`);
+    else if ((opcode & 7) === 1 && (opcode & 0xe0) === 0x80) seen.add("signed load");
+    else if (opcode === 0xe5) seen.add("may_goto");
+    else if ([0x20, 0x40].includes(opcode & 0xe7)) seen.add("packet load");
+  }
+  for (const kind of functions.values()) seen.add(`function: ${kind}`);
+  for (const name of seen) reach(`accepted with ${name}`);
+}
+
+function follow(
+  { world, program, random, reach }: Trial,
+  code: BpfProgram,
+  graph: WalkGraph,
+  meaning: Meaning,
+): string | undefined {
+  const { insns } = program;
+  const follower = new Follower(world, graph, meaning);
   let bad: string | undefined;
-  for (const state of states) {
-    bad = outside(state);
-    if (bad === undefined) return undefined;
-  }
-  return bad;
+  let last = -1;
+  const status = world.run(code, random, {
+    before: (machine, slot) => {
+      if (machine.program !== code) return true;
+      bad = follower.step(slot);
+      last = slot;
+      if (bad === undefined && insns[slot]!.opcode === MAY_GOTO && random.oneIn(4)) world.endLoop();
+      return bad === undefined;
+    },
+  });
+  reach(`run: ${Object.keys(RUN)[status]}`);
+  if (bad !== undefined) return bad;
+  if (world.complaint !== undefined) return `insn ${last} ${world.complaint}`;
+  if (status === RUN.fault)
+    return isOddSlice(world, program) ? undefined : describeFault(world.machine.fault);
+  return status === RUN.done ? (follower.end() ?? resultOutside(world, program)) : undefined;
 }
 
-function environment(insns: readonly Insn[], observer: WalkObserver, isStateFrequent: boolean): ProgramEnv {
+/** An atomic access of a slice that begins anywhere: to the verifier every slice is aligned, as to Linux. */
+const isOddSlice = ({ machine }: World, { insns }: RandomProgram): boolean =>
+  machine.fault.kind === "misaligned" &&
+  insns.some(
+    ({ opcode, src, imm }) => opcode === 0x85 && (src === 2 ? isSliceFunction(imm) : imm === DYNPTR_DATA),
+  );
+const isSliceFunction = (id: number): boolean => KERNEL.type(id)?.name.includes("slice") === true;
+
+const MAY_GOTO = 0xe5;
+const DYNPTR_DATA = 203;
+
+function resultOutside({ machine }: World, { kind, insns }: RandomProgram): string | undefined {
+  const range = linuxProgramType(kind.type, kind.attachType)!.returns;
+  if (range === undefined || insns.some(({ opcode, imm }) => opcode === 0x85 && imm === TAIL_CALL))
+    return undefined;
+  const result = BigInt(machine.r0Low);
+  return result >= range.min && result <= range.max ? undefined : `ends with r0 = ${result}`;
+}
+
+const TAIL_CALL = 12;
+
+/** Loads from the context that give pointers into the packet, whatever the path. */
+function isPointerLoad({ kind, insns }: RandomProgram, graph: WalkGraph): (slot: number) => boolean {
+  const offsets: readonly number[] = [kind.data, kind.dataEnd, kind.dataMeta];
+  const fromContext = new Set<number>();
+  for (const { insn, state } of graph.visits) {
+    if (state.frames.at(-1)!.registers[insns[insn]!.src]?.kind === "ctx") fromContext.add(insn);
+  }
+  return (slot) =>
+    insns[slot]!.opcode === 0x61 && offsets.includes(insns[slot]!.off) && fromContext.has(slot);
+}
+
+function environment(program: RandomProgram, observer: WalkObserver, isStateFrequent: boolean): ProgramEnv {
+  const { kind, insns, functions } = program;
   return {
     insns,
-    programType: linuxProgramType(3, 0)!,
-    helper: linuxHelper,
+    programType: linuxProgramType(kind.type, kind.attachType)!,
+    helper: (id) => linuxHelper(id, kind.type),
+    kfunc: (id) => KERNEL.type(id)?.name,
+    kfuncRules: linuxKfunc,
     map: (fd) => MAP_INFOS.get(fd) ?? EBADF,
     addressHigh: ADDRESS_HIGH,
     license: "GPL",
     privileges: PRIVILEGED,
     log: { level: 0 },
-    kernelBtf: undefined,
-    program: programBtf(insns),
+    kernelBtf: KERNEL,
+    program: programBtf(kind.name, functions),
     attach: undefined,
     isSleepable: false,
     isStrictAlignment: false,
@@ -217,23 +244,6 @@ function environment(insns: readonly Insn[], observer: WalkObserver, isStateFreq
     cpus: 2,
     observer,
   };
-}
-
-/** Every function is static: it is walked where it is called. */
-function programBtf(insns: readonly Insn[]): ProgramBtf {
-  const builder = new BtfBuilder();
-  const number = { kind: "int", name: "int", size: 4, bits: 32, offset: 0, isSigned: true } as const;
-  const int = builder.add({ ...number, isChar: false, isBool: false });
-  const prototype = builder.add({ kind: "func_proto", name: "", type: int, params: [] });
-  const type = builder.add({ kind: "func", name: "f", linkage: "static", type: prototype });
-  const btf = parseBtf(builder.build());
-  if (btf instanceof BtfError) throw btf;
-  const starts = insns.flatMap((insn, i) => {
-    const isCall = insn.opcode === 0x85 && insn.src === CALL.LOCAL;
-    return isCall || (insn.opcode === 0x18 && insn.src === PSEUDO.FUNC) ? [i + 1 + insn.imm] : [];
-  });
-  const functions = [...new Set([0, ...starts])].sort((a, b) => a - b).map((insn) => ({ insn, type }));
-  return { btf, functions, lines: [] };
 }
 
 function narrowSum(state: State, previous: Insn | undefined): void {

@@ -1,5 +1,6 @@
 /** The eBPF virtual machine: prepared programs, the interpreter and the WebAssembly JIT over linear memory, checked regions. */
 export { BpfMachine } from "./machine.ts";
+export { FRAME } from "./core.ts";
 export { RUN, describeFault, runOptions } from "./run.ts";
 export type { BpfFault, FaultKind, PacketSource, RunOptions, RunStatus } from "./run.ts";
 export { BpfProgram, prepare } from "./program.ts";

@@ -17,7 +17,7 @@ export function checkMemoryInsn(analysis: Analysis, insn: Insn): Check {
     case CLASS.LDX:
       if ((mode !== MODE.MEM && mode !== MODE.MEMSX) || insn.imm !== 0)
         return reject(EINVAL, "BPF_LDX uses reserved fields");
-      return load(analysis, insn, mode === MODE.MEMSX);
+      return load(analysis, insn, { isSigned: mode === MODE.MEMSX });
     case CLASS.STX:
       if (mode === MODE.ATOMIC) return checkAtomic(analysis, insn);
       if (mode !== MODE.MEM || insn.imm !== 0) return reject(EINVAL, "BPF_STX uses reserved fields");
@@ -28,7 +28,11 @@ export function checkMemoryInsn(analysis: Analysis, insn: Insn): Check {
   }
 }
 
-function load(analysis: Analysis, { opcode, dst, src, off }: Insn, isSigned: boolean): Check {
+function load(
+  analysis: Analysis,
+  { opcode, dst, src, off }: Insn,
+  { isSigned = false, isStrict = false },
+): Check {
   const bad = analysis.read(src) ?? analysis.writable(dst);
   if (bad !== undefined) return bad;
   const base = analysis.register(src);
@@ -40,13 +44,13 @@ function load(analysis: Analysis, { opcode, dst, src, off }: Insn, isSigned: boo
       kind: "read",
       into: dst,
       stored: undefined,
-      isStrict: false,
+      isStrict,
       isSigned,
     }) ?? analysis.noteKind(base)
   );
 }
 
-function store(analysis: Analysis, { opcode, dst, src, off }: Insn): Check {
+function store(analysis: Analysis, { opcode, dst, src, off }: Insn, isStrict = false): Check {
   const bad = analysis.read(src) ?? analysis.read(dst);
   if (bad !== undefined) return bad;
   const base = analysis.register(dst);
@@ -58,7 +62,7 @@ function store(analysis: Analysis, { opcode, dst, src, off }: Insn): Check {
       kind: "write",
       into: -1,
       stored: { number: src },
-      isStrict: false,
+      isStrict,
       isSigned: false,
     }) ?? analysis.noteKind(base)
   );
@@ -96,7 +100,7 @@ function checkAtomic(analysis: Analysis, insn: Insn): Check {
     return (
       bad ??
       checkAtomicTarget(analysis, number) ??
-      (imm === LOAD_ACQUIRE ? load(analysis, insn, false) : store(analysis, insn))
+      (imm === LOAD_ACQUIRE ? load(analysis, insn, { isStrict: true }) : store(analysis, insn, true))
     );
   }
   if (!RMW.includes(imm))

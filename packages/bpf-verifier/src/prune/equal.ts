@@ -86,6 +86,8 @@ interface Comparison {
 }
 
 function framesEqual(old: Frame, now: Frame, comparison: Comparison): boolean {
+  // Of a helper that will call back fewer times, not everything was walked.
+  if (old.callbackDepth > now.callbackDepth) return false;
   for (let i = 0; i < 10; i++) {
     if ((comparison.live & (1 << i)) === 0) continue;
     if (!registerSafe(old.registers[i]!, now.registers[i]!, comparison)) return false;
