@@ -18,7 +18,7 @@ import type { WasmHost } from "@alien-ts/bpf-vm";
 import { jitMemory } from "./jit-memory.ts";
 import type { BpfObject } from "./objects.ts";
 import type { PerfEvent } from "./perf/event.ts";
-import type { KernelAuxiliaryOps, KprobeHandle, KprobeOps } from "./ports.ts";
+import type { KernelAuxiliaryOps, KernelFunction, KprobeHandle, KprobeOps } from "./ports.ts";
 
 /** User addresses [USER_BASE, USER_BASE + USER_BYTES) exist. */
 export const USER_BASE = 0x40_0000;
@@ -43,6 +43,7 @@ export class FakeKernel implements KernelAuxiliaryOps {
   readonly ptRegsBytes = 36 * 8;
   readonly pmuTypes = { kprobe: 6 };
   kernelBtf: (() => Btf) | undefined = undefined;
+  readonly functions = new Map<string, KernelFunction>();
   readonly possibleCpus: number;
   bpfJitEnable = 1;
   unprivilegedBpfDisabled = 2;
@@ -58,6 +59,16 @@ export class FakeKernel implements KernelAuxiliaryOps {
   constructor(possibleCpus = 2, layout: Layout = Layout.natural()) {
     this.possibleCpus = possibleCpus;
     this.layout = layout;
+  }
+
+  kernelFunction(name: string): KernelFunction | undefined {
+    return this.functions.get(name);
+  }
+  symbolAddress(name: string): KAddr | undefined {
+    return name.startsWith("no_") ? undefined : 0x1000 + name.length;
+  }
+  isErrorInjectable(name: string): boolean {
+    return name.startsWith("sys_");
   }
 
   alloc(sizeBytes: number): KAddr {

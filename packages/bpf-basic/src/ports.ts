@@ -104,9 +104,31 @@ export interface WakeOps {
   wakeReaders(event: PerfEvent): void;
 }
 
+/** What a kernel function that a program calls sees of the program's registers: those of `BpfMachine`. */
+export interface CallRegisters {
+  /** The words of r1 to r5, signed. */
+  argLow(n: number): number;
+  argHigh(n: number): number;
+  setR0(low: number, high: number): void;
+}
+
+/** A kernel function that programs may call. */
+export interface KernelFunction {
+  /** Its KF_ flags, as the verifier names them. */
+  readonly flags: readonly string[];
+  call(registers: CallRegisters): void;
+}
+
+/** The kernel's own types, and what they name. */
 export interface TypeOps {
-  /** The kernel's own types; undefined where it has none. Asked for when something first needs them. */
+  /** Undefined where the kernel has no types. Asked for when something first needs them. */
   readonly kernelBtf: (() => Btf) | undefined;
+  /** The function called `name`, where programs may call it. */
+  kernelFunction(name: string): KernelFunction | undefined;
+  /** Low word of a symbol's address; undefined where there is none. */
+  symbolAddress(name: string): KAddr | undefined;
+  /** Whether programs may change what the function called `name` returns (ALLOW_ERROR_INJECTION). */
+  isErrorInjectable(name: string): boolean;
 }
 
 /** Where a kprobe goes: a symbol and an offset, or an address. */

@@ -22,22 +22,28 @@ export interface HelperName {
   readonly gplOnly: boolean;
 }
 
+const KFUNC_FLAGS = [
+  "acquire",
+  "release",
+  "ret_null",
+  "trusted_args",
+  "sleepable",
+  "destructive",
+  "rcu",
+  "rcu_protected",
+  "iter_new",
+  "iter_next",
+  "iter_destroy",
+  "fastcall",
+  "arena_ret",
+  "device_bound",
+] as const;
+
 /** `KF_…` flags of a kernel function, and what else is special about it. */
-export type KfuncFlag =
-  | "acquire"
-  | "release"
-  | "ret_null"
-  | "trusted_args"
-  | "sleepable"
-  | "destructive"
-  | "rcu"
-  | "rcu_protected"
-  | "iter_new"
-  | "iter_next"
-  | "iter_destroy"
-  | "fastcall"
-  | "arena_ret"
-  | "device_bound";
+export type KfuncFlag = (typeof KFUNC_FLAGS)[number];
+
+export const isKfuncFlag = (flag: string): flag is KfuncFlag =>
+  (KFUNC_FLAGS as readonly string[]).includes(flag);
 
 /** What the verifier knows of a kernel function beside its prototype. */
 export interface KfuncRules {
@@ -215,6 +221,8 @@ export interface AttachTarget {
   readonly prototype: number;
   /** Of an operation: the structure that has it. */
   readonly structure?: string;
+  /** Why programs cannot be attached to what the loader named. */
+  readonly refusal?: { readonly errno: Errno; readonly message: string };
 }
 
 /** Everything that a whole verification may ask. */

@@ -1,5 +1,5 @@
 /** Decides whether a BPF program may run: `verifyProgram(env)`, its log, and what it must be told. */
-export { isGplCompatible } from "./env.ts";
+export { isGplCompatible, isKfuncFlag } from "./env.ts";
 export type {
   AttachTarget,
   HelperName,

@@ -43,7 +43,10 @@ async function verify(args: readonly string[]): Promise<number> {
     process.stdout.write(VERIFY_USAGE);
     return 0;
   }
-  return parsed instanceof Problem ? usageProblem("verify", parsed.message) : runVerify(parsed);
+  if (parsed instanceof Problem) return usageProblem("verify", parsed.message);
+  // The kernel's types take the kernel to tell.
+  const ownBtf = parsed.kernelBtf === undefined ? (await import("@alien-ts/kernel")).kernelBtf : undefined;
+  return runVerify(parsed, () => ownBtf?.() ?? new Uint8Array());
 }
 
 async function vm(args: readonly string[]): Promise<number> {

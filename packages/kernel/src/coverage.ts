@@ -12,14 +12,17 @@ export interface CoverageRow {
   readonly fidelity: "real" | "simplified" | "stub";
   /** What a simplified row leaves out. */
   readonly leftOut: string | undefined;
+  /** BPF programs may call it: its KF_ flags. */
+  readonly kfunc: readonly string[] | undefined;
 }
 
 /** A row per kernel function and system call, in text order. */
 export function kernelCoverage(): CoverageRow[] {
-  return listRows(TEXT).map(({ name, options: { fidelity = "real", syscall } }) => ({
+  return listRows(TEXT).map(({ name, options: { fidelity = "real", kfunc, syscall } }) => ({
     name,
     kind: syscall === true ? "system call" : "function",
     fidelity: typeof fidelity === "string" ? fidelity : "simplified",
     leftOut: typeof fidelity === "string" ? undefined : fidelity.simplified,
+    kfunc,
   }));
 }

@@ -19,7 +19,7 @@ export type { Console } from "./ipc/tty/console.ts";
 export { formatOops } from "./oops.ts";
 export type { TurnStatus } from "./sched/scheduler.ts";
 export type { Subsystem } from "./subsystems.ts";
-export { systemMap } from "./system-map.ts";
+export { kernelBtf, systemMap } from "./system-map.ts";
 export type { Port } from "./task/port.ts";
 export { FunctionHit, type Watch, watchEvent, watchFunction, watchReturn } from "./trace/watch.ts";
 

@@ -47,6 +47,7 @@ import * as fsProcAccess from "./fs/proc/access.ts";
 import * as fsTmpfsFileOperations from "./fs/tmpfs/file-operations.ts";
 import * as fsTmpfsMemfd from "./fs/tmpfs/memfd.ts";
 import * as traceTracePipe from "./trace/trace-pipe.ts";
+import * as bpfKfuncs from "./bpf/kfuncs.ts";
 import * as syscallsBpf from "./syscalls/bpf.ts";
 import * as syscallsCreds from "./syscalls/creds.ts";
 import * as syscallsDirectories from "./syscalls/directories.ts";
@@ -121,6 +122,7 @@ export const TEXT: readonly RowModule[] = [
   fsTmpfsFileOperations,
   fsTmpfsMemfd,
   traceTracePipe,
+  bpfKfuncs,
   syscallsBpf,
   syscallsCreds,
   syscallsDirectories,

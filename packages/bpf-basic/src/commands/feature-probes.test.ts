@@ -59,7 +59,9 @@ test("every program type that is implemented loads the smallest program; every o
   for (const [name, row] of Object.entries(programTypes)) {
     const prog_type = BPF_PROG_TYPE[name as keyof typeof programTypes];
     const fd = user.load(RETURN_0, { prog_type });
-    expect([name, isErr(fd) ? fd : "loads"]).toEqual([name, row.supported ? "loads" : EINVAL]);
+    // Programs of some types are for something that the loader must name.
+    const loads = row.supported && row.context !== "typed";
+    expect([name, isErr(fd) ? fd : "loads"]).toEqual([name, loads ? "loads" : EINVAL]);
   }
 });
 

@@ -154,6 +154,8 @@ function describe(program: BpfProgram, info: ProgramInfo): void {
   info.recursion_misses = program.missCount;
   info.verified_insns = program.verifiedInsns;
   info.btf_id = program.btf?.object.id ?? 0;
+  info.attach_btf_id = program.attach.id;
+  info.attach_btf_obj_id = program.attach.object?.id ?? 0;
 }
 
 /** Instructions, compiled code, functions and lines. */

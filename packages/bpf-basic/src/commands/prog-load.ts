@@ -28,6 +28,8 @@ import { isGplCompatible, isLogRequestValid, type Verdict, verifyProgram } from 
 import { prepare } from "@alien-ts/bpf-vm";
 import type { BpfEngine } from "../engine.ts";
 import type { BpfMap } from "../maps/map.ts";
+import { attachRequest, type AttachRequest, attachTarget } from "../programs/attach-target.ts";
+import { hasIteratorLoops, kernelFunctionOf } from "../programs/kernel-functions.ts";
 import { type Loader, programEnv } from "../programs/environment.ts";
 import { BpfProgram, type MapLoad } from "../programs/program.ts";
 import { programTag } from "../programs/tag.ts";
@@ -61,7 +63,15 @@ export function progLoad(call: BpfCall): Result<number> {
   if (isErr(refused)) return refused;
   const row = programTypeRow(a.prog_type);
   if (row?.supported === true && row.needs === "CAP_PERFMON" && !loader.hasCapPerfmon) return EPERM;
-  if (a.attach_prog_fd !== 0 || a.attach_btf_id !== 0 || a.prog_ifindex !== 0) return EINVAL;
+  const attach = attachRequest(engine, {
+    type: a.prog_type,
+    attachType: a.expected_attach_type,
+    id: a.attach_btf_id,
+    fd: a.attach_prog_fd,
+    isSleepable: (a.prog_flags & BPF_PROG_F.SLEEPABLE) !== 0,
+  });
+  if (isErr(attach)) return attach;
+  if (a.prog_ifindex !== 0) return EINVAL;
   const insns = copyInsns(engine, a.insns, a.insn_cnt);
   if (isErr(insns)) return insns;
   const license = readUserString(engine, a.license, LICENSE_BYTES);
@@ -70,7 +80,7 @@ export function progLoad(call: BpfCall): Result<number> {
   const name = objectName(nameBytes(call));
   if (isErr(name)) return name;
   const maps = new Map<number, BpfMap>();
-  const checked = check({ call, a, row, loader, insns, license, maps });
+  const checked = check({ call, a, row, loader, insns, license, maps, attach });
   if (isErr(checked)) return checked;
   const { verdict, btf } = checked;
   if (!verdict.ok) return verdict.errno;
@@ -82,6 +92,7 @@ export function progLoad(call: BpfCall): Result<number> {
     maps,
     btf,
     insns,
+    attach,
     fdOf: fdReader(engine, a),
   });
 }
@@ -124,6 +135,7 @@ interface Candidate {
   readonly loader: Loader;
   readonly insns: readonly Insn[];
   readonly license: string;
+  readonly attach: AttachRequest;
   /** Filled with the maps that the program names, by fd. */
   readonly maps: Map<number, BpfMap>;
 }
@@ -133,7 +145,7 @@ function check(candidate: Candidate): Result<Checked> {
   const { call, a, row, insns } = candidate;
   const request = { buffer: a.log_buf, sizeBytes: a.log_size, level: a.log_level };
   if (!isLogRequestValid(request.level, request.buffer !== 0, request.sizeBytes)) return EINVAL;
-  const mayBeSleepable = row.context === "pt_regs";
+  const mayBeSleepable = row.context !== "opaque";
   if ((a.prog_flags & BPF_PROG_F.SLEEPABLE) !== 0 && !mayBeSleepable) return EINVAL;
   const object =
     a.func_info_cnt === 0 && a.line_info_cnt === 0 ? undefined : btfOf(call.engine, a.prog_btf_fd);
@@ -178,6 +190,7 @@ function runVerifier(candidate: Candidate, btf: LoadedProgramBtf | undefined): V
     attachType: a.expected_attach_type,
     flags: a.prog_flags,
     logLevel: a.log_level,
+    attach: attachTarget(engine, candidate.attach),
     map: (fd) => {
       const file = mapFileOf(engine, fd);
       if (isErr(file)) return file;
@@ -204,6 +217,7 @@ interface Accepted {
   readonly verdict: Verdict & { readonly ok: true };
   readonly maps: ReadonlyMap<number, BpfMap>;
   readonly btf: LoadedProgramBtf | undefined;
+  readonly attach: AttachRequest;
 }
 
 function install(
@@ -226,12 +240,17 @@ function install(
     xlated: verdict.xlated,
     mapLoads: mapLoadsOf(accepted),
     tag: accepted.tag,
-    prepared: prepare(insns, { helpers: engine.helpers, isUntrusted: (slot) => untrusted.has(slot) }),
+    prepared: prepare(insns, {
+      helpers: engine.helpers,
+      kfunc: (id) => kernelFunctionOf(engine, id)?.call,
+      isUntrusted: (slot) => untrusted.has(slot),
+    }),
     maps: used,
     btf: accepted.btf,
     loadTimeNs: engine.ports.ktimeNs(),
     uid: engine.ports.currentUid(),
     verifiedInsns: verdict.processed,
+    attach: accepted.attach,
   });
   engine.programs.add(program);
   compile(engine, program);
@@ -265,10 +284,14 @@ function hasGlobalFunctions(program: LoadedProgramBtf | undefined): boolean {
 }
 
 /** `bpf_prog_select_runtime`: compiled code, where the host has a compiler, the administrator wants it and it is not too large. */
-function compile({ compiler, ports, m, scratch }: BpfEngine, { prepared, btf }: BpfProgram): void {
+function compile(engine: BpfEngine, { prepared, btf }: BpfProgram): void {
+  const { compiler, ports, m, scratch } = engine;
   const wanted = ports.bpfJitEnable;
   if (compiler === undefined || wanted === 0) return;
-  const isCompiled = compiler.compile(prepared, hasGlobalFunctions(btf));
+  const isCompiled = compiler.compile(
+    prepared,
+    hasGlobalFunctions(btf) || hasIteratorLoops(engine, prepared.insns),
+  );
   if (!isCompiled || wanted !== JIT_DUMP) return;
   ports.currentComm(scratch);
   const comm = m.bytes(scratch, COMM_BYTES);

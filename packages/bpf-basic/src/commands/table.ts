@@ -14,6 +14,7 @@ import {
   mapLookupElem,
   mapUpdateElem,
 } from "./map-elements.ts";
+import { rawTracepointOpen } from "./raw-tracepoint.ts";
 import { progLoad } from "./prog-load.ts";
 
 export type CommandName = keyof typeof BPF_CMD;
@@ -58,7 +59,11 @@ export const commands = {
   MAP_GET_FD_BY_ID: command("4.13", "Answers a new fd of a map.", mapGetFdById),
   OBJ_GET_INFO_BY_FD: command("4.13", "Tells what a program, map or BTF object is.", objGetInfoByFd),
   PROG_QUERY: absent("4.15"),
-  RAW_TRACEPOINT_OPEN: absent("4.17"),
+  RAW_TRACEPOINT_OPEN: command(
+    "4.17",
+    "Attaches a program to what was named when it was loaded, or to a tracepoint. Nothing can be attached yet.",
+    rawTracepointOpen,
+  ),
   BTF_LOAD: command("4.18", "Checks and keeps types; answers their fd.", btfLoad),
   BTF_GET_FD_BY_ID: command("4.18", "Answers a new fd of a BTF object.", btfGetFdById),
   TASK_FD_QUERY: absent("4.18"),

@@ -30,13 +30,13 @@ export class ProgramCompiler {
   }
 
   /**
-   * False where the program is too large for the host's engine: it is interpreted then. Global functions are verified each by
-   * itself, so that what a chain of them does is bounded by a product.
+   * False where the program is too large for the host's engine: it is interpreted then.
+   * @param isLong whether what bounds it multiplies: global functions are verified each by itself, and iterators nest.
    */
-  compile(program: PreparedProgram, hasGlobalFunctions: boolean): boolean {
+  compile(program: PreparedProgram, isLong: boolean): boolean {
     return this.#jit.compile(program, {
       checks: "none",
-      hasFuel: hasGlobalFunctions || mayTakeLong(program.insns),
+      hasFuel: isLong || mayTakeLong(program.insns),
       helper: (id) => this.#helpers[id],
       mapAt: (address) => this.#host.maps.at(address)?.shape,
       argumentCount,

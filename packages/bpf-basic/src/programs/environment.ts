@@ -7,7 +7,10 @@
 import { BPF_F, BPF_PROG_F, isErr, type Result } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
 import {
+  type AttachTarget,
+  isKfuncFlag,
   linuxHelper,
+  linuxKfunc,
   linuxProgramType,
   privilegesOf,
   type MapInfo,
@@ -15,6 +18,7 @@ import {
   type ProgramEnv,
   type ProgramRules,
 } from "@alien-ts/bpf-verifier";
+import type { Btf } from "@alien-ts/btf";
 import type { BpfEngine } from "../engine.ts";
 import { helperById } from "../helpers/table.ts";
 import type { BpfMap } from "../maps/map.ts";
@@ -40,6 +44,8 @@ export interface Candidate {
   readonly btf: ProgramBtf | undefined;
   /** The map behind an fd of the loader. */
   map(fd: number): Result<BpfMap>;
+  /** What the program is attached to by BTF. */
+  readonly attach: AttachTarget | undefined;
   /** Element `index` of `fd_array`; undefined where the loader gave none. */
   readonly fdArray: ((index: number) => Result<number>) | undefined;
 }
@@ -67,18 +73,39 @@ export function programEnv(candidate: Candidate): ProgramEnv | undefined {
     },
     ...(fdArray === undefined ? {} : { fdArray }),
     addressHigh: engine.m.baseHi,
+    ...kernelEnv(engine),
     license: candidate.license,
     privileges: privilegesOf(loader),
     log: { level: candidate.logLevel },
-    kernelBtf: undefined,
+    // Asked for by the programs that have to do with the kernel's types: they are made at their first use.
+    get kernelBtf(): Btf | undefined {
+      return engine.kernelBtf?.btf;
+    },
     program: candidate.btf,
-    attach: undefined,
+    attach: candidate.attach,
     cpus: engine.ports.possibleCpus,
     isSleepable: (flags & BPF_PROG_F.SLEEPABLE) !== 0,
     isStrictAlignment: (flags & BPF_PROG_F.STRICT_ALIGNMENT) !== 0,
     isAnyAlignment: (flags & BPF_PROG_F.ANY_ALIGNMENT) !== 0,
     isStateFrequent: (flags & BPF_PROG_F.TEST_STATE_FREQ) !== 0,
     hasFragments: (flags & BPF_PROG_F.XDP_HAS_FRAGS) !== 0,
+  };
+}
+
+/** The kernel's functions and symbols, which are named by their types. */
+function kernelEnv({ kernelBtf, ports }: BpfEngine): Pick<ProgramEnv, "kfunc" | "kfuncRules" | "symbol"> {
+  if (kernelBtf === undefined) return {};
+  return {
+    kfunc: (id, moduleOffset) => {
+      const type = moduleOffset === 0 ? kernelBtf.btf.type(id) : undefined;
+      return type?.kind === "func" ? type.name : undefined;
+    },
+    kfuncRules: (name) => {
+      const found = ports.kernelFunction(name);
+      if (found === undefined) return undefined;
+      return linuxKfunc(name) ?? { flags: new Set(found.flags.filter(isKfuncFlag)), allows: () => true };
+    },
+    symbol: (name) => ports.symbolAddress(name),
   };
 }
 

@@ -9,6 +9,7 @@ import type { BpfProgram as PreparedProgram } from "@alien-ts/bpf-vm";
 import type { LoadedProgramBtf } from "../btf/program-btf.ts";
 import type { BpfMap } from "../maps/map.ts";
 import type { BpfEngine } from "../engine.ts";
+import type { AttachRequest } from "./attach-target.ts";
 
 export interface MapLoad {
   readonly map: BpfMap;
@@ -36,6 +37,8 @@ export interface ProgramOptions {
   readonly loadTimeNs: number;
   readonly uid: number;
   readonly verifiedInsns: number;
+  /** What it will be attached to; the types that name it are the kernel's, which stay. */
+  readonly attach: AttachRequest;
 }
 
 export class BpfProgram {
@@ -61,6 +64,7 @@ export class BpfProgram {
   readonly loadTimeNs: number;
   readonly uid: number;
   readonly verifiedInsns: number;
+  readonly attach: AttachRequest;
   /** Runs so far, and those that were skipped because a program was running on that CPU. */
   runCount = 0;
   missCount = 0;
@@ -88,6 +92,7 @@ export class BpfProgram {
     this.loadTimeNs = options.loadTimeNs;
     this.uid = options.uid;
     this.verifiedInsns = options.verifiedInsns;
+    this.attach = options.attach;
   }
 
   get isCompiled(): boolean {

@@ -13,7 +13,7 @@ export interface SupportedProgramType {
   /** What a loader must have beyond CAP_BPF. */
   readonly needs: "none" | "CAP_PERFMON";
   /** What r1 points to. */
-  readonly context: "pt_regs" | "opaque";
+  readonly context: "pt_regs" | "typed" | "opaque";
 }
 
 export interface UnsupportedProgramType {
@@ -116,7 +116,14 @@ export const programTypes = {
     "5.3",
     "control groups have no hooks for programs; use a kprobe on the system call",
   ),
-  TRACING: absent("tracing", "5.5", "the kernel has no BTF by which a function could be named; use a kprobe"),
+  TRACING: {
+    supported: true,
+    name: "tracing",
+    since: "5.5",
+    doc: "Runs at a function or tracepoint that the kernel's types name. It loads; nothing runs it yet.",
+    needs: "CAP_PERFMON",
+    context: "typed",
+  },
   STRUCT_OPS: absent(
     "struct_ops",
     "5.6",

@@ -38,7 +38,9 @@ export function checkAttach(env: ProgramEnv): Check {
   }
   if (type === STRUCT_OPS) return checkOperation(env);
   const isTyped = type === TRACING || type === LSM || type === EXT;
-  return isTyped && attach === undefined ? reject(EINVAL, "Tracing programs must provide btf_id") : undefined;
+  if (!isTyped) return undefined;
+  if (attach === undefined) return reject(EINVAL, "Tracing programs must provide btf_id");
+  return attach.refusal === undefined ? undefined : reject(attach.refusal.errno, attach.refusal.message);
 }
 
 /** Linux: check_struct_ops_btf_id() */

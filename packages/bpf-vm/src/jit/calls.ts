@@ -5,6 +5,7 @@
  * into the mailbox, a call, r0 out of it. Such a helper may interrupt the program: its run ends (then this traps), or another
  * program replaces the function (a tail call).
  */
+import { CALL } from "@alien-ts/bpf-isa";
 import { BULK, BLOCK_VOID, OP, VALUE } from "@alien-ts/wasm-encoder";
 import { STRIDE } from "../program.ts";
 import { FRAME_BYTES } from "./constants.ts";
@@ -22,7 +23,7 @@ import type { Site } from "./site.ts";
 export function emitHelperCall(site: Site): void {
   const { module, slot, e } = site;
   const insn = module.program.insns[slot]!;
-  const fast = insn.src === 0 ? module.options.helper?.(insn.imm) : undefined;
+  const fast = insn.src === CALL.HELPER ? module.options.helper?.(insn.imm) : undefined;
   const direct = directForm(fast);
   const call = (): void => {
     if (direct === undefined) emitMachineCall(site, insn.imm);
@@ -165,7 +166,8 @@ function emitProbeRead({ e, module }: Site): void {
 function emitMachineCall(site: Site, id: number): void {
   const { e, module, slot } = site;
   const { code } = module.program;
-  storeArguments(site, module.options.argumentCount?.(id) ?? 5);
+  const isHelper = module.program.insns[slot]!.src === CALL.HELPER;
+  storeArguments(site, isHelper ? (module.options.argumentCount?.(id) ?? 5) : 5);
   e.i32(slot).call(module.machineCall(code[slot * STRIDE + 2]!));
   finishMachineCall(site);
 }

@@ -7,6 +7,7 @@ import { gunzipSync } from "node:zlib";
 import { BtfError, parseBtf } from "@alien-ts/btf";
 import type { Btf } from "@alien-ts/btf";
 import { Problem, parseInteger, parseOptions } from "../options.ts";
+import type { Machine } from "./environment.ts";
 import { verifyObject } from "./object.ts";
 import { verifyLine } from "./raw.ts";
 import { verdictJson, verdictText } from "./text.ts";
@@ -43,7 +44,7 @@ export const VERIFY_USAGE = `usage: alien verify FILE.bpf.o [--prog NAME] [--btf
 Says of each program of an object file whether Linux would load it, and of a refused one why.
 
   --prog NAME       only the program called NAME
-  --btf FILE        types of the kernel, such as /sys/kernel/btf/vmlinux; none otherwise
+  --btf FILE        types of the kernel, such as /sys/kernel/btf/vmlinux; those of alien's own kernel otherwise
   --log-level N     also print the kernel's log: 1, 2 (every instruction), 4 (statistics), or their sum
   --json            a line of JSON for each program
   --arch NAME       the machine: ${ARCHITECTURES.join(", ")}
@@ -81,34 +82,32 @@ export function parseVerifyArguments(args: readonly string[]): VerifyArguments |
   };
 }
 
-/** Exit status: 0, 1 where a program of an object is refused, 2 where something cannot be used. */
-export function runVerify(args: VerifyArguments): number {
+/**
+ * Exit status: 0, 1 where a program of an object is refused, 2 where something cannot be used.
+ * @param ownBtf the types of the kernel where the arguments name none.
+ */
+export function runVerify(args: VerifyArguments, ownBtf: () => Uint8Array): number {
   try {
-    return args.isRaw ? runRaw(args) : runObject(args);
+    const { kernelBtf, logLevel } = args;
+    const machine = { kernelBtf: btfOf(kernelBtf === undefined ? ownBtf() : read(kernelBtf)), logLevel };
+    return args.isRaw ? runRaw(args, machine) : runObject(args, machine);
   } catch (error) {
     process.stderr.write(`alien verify: ${error instanceof Error ? error.message : String(error)}\n`);
     return 2;
   }
 }
 
-function machineOf({ kernelBtf, logLevel }: VerifyArguments): {
-  readonly kernelBtf: Btf | undefined;
-  readonly logLevel: number;
-} {
-  return { kernelBtf: kernelBtf === undefined ? undefined : btfOf(read(kernelBtf)), logLevel };
-}
-
-function runObject(args: VerifyArguments): number {
-  const verdicts = verifyObject(read(args.file), args.program, machineOf(args));
+function runObject(args: VerifyArguments, machine: Machine): number {
+  const verdicts = verifyObject(read(args.file), args.program, machine);
   const texts = verdicts.map((verdict) => (args.isJson ? `${verdictJson(verdict)}\n` : verdictText(verdict)));
   process.stdout.write(texts.join(args.isJson ? "" : "\n"));
   return verdicts.every(({ isAccepted }) => isAccepted) ? 0 : 1;
 }
 
-function runRaw(args: VerifyArguments): number {
+function runRaw(args: VerifyArguments, machine: Machine): number {
   const programBtf =
     args.programBtf === undefined ? new Map<string, Btf>() : programBtfs(read(args.programBtf));
-  const options = { ...machineOf(args), programBtf };
+  const options = { ...machine, programBtf };
   for (const line of new TextDecoder().decode(read(args.file)).split("\n")) {
     if (line.trim() !== "") process.stdout.write(`${verifyLine(line, options)}\n`);
   }

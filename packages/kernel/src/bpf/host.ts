@@ -21,6 +21,7 @@ import {
   type BpfObject,
   type JitHost,
   type KernelAuxiliaryOps,
+  type KernelFunction,
   type KprobeHandle,
   type KprobeOps,
   type KprobeSpec,
@@ -37,6 +38,7 @@ import { copy_from_user, copy_to_user } from "../mm/uaccess.ts";
 import { type WaitQueue, wakeUpAll } from "../sched/wait.ts";
 import { plantKprobe, removeKprobe } from "../trace/kprobes.ts";
 import { fd_install, getUnusedFd } from "../vfs/fd-table.ts";
+import { kernelFunctions } from "./kfunc-call.ts";
 import { bpfObjectOf, EventQueues, fileOfBpfObject } from "./files.ts";
 
 /** Types of the probe PMUs, as sysfs gives them (/sys/bus/event_source/devices). */
@@ -89,6 +91,7 @@ class KernelBpfHost implements KernelAuxiliaryOps {
   readonly ptRegsBytes: number;
   readonly possibleCpus: number;
   readonly kernelBtf: () => Btf;
+  #functions: Map<string, KernelFunction> | undefined;
   readonly #kernel: Kernel;
   readonly #queues: EventQueues;
 
@@ -106,6 +109,18 @@ class KernelBpfHost implements KernelAuxiliaryOps {
   }
   get layout(): Kernel["layout"] {
     return this.#kernel.layout;
+  }
+
+  kernelFunction(name: string): KernelFunction | undefined {
+    return (this.#functions ??= kernelFunctions(this.#kernel)).get(name);
+  }
+  symbolAddress(name: string): KAddr | undefined {
+    return this.#kernel.text.symbols.lookupNames(name)[0];
+  }
+  isErrorInjectable(name: string): boolean {
+    const address = this.symbolAddress(name);
+    const row = address === undefined ? undefined : this.#kernel.text.rowAt(address);
+    return row?.options.syscall === true;
   }
 
   alloc(sizeBytes: number): KAddr {

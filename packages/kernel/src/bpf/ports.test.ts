@@ -110,6 +110,9 @@ const engine = new BpfEngine({
   },
   ptRegsBytes: 288,
   kernelBtf: undefined,
+  kernelFunction: () => undefined,
+  symbolAddress: () => undefined,
+  isErrorInjectable: () => false,
   pmuTypes: { kprobe: 6 },
 } satisfies KernelAuxiliaryOps);
 // … to here.

@@ -2,7 +2,19 @@
  * `struct task_struct` and the class that owns one. What a guest can see of a task lives in the struct, and only there;
  * the rest are plain fields, added by the layers that own them (see kernel.ts).
  */
-import { chars, type KAddr, nested, ptr, s32, struct, u32, u64n, ulong, type ViewOf } from "@alien-ts/abi";
+import {
+  chars,
+  type KAddr,
+  nested,
+  ptr,
+  s32,
+  struct,
+  typedefStruct,
+  u32,
+  u64n,
+  ulong,
+  type ViewOf,
+} from "@alien-ts/abi";
 import type { Cx } from "./cx.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -22,6 +34,8 @@ export const sched_entity = struct("sched_entity", {
   vruntime: u64n,
   nr_migrations: u64n,
 });
+
+export const refcount_t = typedefStruct("refcount_t", { refs: s32 });
 
 /** include/linux/sched.h, with Linux's names and nesting. */
 export const task_struct = struct("task_struct", {
@@ -67,6 +81,7 @@ export const task_struct = struct("task_struct", {
   signal: ptr("signal_struct"),
   nsproxy: ptr("nsproxy"),
   cgroups: ptr("css_set", "rcu"),
+  rcu_users: nested(refcount_t),
 });
 
 /** Values of `__state` (include/linux/sched.h). */

@@ -78,6 +78,7 @@ export function createTask(kernel: Kernel, cpu: Cpu, comm: string): Result<Task>
   task.t.start_time = kernel.clock.nowNs();
   task.t.start_boottime = kernel.clock.nowNs();
   task.t.__state = TASK.NEW;
+  task.t.rcu_users.refs = 1;
   kernel.sched.initTask(task, cpu);
   task.mm = null;
   task.sighand = new SigHand();
@@ -104,6 +105,13 @@ export function freeTask(task: Task): void {
   putCred(kernel, task.cred);
   kernel.kmalloc.setOwner(task.addr, undefined);
   kernel.kmalloc.kfree(task.addr);
+}
+
+/** Drops a reference; the last one frees the task, which is dead and on no CPU then. Linux: put_task_struct_rcu_user(). */
+export function putTask(task: Task): void {
+  const users = task.t.rcu_users;
+  users.refs -= 1;
+  if (users.refs === 0) freeTask(task);
 }
 
 export function setMm(task: Task, mm: AddressSpace | null): void {

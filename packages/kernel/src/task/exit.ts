@@ -31,7 +31,7 @@ import { EXIT_DEAD, EXIT_ZOMBIE, PF, TASK, type Task } from "../core/task.ts";
 import { put_user_u32 } from "../mm/uaccess.ts";
 import { waitEvent, wakeUpAll } from "../sched/wait.ts";
 import { taskp } from "../sched/wakeup.ts";
-import { freeTask, parentOf, setMm } from "./create.ts";
+import { parentOf, putTask, setMm } from "./create.ts";
 import type { CpuTimes, Process } from "./process.ts";
 import { sendToProcess, sendToTask, siginfo } from "./signal.ts";
 
@@ -166,7 +166,7 @@ export function reapDeadTasks(cx: Cx): void {
   const stay: Task[] = [];
   for (const task of kernel.deadTasks) {
     if (task.cx.cpu.current === task || task.t.__state !== TASK.DEAD) stay.push(task);
-    else freeTask(task);
+    else putTask(task);
   }
   kernel.deadTasks = stay;
 }
