@@ -9,6 +9,7 @@ import { FRAME_BYTES, REG, REGISTERS } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import type { VerifierLog } from "./log.ts";
+import type { Mask } from "./speculation/masks.ts";
 import { padding, stateText } from "./print.ts";
 import type { Touched } from "./print.ts";
 import type { LiveStack } from "./prune/live-stack.ts";
@@ -44,6 +45,11 @@ export interface InsnNotes {
   pointerKind: RegisterKind | undefined;
   /** The only map that a call is made with; null for several. */
   map: MapInfo | null | undefined;
+  /** Nothing behind a mispredicted jump may execute it. (Linux: nospec) */
+  hasBarrierBefore: boolean;
+  /** What it wrote must be there before anything behind it is executed. (Linux: nospec_result) */
+  hasBarrierAfter: boolean;
+  mask: Mask | undefined;
 }
 
 export class Analysis {
@@ -75,6 +81,8 @@ export class Analysis {
   readonly open: OpenPath[] = [];
   /** Function that is being walked on its own, and its result is checked. */
   entry = 0;
+  /** Something was masked: states whose numbers differ at all are different. (Linux: explore_alu_limits) */
+  exploresLimits = false;
   #ids = 0;
   #registers = (1 << REGISTERS) - 1;
   #slots = new Set<number>();
@@ -102,13 +110,16 @@ export class Analysis {
       isUntrusted: false,
       pointerKind: undefined,
       map: undefined,
+      hasBarrierBefore: false,
+      hasBarrierAfter: false,
+      mask: undefined,
     }));
     this.stackDepth = this.subprograms.map(() => 0);
   }
 
   /** The program as it is printed: with the addresses of maps. */
   get printed(): readonly Insn[] {
-    return this.verification.insns;
+    return this.verification.printed;
   }
 
   get frame(): Frame {
@@ -139,6 +150,11 @@ export class Analysis {
 
   set(number: number, register: Register): void {
     this.state.top.registers[number] = register;
+  }
+
+  /** What a register holds whose object is gone: nothing, where numbers that were addresses must not be seen. */
+  get gone(): Register {
+    return this.env.privileges.mayLeakPointers ? UNKNOWN : NOT_INIT;
   }
 
   setUnknown(number: number): void {
@@ -203,7 +219,8 @@ export class Analysis {
   }
 
   /** Remembers a path to be walked later. Linux: push_stack() */
-  push(insn: number, state: State): Check {
+  push(insn: number, state: State, isSpeculative = false): Check {
+    state.isSpeculative ||= isSpeculative;
     this.env.observer?.pushed?.(state);
     this.open.push({ state, insn, previous: this.index, logLength: this.log.length });
     for (let parent = state.parent; parent !== undefined; parent = undefined) parent.branches += 1;

@@ -10,7 +10,7 @@ import type { Btf } from "@alien-ts/btf";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { ArgumentKind, ReturnKind } from "./call/kinds.ts";
 import type { LogOptions } from "./log.ts";
-import type { Privileges } from "./privileges.ts";
+import type { Capabilities, Privileges } from "./privileges.ts";
 import type { RegisterKind } from "./state/register.ts";
 import type { State } from "./state/state.ts";
 
@@ -59,6 +59,8 @@ export interface HelperPrototype extends HelperName {
   /** Packet pointers are no longer valid after a call. */
   readonly changesPacket: boolean;
   readonly mightSleep: boolean;
+  /** What the loader must have. */
+  readonly needs?: keyof Capabilities;
   /** Whether programs of this type, attached there, may call it; for helpers that are not for all. */
   allowedIn?: (program: ProgramRules, attach: AttachTarget | undefined) => boolean;
 }
@@ -75,6 +77,8 @@ export interface ProgramTypeRules {
 
 /** Fields of a context that follow each other and have the same rules. */
 export interface ContextRow {
+  /** What a loader must have whose programs read the field, or write it. */
+  readonly needs?: { readonly capability: keyof Capabilities; readonly of: "read" | "write" };
   readonly from: number;
   readonly to: number;
   /** Bytes of one field. */
@@ -249,6 +253,13 @@ export interface ProgramEnv extends VerifierEnv {
   readonly elapsedUs?: () => number;
   /** Sees the walk: reports and tests of soundness. */
   readonly observer?: WalkObserver;
+}
+
+/** Whether programs of this type, of this loader, may call helper `id`. */
+export function mayCall(env: ProgramEnv, id: number): boolean {
+  const needs = (env.programType.prototype?.(id) ?? env.helper(id))?.needs;
+  const mayUse = needs === undefined || env.privileges.capabilities[needs];
+  return mayUse && env.programType.allowsHelper(id);
 }
 
 /** What is told of the walk over all paths. States go on changing: an observer copies what it keeps. */

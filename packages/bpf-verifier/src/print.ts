@@ -33,9 +33,9 @@ export function stateText(state: State, frame: Frame, touched: Touched | undefin
   frame.registers.forEach((register, number) => {
     if (register.kind === "?") return;
     if (touched !== undefined && (touched.registers & (1 << number)) === 0) return;
-    text += ` R${number}=${registerText(register, frame)}`;
+    text += ` R${number}=${registerText(register, frame, state.areNumbersPrecise)}`;
   });
-  text += slotsText(frame, touched);
+  text += slotsText(state, frame, touched);
   const references = state.references.filter(({ id }) => id !== 0);
   if (references.length > 0 && references[0] === state.references[0])
     text += ` refs=${references.map(({ id }) => id).join(",")}`;
@@ -44,7 +44,7 @@ export function stateText(state: State, frame: Frame, touched: Touched | undefin
   return text;
 }
 
-function slotsText(frame: Frame, touched: Touched | undefined): string {
+function slotsText(state: State, frame: Frame, touched: Touched | undefined): string {
   let text = "";
   for (let i = 0; i < frame.stack.length; i++) {
     if (touched !== undefined && !touched.slots.has(i)) continue;
@@ -53,7 +53,7 @@ function slotsText(frame: Frame, touched: Touched | undefined): string {
     const offset = (slot: number): number => -8 * (slot + 1);
     switch (types[7]) {
       case "r":
-        text += ` fp${offset(i)}=${types.slice(0, types.indexOf("r"))}${registerText(spilled, frame)}`;
+        text += ` fp${offset(i)}=${types.slice(0, types.indexOf("r"))}${registerText(spilled, frame, state.areNumbersPrecise)}`;
         break;
       case "d": {
         i += 1;
@@ -79,9 +79,10 @@ function slotsText(frame: Frame, touched: Touched | undefined): string {
   return text;
 }
 
-export function registerText(register: Register, frame: Frame): string {
+/** @param isAlwaysPrecise every number counts, marked or not. */
+export function registerText(register: Register, frame: Frame, isAlwaysPrecise = false): string {
   const { kind, scalar } = register;
-  const precise = kind === "scalar" && register.isPrecise ? "P" : "";
+  const precise = kind === "scalar" && (register.isPrecise || isAlwaysPrecise) ? "P" : "";
   if (kind === "scalar" && scalar.isConst) return precise + signedText(scalar.constant);
   const name = precise + kindName(register);
   if (kind === "arena") return name;

@@ -12,6 +12,8 @@ export interface Capabilities {
 }
 
 export interface Privileges {
+  /** What all below comes from. */
+  readonly capabilities: Capabilities;
   /** Functions, loops, a million instructions, precision of numbers. (Linux: bpf_capable) */
   readonly isCapable: boolean;
   /** Addresses may be compared, computed with, returned and stored. (Linux: allow_ptr_leaks) */
@@ -25,8 +27,10 @@ export interface Privileges {
 }
 
 /** Linux: bpf_check(), on a machine with mitigations. */
-export function privilegesOf({ hasCapBpf, hasCapPerfmon }: Capabilities): Privileges {
+export function privilegesOf(capabilities: Capabilities): Privileges {
+  const { hasCapBpf, hasCapPerfmon } = capabilities;
   return {
+    capabilities,
     isCapable: hasCapBpf,
     mayLeakPointers: hasCapPerfmon,
     mayReadUninitialised: hasCapPerfmon,

@@ -1,4 +1,5 @@
 /** What the checks of one verification share: the program as it is rewritten, its functions, the maps it uses. */
+import { PSEUDO } from "@alien-ts/bpf-isa";
 import { VerifierLog } from "./log.ts";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { ProgramEnv, VerifierEnv } from "./env.ts";
@@ -14,6 +15,7 @@ export class Verification {
   readonly log: VerifierLog;
   /** The program; map references become addresses as they are resolved. */
   readonly insns: Insn[];
+  #printed: readonly Insn[] | undefined;
   subprograms: readonly Subprogram[] = [];
   readonly usedMapFds: number[] = [];
   /** Instructions checked so far. */
@@ -24,7 +26,20 @@ export class Verification {
     this.log = new VerifierLog(env.log);
     this.insns = [...env.insns];
   }
+
+  /** The program as logs show it, once its maps are resolved: their addresses are not for everyone. Linux: print_bpf_insn() */
+  get printed(): readonly Insn[] {
+    if (this.env.privileges.mayLeakPointers) return this.insns;
+    this.#printed ??= this.insns.map((insn, i) =>
+      isMapLoad(this.env.insns[i]!) || isMapLoad(this.env.insns[i - 1]) ? { ...insn, imm: 0 } : insn,
+    );
+    return this.#printed;
+  }
 }
+
+const WIDE_LOAD = 0x18;
+const isMapLoad = (insn: Insn | undefined): boolean =>
+  insn?.opcode === WIDE_LOAD && (insn.src === PSEUDO.MAP_FD || insn.src === PSEUDO.MAP_VALUE);
 
 /** Whether function `number` is verified by itself, from its BTF prototype. */
 export function isGlobal(env: ProgramEnv, subprograms: readonly Subprogram[], number: number): boolean {

@@ -8,6 +8,7 @@ import { E2BIG, EINVAL } from "@alien-ts/abi";
 import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { Analysis, startRegisters } from "./analysis.ts";
+import { HELPER } from "./call/callback-kinds.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
 import { checkReachable, checkSubprograms, findSubprograms } from "./cfg.ts";
@@ -148,7 +149,7 @@ class Run {
     const analysis = new Analysis(this.#verification, env, maps);
     const live = liveRegisters(env);
     const components = findComponents(env);
-    if (log.isVerbose) log.write(liveText(env, this.#verification.insns, live, components));
+    if (log.isVerbose) log.write(liveText(env, this.#verification.printed, live, components));
     const points = findPoints(env, (insn) => isIteratorNext(env, insn));
     const visited = new Visited(analysis, points, live, new Loops(analysis, components));
     analysis.live = live;
@@ -170,7 +171,17 @@ class Run {
       const bad = this.#walkGlobal(analysis, next, () => walk(analysis, points, visited));
       if (bad !== undefined) return bad;
     }
-    return checkDepth(analysis) ?? this.#checkUnresolved(analysis);
+    return checkDepth(analysis) ?? this.#checkTailCalls(analysis) ?? this.#checkUnresolved(analysis);
+  }
+
+  /** The index of a tail call is masked by its map's size: there must be one map. Linux: do_misc_fixups() */
+  #checkTailCalls({ notes }: Analysis): Check {
+    if (this.#env.privileges.bypassesSpecV1) return undefined;
+    const isMixed = this.#env.insns.some(
+      (insn, i) =>
+        isHelperCall(insn) && insn.imm === HELPER.tail_call && notes[i]!.isSeen && notes[i]!.map === null,
+    );
+    return isMixed ? reject(EINVAL, "tail_call abusing map_ptr") : undefined;
   }
 
   /** Calls of nothing must not be reached. Linux: fixup_kfunc_call() */
@@ -216,6 +227,7 @@ class Run {
     prepare(frame);
     state.frames.push(frame);
     state.branches = 1;
+    state.areNumbersPrecise = !this.#env.privileges.isCapable;
     state.isInSleepable = this.#env.isSleepable;
     const { start } = this.#verification.subprograms[number]!;
     state.firstInsn = start;

@@ -19,6 +19,7 @@ import { instructionNames } from "./names.ts";
 import { sourceLine } from "./source.ts";
 import { stateText } from "./print.ts";
 import type { Points, Visited } from "./prune/visited.ts";
+import { mayStopAtBarrier, stopsAtBarrier } from "./speculation/paths.ts";
 import { Reject, reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
 
@@ -40,7 +41,8 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
       return reject(E2BIG, `BPF program is too large. Processed ${analysis.processed} insn`);
     state.lastInsn = analysis.previous;
     state.insn = index;
-    analysis.notes[index]!.isSeen = true;
+    const notes = analysis.notes[index]!;
+    notes.isSeen ||= !state.isSpeculative;
     if (points.prune[index] === 1) {
       const known = visited.check(index);
       if (known instanceof Reject) return known;
@@ -56,29 +58,38 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
     analysis.env.observer?.before(state, index);
     print(analysis, showsState);
     showsState = false;
-    analysis.liveStack.begin();
-    const step = execute(analysis, insn, visited);
-    if (step instanceof Reject) return step;
-    analysis.liveStack.commit();
-    if (step === "end") {
+    const step = state.isSpeculative && notes.hasBarrierBefore ? "end" : take(analysis, insn, visited);
+    if (step instanceof Reject && !stopsAtBarrier(analysis, step)) return step;
+    const isHeld = state.isSpeculative && notes.hasBarrierAfter;
+    if (step instanceof Reject || step === "end" || isHeld) {
       if (!endPath(analysis, visited)) return undefined;
       showsState = true;
     } else if (step === "return") showsState = true;
   }
 }
 
+/** Executes the instruction at hand, and notes what it does to the stack. */
+function take(analysis: Analysis, insn: Insn, visited: Visited): Step {
+  analysis.liveStack.begin();
+  const step = execute(analysis, insn, visited);
+  if (!(step instanceof Reject) || mayStopAtBarrier(analysis, step)) analysis.liveStack.commit();
+  return step;
+}
+
 function logSafe(analysis: Analysis, isFirst: boolean): void {
   if (!analysis.log.isEnabled) return;
   const { log, index, previous } = analysis;
-  log.line(isFirst ? `\nfrom ${previous} to ${index}: safe` : `${index}: safe`);
+  log.line(isFirst ? `\nfrom ${previous} to ${index}${speculation(analysis)}: safe` : `${index}: safe`);
 }
+
+const speculation = ({ state }: Analysis): string => (state.isSpeculative ? " (speculative execution)" : "");
 
 function print(analysis: Analysis, showsState: boolean): void {
   const { log, index } = analysis;
   if (!log.isEnabled) return;
   if (showsState) {
     log.line(
-      `\nfrom ${analysis.previous} to ${index}:${stateText(analysis.state, analysis.frame, undefined)}`,
+      `\nfrom ${analysis.previous} to ${index}${speculation(analysis)}:${stateText(analysis.state, analysis.frame, undefined)}`,
     );
   }
   if (analysis.isTouched) analysis.printState();

@@ -23,7 +23,11 @@ export function accessContext(analysis: Analysis, access: ContextAccess): Regist
   const rules = analysis.env.programType.context;
   if (rules === undefined) return accessTypedContext(analysis, access);
   const row = rules.rows.find((candidate) => allows(candidate, access));
-  if (row === undefined || (access.isSigned === true && isPacketKind(row.gives?.kind)))
+  if (
+    row === undefined ||
+    (access.isSigned === true && isPacketKind(row.gives?.kind)) ||
+    !mayAccess(analysis, row, access.isWrite)
+  )
     return reject(EACCES, `invalid bpf_context access off=${access.off} size=${access.size}`);
   if (access.isWrite) return undefined;
   if (row.gives === undefined) return UNKNOWN;
@@ -33,6 +37,11 @@ export function accessContext(analysis: Analysis, access: ContextAccess): Regist
     return pointer(kind, { flags: FLAG.TRUSTED, btf, btfId: btf?.find(type, "struct") ?? 0 });
   }
   return isNullable ? pointer(kind, { flags: FLAG.MAYBE_NULL, id: analysis.newId() }) : pointer(kind);
+}
+
+function mayAccess({ env }: Analysis, { needs }: ContextRow, isWrite: boolean): boolean {
+  if (needs === undefined || isWrite !== (needs.of === "write")) return true;
+  return env.privileges.capabilities[needs.capability];
 }
 
 export function allows(row: ContextRow, { off, size, isWrite }: ContextAccess): boolean {

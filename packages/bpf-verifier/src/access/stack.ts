@@ -38,7 +38,9 @@ export function checkStackBounds(
     return reject(EACCES, `invalid unbounded variable-offset${word} stack R${number}`);
   const low = sminNumber + off;
   const high = smaxNumber + off + size;
-  const isBelow = low < -FRAME_BYTES || low > -1;
+  const mayBeNew = kind === "write" || analysis.env.privileges.mayReadUninitialised;
+  const lowest = mayBeNew ? -FRAME_BYTES : -8 * frameOf(analysis, register).stack.length;
+  const isBelow = low < lowest || low > -1;
   if (isBelow || high > 0 || size < 0) {
     const errno = isBelow ? EACCES : high > 0 ? EINVAL : EFAULT;
     return reject(
@@ -206,24 +208,25 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
   const before = frame.stack[index]!;
   if (!analysis.env.privileges.mayLeakPointers && isSpilled(before) && !isSpilledScalar(before) && size !== 8)
     return reject(EACCES, "attempt to corrupt spilled pointer on stack");
+  const register = stored !== undefined && "number" in stored ? analysis.register(stored.number) : undefined;
+  noteBarrier(analysis, before, size, register);
   const destroyed = destroyDynptr(analysis, frame, index);
   if (destroyed !== undefined) return destroyed;
   // Parts of a slot do not count: what was in the others may still be read.
   if (off % 8 === 0 && size === 8) analysis.liveStack.wrote(frame.index, index);
   analysis.touchSlot(index);
-  const register = stored !== undefined && "number" in stored ? analysis.register(stored.number) : undefined;
   const isAligned = off % 8 === 0;
   if (register !== undefined && register.isScalar && isAligned && analysis.env.privileges.isCapable) {
     noteAccess(analysis, frame, index);
     const fits = widthOf(register) <= size * 8;
     const kept = fits ? tied(analysis, register) : register.with({ id: 0, hasDelta: false });
     if (fits) analysis.set((stored as { number: number }).number, kept);
-    spill(analysis, frame, index, kept, size);
+    spill(frame, index, kept, size);
     return undefined;
   }
   if (stored !== undefined && "constant" in stored && isAligned && analysis.env.privileges.isCapable) {
     noteAccess(analysis, frame, index);
-    spill(analysis, frame, index, smallRegister(stored.constant), size);
+    spill(frame, index, smallRegister(stored.constant), size);
     return undefined;
   }
   if (register !== undefined && register.isPointer && register.kind !== "dynptr_ptr") {
@@ -231,7 +234,7 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
     if (frame !== analysis.frame && register.kind === "fp")
       return reject(EINVAL, "cannot spill pointers to stack into stack frame of the caller");
     noteAccess(analysis, frame, index);
-    spill(analysis, frame, index, register, size);
+    spill(frame, index, register, size);
     return undefined;
   }
   const isZero = isZeroStored(analysis, stored);
@@ -242,13 +245,20 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
   return undefined;
 }
 
+/** What was in the slot must not be read by what comes next, however early that is executed. */
+function noteBarrier(analysis: Analysis, slot: StackSlot, size: number, stored: Register | undefined): void {
+  if (analysis.env.privileges.bypassesSpecV4) return;
+  if (stored?.isPointer !== true && /^[m0]*$/.test(slot.types.slice(0, size))) return;
+  analysis.notes[analysis.index]!.hasBarrierAfter = true;
+}
+
 /** Linux: save_register_state() */
-function spill(analysis: Analysis, frame: Frame, index: number, register: Register, size: number): void {
+function spill(frame: Frame, index: number, register: Register, size: number): void {
   const before = frame.stack[index]!.types;
   let types = "";
   for (let i = 0; i < 8 - size; i++) {
     const letter = before[i]!;
-    types += letter === "0" || (letter === "?" && analysis.env.privileges.mayLeakPointers) ? letter : "m";
+    types += letter === "0" || letter === "?" ? letter : "m";
   }
   frame.stack[index] = { types: types + "r".repeat(size), spilled: register };
 }

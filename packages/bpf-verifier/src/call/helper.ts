@@ -6,7 +6,7 @@ import { checkMemory } from "../access/memory.ts";
 import { isReadOnlyMap } from "../access/region.ts";
 import type { Analysis } from "../analysis.ts";
 import { checkLeaks } from "../check/exit.ts";
-import { isGplCompatible } from "../env.ts";
+import { isGplCompatible, mayCall } from "../env.ts";
 import { checkMapHelper } from "../linux/map-compatibility.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { kindName } from "../state/register.ts";
@@ -25,8 +25,7 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
   const prototype = env.programType.prototype?.(id) ?? env.helper(id);
   if (prototype === undefined) return reject(EINVAL, `invalid func unknown#${id}`);
   const called = `${prototype.name}#${id}`;
-  if (!env.programType.allowsHelper(id))
-    return reject(EINVAL, `program of this type cannot use helper ${called}`);
+  if (!mayCall(env, id)) return reject(EINVAL, `program of this type cannot use helper ${called}`);
   if (prototype.gplOnly && !isGplCompatible(env.license))
     return reject(EINVAL, "cannot call GPL-restricted function from non-GPL compatible program");
   if (prototype.allowedIn?.(env.programType, env.attach) === false)

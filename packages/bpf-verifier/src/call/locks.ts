@@ -2,7 +2,7 @@
 import { EINVAL } from "@alien-ts/abi";
 import type { Analysis } from "../analysis.ts";
 import { fieldsOf } from "../state/fields.ts";
-import { FLAG, NOT_INIT, UNKNOWN } from "../state/register.ts";
+import { FLAG } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import type { Reference, State } from "../state/state.ts";
 import { reject } from "../verdict.ts";
@@ -92,7 +92,6 @@ function release(analysis: Analysis, register: Register, kind: LockKind, word: s
 }
 
 /** Without the lock, nodes that others own may be gone. Linux: invalidate_non_owning_refs() */
-function forgetUnowned({ state, env }: Analysis): void {
-  const gone = env.privileges.mayLeakPointers ? UNKNOWN : NOT_INIT;
+function forgetUnowned({ state, gone }: Analysis): void {
   state.replaceAll((register) => (register.has(FLAG.NON_OWN_REF) ? gone : register));
 }

@@ -17,6 +17,7 @@ import {
 import type { Scalar } from "../scalar/scalar.ts";
 import { tnumSwapBytes } from "../scalar/tnum.ts";
 import { applyAlu, applyNegate, unknownOf } from "../scalar/transfer.ts";
+import { noteNumbers } from "../speculation/masks.ts";
 import { UNKNOWN, scalarRegister, smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
@@ -192,15 +193,30 @@ function combine(analysis: Analysis, insn: Insn, op: AluOp, bits: Bits): Check {
     const bad = markPrecise(analysis, dst);
     return (
       bad ??
-      addToPointer(analysis, { dst, op, bits, base: right, offset: analysis.register(dst), isSwapped: true })
+      addToPointer(analysis, {
+        dst,
+        op,
+        bits,
+        src,
+        base: right,
+        offset: analysis.register(dst),
+        isSwapped: true,
+      })
     );
   }
   if (left.isPointer) {
     const bad = isRegister ? markPrecise(analysis, src) : undefined;
     const offset = isRegister ? analysis.register(src) : right;
-    return bad ?? addToPointer(analysis, { dst, op, bits, base: left, offset, isSwapped: false });
+    const second = isRegister ? src : undefined;
+    return (
+      bad ?? addToPointer(analysis, { dst, op, bits, src: second, base: left, offset, isSwapped: false })
+    );
   }
   if (left.isPrecise && isRegister) markPrecise(analysis, src);
+  if (op === "add" || op === "sub") {
+    const bad = noteNumbers(analysis, op, dst, isRegister ? src : undefined);
+    if (bad !== undefined) return bad;
+  }
   analysis.set(dst, combineScalars(analysis, insn, op, bits, left, right.scalar));
   return undefined;
 }

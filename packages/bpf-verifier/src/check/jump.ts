@@ -14,6 +14,7 @@ import { addConstant, addConstant32 } from "../scalar/transfer.ts";
 import { scalarConst } from "../scalar/scalar.ts";
 import { smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
+import { pushMispredicted } from "../speculation/paths.ts";
 import { isTrusted, markNull, notNull } from "../state/nullness.ts";
 import type { Frame, LinkedRegister, State } from "../state/state.ts";
 import { reject } from "../verdict.ts";
@@ -52,6 +53,8 @@ export function checkConditional(analysis: Analysis, insn: Insn, next: (index: n
       (left.isPointer ? undefined : markPrecise(analysis, dst)) ??
       (isRegister && !right.isPointer ? markPrecise(analysis, src) : undefined);
     if (bad !== undefined) return bad;
+    const full = pushMispredicted(analysis, insn, analysis.index + 1 + (taken ? 0 : off));
+    if (full !== undefined) return full;
     analysis.printState();
     next(analysis.index + 1 + (taken ? off : 0));
     return undefined;

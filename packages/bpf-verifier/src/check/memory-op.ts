@@ -148,6 +148,10 @@ function checkExchange(analysis: Analysis, { dst, src, off, imm }: Insn, size: n
   // What is loaded into is unknown before the access; a base that is loaded into points nowhere.
   if (into >= 0) analysis.setUnknown(into);
   const access = { number: dst, off, size, isStrict: true, isSigned: false, stored: undefined } as const;
+  // Whether the memory may be read at all comes before what it gives; it matters to those only who may not read addresses.
+  const isSecret = into >= 0 && !analysis.env.privileges.mayLeakPointers;
+  const leaked = isSecret ? checkMemory(analysis, { ...access, kind: "read", into: -1 }) : undefined;
+  if (leaked !== undefined) return leaked;
   const unreadable = checkMemory(analysis, { ...access, kind: "read", into });
   if (unreadable !== undefined) return unreadable;
   const unwritten = checkMemory(analysis, { ...access, kind: "write", into: -1 });

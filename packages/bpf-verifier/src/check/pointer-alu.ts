@@ -8,7 +8,9 @@ import { S64_MIN, ScalarDraft } from "../scalar/scalar.ts";
 import { applyAlu } from "../scalar/transfer.ts";
 import { FLAG, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
-import { reject } from "../verdict.ts";
+import { beginSum, checkMoved, endSum } from "../speculation/masks.ts";
+import type { MaskedSum } from "../speculation/masks.ts";
+import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
 export interface PointerSum {
@@ -17,6 +19,8 @@ export interface PointerSum {
   readonly bits: Bits;
   readonly base: Register;
   readonly offset: Register;
+  /** The register of the second operand; undefined where the instruction holds it. */
+  readonly src: number | undefined;
   /** The destination held the number. */
   readonly isSwapped: boolean;
 }
@@ -50,11 +54,8 @@ export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
   if (insane !== undefined) return insane;
   switch (op) {
     case "add":
-      return finish(analysis, sum, added(analysis, base, offset));
     case "sub":
-      if (sum.isSwapped) return reject(EACCES, `R${dst} tried to subtract pointer from scalar`);
-      if (base.kind === "fp") return reject(EACCES, `R${dst} subtraction from stack pointer prohibited`);
-      return finish(analysis, sum, subtracted(analysis, base, offset));
+      return move(analysis, { ...sum, op });
     case "and":
     case "or":
     case "xor":
@@ -126,9 +127,19 @@ function without32(scalar: Register["scalar"]): Register["scalar"] {
   return draft.sync().freeze();
 }
 
-function finish(analysis: Analysis, { dst }: PointerSum, result: Register): Check {
-  const insane = checkOffset(result, kindName(result));
-  if (insane !== undefined) return insane;
-  analysis.set(dst, result);
+function move(analysis: Analysis, sum: MaskedSum): Check {
+  const { op, dst, base, offset, isSwapped } = sum;
+  const begun = beginSum(analysis, sum);
+  if (begun instanceof Reject) return begun;
+  if (op === "sub" && isSwapped) return reject(EACCES, `R${dst} tried to subtract pointer from scalar`);
+  if (op === "sub" && base.kind === "fp")
+    return reject(EACCES, `R${dst} subtraction from stack pointer prohibited`);
+  const moved = op === "add" ? added(analysis, base, offset) : subtracted(analysis, base, offset);
+  const bad =
+    checkOffset(moved, kindName(moved)) ??
+    checkMoved(analysis, dst, moved) ??
+    endSum(analysis, sum, begun, moved);
+  if (bad !== undefined) return bad;
+  analysis.set(dst, moved);
   return undefined;
 }

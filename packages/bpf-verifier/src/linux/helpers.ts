@@ -230,6 +230,20 @@ const CHANGES_PACKET = new Set([
 /** Helpers whose callers may be put to sleep. */
 const MIGHT_SLEEP = new Set([148, 161, 191, 193]);
 
+/** Helpers that only loaders with the capability may use. Linux: bpf_base_func_proto(), bpf_sk_base_func_proto() */
+const NEEDS_BPF: ReadonlySet<number> = new Set([
+  17, 37, 80, 93, 94, 118, 123, 153, 154, 156, 157, 164, 169, 170, 171, 172, 181, 194, 197, 198, 199, 200,
+  201, 202, 203, 209, 210, 211,
+]);
+const NEEDS_PERFMON: ReadonlySet<number> = new Set([
+  6, 16, 22, 35, 55, 109, 112, 113, 114, 115, 117, 136, 137, 138, 139, 140, 141, 148, 149, 158, 165, 166, 175,
+  176, 177, 178, 180, 191, 196,
+]);
+function needsOf(id: number): Pick<HelperPrototype, "needs"> {
+  if (NEEDS_PERFMON.has(id)) return { needs: "hasCapPerfmon" };
+  return NEEDS_BPF.has(id) ? { needs: "hasCapBpf" } : {};
+}
+
 const table: (HelperPrototype | undefined)[] = [];
 for (const line of ROWS.trim().split("\n")) {
   const [id = "", title = "", result = "", ...words] = line.split(" ");
@@ -240,6 +254,7 @@ for (const line of ROWS.trim().split("\n")) {
     ret: parseReturn(result),
     changesPacket: CHANGES_PACKET.has(Number(id)),
     mightSleep: MIGHT_SLEEP.has(Number(id)),
+    ...needsOf(Number(id)),
   };
 }
 
@@ -274,6 +289,12 @@ const variants = new Map<string, HelperPrototype>();
 for (const [key, words] of Object.entries(VARIANTS)) {
   const base = table[Number(key.split("/")[0])]!;
   variants.set(key, { ...base, args: words.split(" ").map(parseArgument) });
+}
+
+// Sockets are nothing new to those who may make system calls.
+for (const id of [136, 137, 138, 139, 140, 178, 196]) {
+  const { needs: _, ...free } = table[id]!;
+  variants.set(`${id}/${SYSCALL}`, free);
 }
 
 const RAW_TP = 23;

@@ -42,10 +42,14 @@ export interface EqualOptions {
   live(frame: Frame, isTop: boolean): number;
   /** Slots that were never written may be read. */
   readonly mayReadAnything: boolean;
+  /** Nobody tracks which numbers decided something: all do. */
+  readonly arePrecise: boolean;
+  /** Numbers are the same, or differ. */
+  readonly comparesExactly: boolean;
 }
 
 export function statesEqual(old: State, now: State, options: EqualOptions): boolean {
-  if (old.frames.length !== now.frames.length) return false;
+  if (old.frames.length !== now.frames.length || (old.isSpeculative && !now.isSpeculative)) return false;
   const ids = new IdMap();
   if (!sameReferences(old, now, ids)) return false;
   for (let i = 0; i < old.frames.length; i++) {
@@ -140,7 +144,9 @@ function registerSafe(old: Register, now: Register, { ids, options }: Comparison
   if (old.kind !== now.kind || old.flags !== now.flags) return false;
   switch (old.kind) {
     case "scalar":
-      if (!old.isPrecise && exactness === "safe") return true;
+      if (options.comparesExactly)
+        return sameShape(old, now) && old.scalar.equals(now.scalar) && ids.matchesScalar(old.id, now.id);
+      if (!old.isPrecise && exactness === "safe" && (!options.arePrecise || old === UNKNOWN)) return true;
       if (!sameDelta(old, now) || (old.hasDelta && old.off !== now.off)) return false;
       return old.scalar.contains(now.scalar) && ids.matchesScalar(old.id, now.id);
     case "map_key":

@@ -4,6 +4,7 @@
 import { ATOMIC, CALL, CLASS, LOAD_ACQUIRE, MODE, STORE_RELEASE, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { successors } from "../cfg.ts";
+import { mayCall } from "../env.ts";
 import type { ProgramEnv } from "../env.ts";
 import { instructionNames } from "../names.ts";
 
@@ -116,7 +117,7 @@ function callEffect(
 ): Effect {
   if (src === CALL.KFUNC) return effect((1 << (kfuncArguments(env, imm) + 1)) - 2, ALL_CALLER_SAVED);
   if (src !== CALL.HELPER) return effect(ARGUMENTS, ALL_CALLER_SAVED);
-  const count = env.programType.allowsHelper(imm) ? env.helper(imm)?.args.length : undefined;
+  const count = mayCall(env, imm) ? env.helper(imm)?.args.length : undefined;
   if (count === undefined) return effect(ARGUMENTS, ALL_CALLER_SAVED);
   return effect((1 << (count + 1)) - 2, ALL_CALLER_SAVED);
 }

@@ -133,6 +133,8 @@ export class Visited {
     return statesEqual(old, now, {
       exactness,
       live: (frame, isTop) => this.#liveIn(frame, isTop, old),
+      arePrecise: old.areNumbersPrecise,
+      comparesExactly: this.#analysis.exploresLimits,
       mayReadAnything: this.#analysis.env.privileges.mayReadUninitialised,
     });
   }

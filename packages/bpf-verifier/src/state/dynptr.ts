@@ -3,7 +3,7 @@ import { EINVAL } from "@alien-ts/abi";
 import type { Analysis } from "../analysis.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
-import { FLAG, UNKNOWN } from "./register.ts";
+import { FLAG } from "./register.ts";
 import { EMPTY_SLOT } from "./stack.ts";
 import type { Frame } from "./state.ts";
 
@@ -22,7 +22,7 @@ export function destroyDynptr(analysis: Analysis, frame: Frame, index: number): 
   }
   analysis.state.replaceAll((register) => {
     const isPlain = register.kind === "mem" && (register.flags & ~FLAG.MAYBE_NULL) === 0;
-    return isPlain && register.dynptrId !== 0 && register.dynptrId === main.id ? UNKNOWN : register;
+    return isPlain && register.dynptrId !== 0 && register.dynptrId === main.id ? analysis.gone : register;
   });
   return undefined;
 }

@@ -94,6 +94,10 @@ export class State {
   activePreemptLocks = 0;
   activeIrqId = 0;
   activeRcuLocks = 0;
+  /** The path is one that only a mispredicted jump takes. */
+  isSpeculative = false;
+  /** Every number counts when states are compared: nobody tracks which decided something. */
+  areNumbersPrecise = false;
   isInSleepable = false;
   /** The instruction that it stands before. */
   insn = 0;
@@ -133,6 +137,8 @@ export class State {
     copy.activePreemptLocks = this.activePreemptLocks;
     copy.activeIrqId = this.activeIrqId;
     copy.activeRcuLocks = this.activeRcuLocks;
+    copy.isSpeculative = this.isSpeculative;
+    copy.areNumbersPrecise = this.areNumbersPrecise;
     copy.isInSleepable = this.isInSleepable;
     copy.insn = this.insn;
     copy.firstInsn = this.firstInsn;
