@@ -38,7 +38,11 @@ const alien = (
   args: readonly string[],
   input = "",
 ): { status: number | null; stdout: string; stderr: string } =>
-  spawnSync(process.execPath, [join(out, "whole/alien.mjs"), ...args], { encoding: "utf8", input });
+  spawnSync(process.execPath, [join(out, "whole/alien.mjs"), ...args], {
+    encoding: "utf8",
+    input,
+    cwd: ROOT,
+  });
 
 for (const [what, args, input, expected] of [
   ["commands", ["boot", "-c", "echo out; exit 5"], "", { status: 5, stdout: "out\n" }],
@@ -68,6 +72,23 @@ test.each([
   const [status] = (await once(child, "close")) as [number];
   expect({ status, isQuiet: !complaints.includes("at ") }).toEqual({ status: 141, isQuiet: true });
 });
+
+/** Transcripts of README.md: a command after "$", and what it prints. Numbers are anything: addresses move with the text. */
+const TRANSCRIPTS = Array.from(
+  readFileSync(join(ROOT, "README.md"), "utf8").matchAll(
+    /^```\n\$ (?:npm run -s boot -- |npx alien )(.*)\n([^]*?)^```$/gm,
+  ),
+  ([line, command = "", output = ""]) =>
+    [line.includes("$ npm") ? `boot ${command}` : command, output] as const,
+);
+
+test.each(TRANSCRIPTS)("the README's transcript is what happens: %s", (command, output) => {
+  const args = Array.from(command.matchAll(/'([^']*)'|(\S+)/g), ([, quoted, word]) => quoted ?? word!);
+  const withoutNumbers = (text: string): string => text.replace(/\b(?:ffffff[0-9a-f]{10}|\d+)\b/g, "N");
+  expect(withoutNumbers(alien(args).stdout)).toBe(withoutNumbers(output));
+});
+
+test("the README has transcripts", () => expect(TRANSCRIPTS.length).toBeGreaterThan(2));
 
 test("the kernel log of the built command goes to standard error", () => {
   expect(alien(["boot", "-c", "true"]).stderr).toMatch(/^\[ {4}0\.000000\] Linux version/);

@@ -44,6 +44,7 @@ import * as vfsPermission from "./vfs/permission.ts";
 import * as vfsReadWrite from "./vfs/read-write.ts";
 import * as vfsReadv from "./vfs/readv.ts";
 import * as vfsStat from "./vfs/stat.ts";
+import * as vfsVfsNames from "./vfs/vfs-names.ts";
 import * as directories from "./syscalls/directories.ts";
 import * as fd from "./syscalls/fd.ts";
 import * as links from "./syscalls/links.ts";
@@ -69,6 +70,7 @@ export const FILE_TEXT: readonly RowModule[] = [
   vfsReadWrite,
   vfsReadv,
   vfsNameiOps,
+  vfsVfsNames,
   vfsOpen,
   vfsNamespace,
   tmpfsFiles,

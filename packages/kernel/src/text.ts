@@ -22,6 +22,7 @@ import * as vfsPermission from "./vfs/permission.ts";
 import * as vfsReadWrite from "./vfs/read-write.ts";
 import * as vfsReadv from "./vfs/readv.ts";
 import * as vfsStat from "./vfs/stat.ts";
+import * as vfsVfsNames from "./vfs/vfs-names.ts";
 import * as ipcEpoll from "./ipc/epoll.ts";
 import * as ipcEventfd from "./ipc/eventfd.ts";
 import * as ipcFutex from "./ipc/futex.ts";
@@ -97,6 +98,7 @@ export const TEXT: readonly RowModule[] = [
   vfsReadWrite,
   vfsReadv,
   vfsStat,
+  vfsVfsNames,
   ipcEpoll,
   ipcEventfd,
   ipcFutex,

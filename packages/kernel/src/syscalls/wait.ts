@@ -20,7 +20,7 @@ import type { Blocking } from "../core/row.ts";
 import { int, syscall, userPointer } from "../core/syscall.ts";
 import { pidfd_get_pid } from "../ipc/pidfd.ts";
 import { put_user_u32 } from "../mm/uaccess.ts";
-import { do_wait, wait4Request, type WaitRequest, type WaitResult } from "../task/exit.ts";
+import { do_wait, wait4Request, type WaitRequest, type WaitResult } from "../task/wait.ts";
 import { putStruct, userMm } from "../vfs/user.ts";
 import { fillRusage } from "./rusage.ts";
 

@@ -55,7 +55,7 @@ import {
   walkLinkParent,
   walkParent,
 } from "./namei.ts";
-import { vfs_create } from "./namei-ops.ts";
+import { vfs_create } from "./vfs-names.ts";
 import { type Path, pathp, stackAlloc, stackPath } from "./path.ts";
 import { inode_permission, isOwnerOrCapable, mnt_want_write } from "./permission.ts";
 import { open_flags, open_how } from "./structs.ts";

@@ -1,6 +1,6 @@
 /** ls(1): names in columns on a terminal and one per line elsewhere; `-l` as POSIX gives it, times in UTC. */
 import { S } from "@alien-ts/abi";
-import { type Names, readNames } from "../libc/accounts.ts";
+import { readNames } from "../libc/accounts.ts";
 import { withDirectory } from "../libc/directories.ts";
 import { SystemError } from "../libc/errors.ts";
 import { type FileStatus, isDirectory, isSymlink, lstat, readlink, stat } from "../libc/files.ts";
@@ -23,7 +23,6 @@ interface Entry {
 interface Listing {
   readonly process: Process;
   readonly options: Options;
-  readonly names: Names;
   readonly nowSeconds: number;
   /** 0: one name per line. */
   readonly columns: number;
@@ -83,7 +82,6 @@ async function makeListing(process: Process, options: Options): Promise<Listing>
   return {
     process,
     options,
-    names: await readNames(process),
     nowSeconds: (await clockGetTime(process)).seconds,
     columns: inColumns ? (await windowSize(process, 1)).columns : 0,
     colored: when !== undefined && when !== "never" && (when !== "auto" || onTerminal),
@@ -267,15 +265,15 @@ function formatColumns(
 }
 
 async function printLong(listing: Listing, entries: readonly Entry[]): Promise<void> {
-  const { options, names } = listing;
-  const isNumeric = options.has("n");
+  const { process, options } = listing;
+  const names = options.has("n") ? undefined : await readNames(process);
   const devices = deviceWidths(entries);
   const rows = entries.map((entry) => {
     const { status } = entry;
     return {
       links: String(status.st_nlink),
-      owner: options.has("g") ? "" : isNumeric ? String(status.st_uid) : names.user(status.st_uid),
-      group: options.has("o") ? "" : isNumeric ? String(status.st_gid) : names.group(status.st_gid),
+      owner: options.has("g") ? "" : (names?.user(status.st_uid) ?? String(status.st_uid)),
+      group: options.has("o") ? "" : (names?.group(status.st_gid) ?? String(status.st_gid)),
       size: sizeOf(options, status, devices),
       entry,
     };
