@@ -272,8 +272,6 @@ export interface WalkObserver {
   remembered?(state: State, insn: number): void;
   /** `state` ends here: `old`, which was remembered at this instruction, covers it. */
   covered?(state: State, old: State): void;
-  /** Everything was walked and accepted. `forget` empties those slots of a state that are not read behind it. */
-  walked?(forget: (state: State) => void): void;
   /** A state counts as known only where one that was walked contains all its live numbers, also those that decided nothing. */
   readonly comparesAllNumbers?: boolean;
 }

@@ -57,7 +57,6 @@ export function verifyProgram(env: ProgramEnv): Verdict {
     const { message, errno } = refusal;
     return { ok: false, log: log.toString(), errno, processed, refusal: { message, insn: run.refusedAt } };
   }
-  run.tellObserver();
   const { insns, usedMapFds } = verification;
   return { ok: true, log: log.toString(), insns, xlated: run.rewrite(), usedMapFds, processed };
 }
@@ -94,10 +93,6 @@ class Run {
       checkAttach(this.#env) ??
       this.#interpret(maps)
     );
-  }
-
-  tellObserver(): void {
-    this.#env.observer?.walked?.((state) => this.#analysis?.liveStack.clean(state));
   }
 
   /** Only what was accepted was walked. */

@@ -2,18 +2,21 @@
  * Follows a run along what was walked: at every instruction some visit must contain the machine that follows one that did before.
  *
  * A visit that is reached through another that covers it is told apart: there, numbers that decided nothing mean nothing, unless all
- * were compared. Calls of global functions begin at the function's own walk and go on behind the call. A callback may be called again
- * without its caller's instruction being run again.
+ * were compared, and neither do slots that nobody read behind the one that covers (`stale`), until they are written. Calls of global
+ * functions begin at the function's own walk and go on behind the call. A callback may be called again without its caller's
+ * instruction being run again.
  */
 import type { Insn } from "@alien-ts/bpf-isa";
+import { EMPTY_SLOT } from "../src/state/stack.ts";
 import type { Held, World } from "./concrete-world.ts";
-import { isLocalCall } from "./inside.ts";
+import { MOST_SLOTS, isLocalCall, slotKey } from "./inside.ts";
 import type { Meaning, Place } from "./inside.ts";
 import type { Visit, WalkGraph } from "./walk-graph.ts";
 
 interface Candidate {
   readonly visit: Visit;
   readonly isCovered: boolean;
+  readonly stale: ReadonlySet<number>;
 }
 
 /** A walk that the run is in: the main function's, or a global function's. */
@@ -23,10 +26,14 @@ interface Level extends Place {
   readonly objects: World["objects"];
 }
 
-/** Visits as they were walked, and such that cover others. */
-type Found = readonly [Set<Visit>, Set<Visit>];
+/** Visits that come next, with their stale slots: as they were walked, and such that cover others. */
+type Found = readonly [Map<Visit, Set<number>>, Map<Visit, Set<number>>];
 
+const NONE: ReadonlySet<number> = new Set();
+/** All eight bytes were written. */
+const WHOLE = /^(r{8}|m{8}|d{8}|i{8}|f{8})$/;
 const EXIT = 0x95;
+const CALL = 0x85;
 const NOTHING: Held = { references: 0, locks: 0, irqs: 0, rcu: 0, preempt: 0 };
 
 export class Follower {
@@ -58,8 +65,8 @@ export class Follower {
     const reached = this.#reached(slot);
     this.#previous = slot;
     let bad: string | undefined;
-    const inside = reached.filter(({ visit, isCovered }) => {
-      const outside = this.#outside(visit, isCovered);
+    const inside = reached.filter((candidate) => {
+      const outside = this.#outside(candidate);
       bad = outside ?? bad;
       return outside === undefined;
     });
@@ -77,14 +84,11 @@ export class Follower {
     return left === 0 ? undefined : `ends with ${JSON.stringify(this.#world.held)}`;
   }
 
-  #outside(visit: Visit, isCovered: boolean): string | undefined {
-    const { insn, state, read, marked } = visit;
-    const place = this.#place;
-    if (!isCovered) return this.#meaning.outside(state, insn, place, "all");
-    if (this.#graph.comparesAllNumbers) return this.#meaning.outside(read, insn, place, "all");
-    return marked === undefined
-      ? this.#meaning.outside(read, insn, place, "none")
-      : this.#meaning.outside(marked, insn, place, "precise");
+  #outside({ visit, isCovered, stale }: Candidate): string | undefined {
+    const { insn, state, marked } = visit;
+    const all = !isCovered || this.#graph.comparesAllNumbers;
+    const numbers = all ? "all" : marked === undefined ? "none" : "precise";
+    return this.#meaning.outside(all ? state : (marked ?? state), insn, this.#place, { numbers, stale });
   }
 
   #reached(slot: number): readonly Candidate[] {
@@ -98,12 +102,12 @@ export class Follower {
       if (roots.length > 0) return this.#enter(roots, depth);
     }
     const frames = depth - this.#place.base + 1;
-    const found: Found = [new Set(), new Set()];
+    const found: Found = [new Map(), new Map()];
     for (const candidate of before) this.#follow(candidate, found);
     return found.flatMap((visits, isCovered) =>
       [...visits]
-        .filter((visit) => visit.insn === slot && visit.state.frames.length === frames)
-        .map((visit) => ({ visit, isCovered: isCovered === 1 })),
+        .filter(([visit]) => visit.insn === slot && visit.state.frames.length === frames)
+        .map(([visit, stale]) => ({ visit, isCovered: isCovered === 1, stale })),
     );
   }
 
@@ -111,7 +115,7 @@ export class Follower {
     const isMain = this.#previous < 0;
     return this.#graph.roots
       .filter((visit, i) => visit.insn === slot && (i === 0) === isMain)
-      .map((visit) => ({ visit, isCovered: false }));
+      .map((visit) => ({ visit, isCovered: false, stale: NONE }));
   }
 
   #enter(roots: readonly Candidate[], depth: number): readonly Candidate[] {
@@ -142,16 +146,40 @@ export class Follower {
   }
 
   /** The visits that come after a candidate. One may be reached in both ways: as it was walked, and as one that covers another. */
-  #follow({ visit, isCovered }: Candidate, found: Found): void {
-    const isCallback = this.#insns[visit.insn]!.opcode === EXIT && visit.state.frames.at(-1)!.isCallback;
+  #follow(candidate: Candidate, found: Found): void {
+    const { visit, isCovered } = candidate;
+    const { opcode } = this.#insns[visit.insn]!;
+    const isCallback = opcode === EXIT && visit.state.frames.at(-1)!.isCallback;
     const visitNext = (next: Visit, isNowCovered: boolean): void => {
       const known = found[isNowCovered ? 1 : 0];
-      if (known.has(next)) return;
-      known.add(next);
+      const stale = this.#staleIn(candidate, next, isNowCovered && visit.covered.includes(next));
+      const before = known.get(next);
+      if (before !== undefined) return stale.forEach((slot) => before.add(slot));
+      known.set(next, stale);
       // The helper goes on by itself.
-      if (isCallback) this.#follow({ visit: next, isCovered: isNowCovered }, found);
+      if (isCallback) this.#follow({ visit: next, isCovered: isNowCovered, stale }, found);
     };
     for (const next of visit.next) visitNext(next, isCovered);
     for (const next of visit.covered) visitNext(next, true);
+  }
+
+  /** What stays stale on the way from a candidate, and what becomes so where `next` covers what would have been walked. */
+  #staleIn({ visit, stale }: Candidate, next: Visit, covers: boolean): Set<number> {
+    const after = new Set<number>();
+    const { opcode } = this.#insns[visit.insn]!;
+    // What a jump teaches of a slot is no write, and a state that covers is another path's.
+    const isKept = covers || (opcode !== CALL && ((opcode & 7) === 5 || (opcode & 7) === 6));
+    for (const key of stale) {
+      const [frame, slot] = [Math.floor(key / MOST_SLOTS), key % MOST_SLOTS];
+      const now = next.state.frames[frame]?.stack[slot];
+      const isWritten =
+        !isKept && now !== visit.state.frames[frame]?.stack[slot] && WHOLE.test(now?.types ?? "");
+      if (frame < next.state.frames.length && !isWritten) after.add(key);
+    }
+    if (!covers) return after;
+    next.marked!.frames.forEach(({ stack }, frame) =>
+      stack.forEach((slot, i) => slot === EMPTY_SLOT && after.add(slotKey(frame, i))),
+    );
+    return after;
   }
 }

@@ -25,6 +25,17 @@ export interface Place {
   readonly held: Held;
 }
 
+/** What of a state counts. */
+export interface Extent {
+  readonly numbers: Numbers;
+  /** Slots whose contents nobody reads, by `slotKey`. */
+  readonly stale: ReadonlySet<number>;
+}
+
+/** A slot of a frame. */
+export const slotKey = (frame: number, slot: number): number => frame * MOST_SLOTS + slot;
+export const MOST_SLOTS = FRAME_BYTES / 8;
+
 /** What the program is, to the meaning of its states. */
 export interface Subject {
   readonly insns: readonly Insn[];
@@ -42,6 +53,7 @@ export class Meaning {
   readonly #world: World;
   readonly #high: bigint;
   #numbers: Numbers = "all";
+  #stale: ReadonlySet<number> = new Set();
   #base = 0;
   /** What ids were found to stand for. */
   readonly #numbersById = new Map<number, bigint>();
@@ -55,8 +67,9 @@ export class Meaning {
   }
 
   /** Undefined where the machine is inside `state`, which stands before instruction `insn`; else what is outside. */
-  outside(state: State, insn: number, place: Place, numbers: Numbers): string | undefined {
+  outside(state: State, insn: number, place: Place, { numbers, stale }: Extent): string | undefined {
     this.#numbers = numbers;
+    this.#stale = stale;
     this.#base = place.base;
     for (const map of [this.#numbersById, this.#pointersById, this.#nullById]) map.clear();
     const frames = this.#world.machine.depth + 1 - place.base;
@@ -126,6 +139,7 @@ export class Meaning {
     }
     const top = STACK_TOP - (this.#base + frame) * FRAME_BYTES;
     for (let slot = 0; slot < stack.length; slot++) {
+      if (this.#stale.has(slotKey(frame, slot))) continue;
       const bad = this.#slotOutside(stack[slot]!, top - 8 * (slot + 1));
       if (bad !== undefined) return `fp-${8 * (slot + 1)}: ${bad}`;
     }
@@ -192,7 +206,9 @@ export class Meaning {
     const { id, off, kind } = register;
     if (id === 0) return true;
     if (kind === "scalar") {
-      const base = BigInt.asUintN(64, value - BigInt(register.hasDelta ? off : 0));
+      // An addition of low halves moved what has no high half.
+      const { hasDelta, deltaBits } = register;
+      const base = hasDelta ? BigInt.asUintN(deltaBits, value - BigInt(off)) : value;
       return isSame(this.#numbersById, id, base);
     }
     if (register.isMaybeNull && !isSame(this.#nullById, id, value === 0n)) return false;

@@ -104,7 +104,7 @@ function checkProgram(trial: Trial): string | undefined {
     distort && ((state, previous) => distort(state, insns[previous])),
   );
   const understood = misread === undefined ? program : { ...program, insns: insns.map(misread) };
-  const env = environment(understood, graph, !comparesAll && random.oneIn(2));
+  const env = environmentOf(understood, graph, !comparesAll && random.oneIn(2));
   const verdict = verdictOf(env);
   reach(`${mode}: ${verdict === undefined ? "too large" : verdict.ok ? "accepted" : "refused"}`);
   if (verdict?.ok === false && comparesAll) reach(`refused: ${ruleOf(verdict)}`);
@@ -220,7 +220,11 @@ function isPointerLoad({ kind, insns }: RandomProgram, graph: WalkGraph): (slot:
     insns[slot]!.opcode === 0x61 && offsets.includes(insns[slot]!.off) && fromContext.has(slot);
 }
 
-function environment(program: RandomProgram, observer: WalkObserver, isStateFrequent: boolean): ProgramEnv {
+export function environmentOf(
+  program: RandomProgram,
+  observer: WalkObserver,
+  isStateFrequent: boolean,
+): ProgramEnv {
   const { kind, insns, functions } = program;
   return {
     insns,

@@ -15,9 +15,7 @@ export interface Visit {
   readonly next: Visit[];
   /** Earlier visits that cover what comes next. */
   readonly covered: Visit[];
-  /** The state without those slots of the stack that nobody reads behind it: what counts where it covers another. */
-  read: State;
-  /** What was remembered here. */
+  /** What was remembered here, without slots that nobody read behind it. */
   marked: State | undefined;
 }
 
@@ -51,8 +49,7 @@ export class WalkGraph implements WalkObserver {
     if (this.visits.length >= this.#most) throw new TooLarge();
     const from = this.#at.get(state);
     this.#distort?.(state, from?.insn ?? -1);
-    const seen = copyAt(state, insn);
-    const visit: Visit = { insn, state: seen, read: seen, next: [], covered: [], marked: undefined };
+    const visit: Visit = { insn, state: copyOf(state), next: [], covered: [], marked: undefined };
     for (const memory of this.#remembered) {
       this.#byMemory.set(memory, visit);
       visit.marked = memory;
@@ -73,25 +70,14 @@ export class WalkGraph implements WalkObserver {
     this.#remembered.push(state);
   }
 
-  walked(forget: (state: State) => void): void {
-    if (this.prunes === 0) return;
-    for (const memory of this.#byMemory.keys()) forget(memory);
-    for (const visit of this.visits) {
-      const copy = copyAt(visit.state, visit.insn);
-      forget(copy);
-      visit.read = copy;
-    }
-  }
-
   covered(state: State, old: State): void {
     this.prunes += 1;
     this.#at.get(state)!.covered.push(this.#byMemory.get(old)!);
   }
 }
 
-function copyAt(state: State, insn: number): State {
+function copyOf(state: State): State {
   const copy = state.copy();
-  copy.insn = insn;
   copy.history = [];
   return copy;
 }

@@ -12,10 +12,17 @@ import { type FuzzOptions, type FuzzReport, type FuzzSuite, Prng } from "@alien-
 import { describe, fits, randomConstant, randomRange, truncated } from "./random-range.ts";
 import type { Range, Views } from "./random-range.ts";
 import { decide, negated, refine, refineSame } from "./refine.ts";
-import { SCALAR_UNKNOWN, ScalarDraft, signExtend32, signExtend64, zeroExtend } from "./scalar.ts";
+import {
+  SCALAR_UNKNOWN,
+  ScalarDraft,
+  signExtend32,
+  scalarConst,
+  signExtend64,
+  zeroExtend,
+} from "./scalar.ts";
 import type { Scalar } from "./scalar.ts";
 import { tnumSwapBytes } from "./tnum.ts";
-import { applyAlu, applyNegate } from "./transfer.ts";
+import { addConstant, addConstant32, applyAlu, applyNegate } from "./transfer.ts";
 
 type View = keyof Views;
 
@@ -113,7 +120,7 @@ function checkOne(random: Prng, trial: Trial): string | undefined {
     case 1:
       return checkNegation(trial);
     case 2:
-      return checkSame(random.pick(JUMP_OPS), trial) ?? checkContains(trial);
+      return checkDistance(trial) ?? checkSame(random.pick(JUMP_OPS), trial) ?? checkContains(trial);
     case 3:
     case 4:
       return checkJump(random.pick(JUMP_OPS), trial);
@@ -173,6 +180,19 @@ function checkJump(op: JumpOp, { bits, a, b, branches, bug }: Trial): string | u
       if (!fits(left, x)) return `${x} ${op}${bits} ${y} is ${holds}, left outside ${describe(left)}`;
       if (!fits(right, y)) return `${x} ${op}${bits} ${y} is ${holds}, right outside ${describe(right)}`;
     }
+  }
+  return undefined;
+}
+
+/** A number at a constant distance from another. */
+function checkDistance({ bits, a, b, branches }: Trial): string | undefined {
+  const distance = b.members[0]! & 0xffff_ffffn;
+  const isLow = bits === 32;
+  const result = (isLow ? addConstant32 : addConstant)(a.scalar, scalarConst(distance));
+  count(branches, "samples", a.members.length);
+  for (const x of a.members) {
+    const value = truncated(bits, x + distance);
+    if (!fits(result, value)) return `${x} moved by ${distance} is ${value}, outside ${describe(result)}`;
   }
   return undefined;
 }
