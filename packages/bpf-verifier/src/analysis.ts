@@ -122,6 +122,16 @@ export class Analysis {
     return this.verification.printed;
   }
 
+  /** Number of the function that runs when the program throws; 0 for none. */
+  get exceptionCallback(): number {
+    return this.verification.exceptionCallback;
+  }
+
+  /** The function that is walked ends the program: it is the main function, or runs when the program throws. */
+  get endsProgram(): boolean {
+    return this.entry === 0 || this.entry === this.exceptionCallback;
+  }
+
   get frame(): Frame {
     return this.state.top;
   }

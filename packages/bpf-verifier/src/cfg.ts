@@ -10,7 +10,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { isGplCompatible } from "./env.ts";
 import type { VerifierEnv } from "./env.ts";
 import type { Subprogram, Verification } from "./state.ts";
-import { reject } from "./verdict.ts";
+import { Reject, reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
 
 /** BPF_MAX_SUBPROGS */
@@ -22,7 +22,8 @@ const EXIT = 0x95;
 const MAY_GOTO = 0xe5;
 export const WIDE_LOAD = 0x18;
 
-export function findSubprograms(verification: Verification): Check {
+/** @param exceptionStart first instruction of the function that runs when the program throws; 0 for none. */
+export function findSubprograms(verification: Verification, exceptionStart: () => number | Reject): Check {
   const { insns, env, log } = verification;
   const starts = new Set([0]);
   for (const [index, insn] of insns.entries()) {
@@ -44,7 +45,12 @@ export function findSubprograms(verification: Verification): Check {
     starts.add(start);
     if (starts.size > MAX_SUBPROGRAMS) return reject(E2BIG, "too many subprograms");
   }
+  const thrownTo = exceptionStart();
+  if (thrownTo instanceof Reject) return thrownTo;
+  if (thrownTo >= insns.length) return reject(EINVAL, "call to invalid destination");
+  starts.add(thrownTo);
   const sorted = [...starts].sort((a, b) => a - b);
+  verification.exceptionCallback = sorted.indexOf(thrownTo);
   verification.subprograms = sorted.map((start, i) => ({ start, end: sorted[i + 1] ?? insns.length }));
   if (log.isVerbose)
     for (const [i, { start }] of verification.subprograms.entries()) log.line(`func#${i} @${start}`);
@@ -115,10 +121,15 @@ const EXPLORED = 2;
 
 /** A walk in depth over all edges, from each function's first instruction that something refers to. */
 export function checkReachable(verification: Verification): Check {
-  const { insns } = verification;
+  const { insns, subprograms, exceptionCallback } = verification;
   const states = new Uint8Array(insns.length + 1);
-  const loop = walk(verification, states);
+  const loop = walk(verification, states, 0);
   if (loop !== undefined) return loop;
+  const thrownTo = subprograms[exceptionCallback]!.start;
+  if (states[thrownTo] === 0) {
+    const later = walk(verification, states, thrownTo);
+    if (later !== undefined) return later;
+  }
   for (let index = 0; index < insns.length; index++) {
     if (states[index] !== EXPLORED) return reject(EINVAL, `unreachable insn ${index}`);
     if (insns[index]!.opcode !== WIDE_LOAD) continue;
@@ -128,10 +139,10 @@ export function checkReachable(verification: Verification): Check {
   return undefined;
 }
 
-function walk({ insns, env }: Verification, states: Uint8Array): Check {
-  const path: number[] = [0];
+function walk({ insns, env }: Verification, states: Uint8Array, start: number): Check {
+  const path: number[] = [start];
   const turns = new Uint8Array(insns.length + 1);
-  states[0] = DISCOVERED;
+  states[start] = DISCOVERED;
   while (path.length > 0) {
     const index = path.at(-1)!;
     const next = successors(insns, index)[turns[index]!++];

@@ -110,11 +110,11 @@ export interface ContextRules {
 export interface ReturnRange {
   readonly min: bigint;
   readonly max: bigint;
+  /** Of the lower 32 bits. */
+  readonly is32?: boolean;
 }
 
 export interface ProgramRules extends ProgramTypeRules {
-  /** The prototype of a helper that takes something else in programs of this type. */
-  prototype?(id: number): HelperPrototype | undefined;
   readonly type: number;
   readonly attachType: number;
   readonly packet: "none" | "read" | "write";
@@ -153,7 +153,7 @@ export interface ValueField {
   readonly size: number;
   /** Of a pointer. */
   readonly pointer?: {
-    readonly tag: "untrusted" | "referenced" | "percpu";
+    readonly tag: "untrusted" | "referenced" | "percpu" | "user";
     readonly btf: Btf;
     readonly type: number;
   };
@@ -198,6 +198,8 @@ export interface VerifierEnv {
   readonly kernelBtf: Btf | undefined;
   /** Address of a variable or function of the kernel; undefined where there is none. */
   symbol?: (name: string, kind: "var" | "func") => KAddr | undefined;
+  /** Whether errors may be injected into this function of the kernel; without it, into those of system calls. */
+  isErrorInjectable?: (name: string) => boolean;
   /** High word of kernel addresses (`LinearMemory.baseHi`). */
   readonly addressHigh: number;
   /** The program's licence, as in its `license` section. */
@@ -220,8 +222,10 @@ export interface ProgramBtf {
 
 /** What a program is attached to, by BTF. */
 export interface AttachTarget {
+  /** Its id in the kernel's types, as the load gives it. */
+  readonly id: number;
   readonly name: string;
-  /** The FUNC_PROTO of the function, hook, tracepoint or operation. */
+  /** The FUNC_PROTO of the function, hook, tracepoint or operation; 0 for none. */
   readonly prototype: number;
   /** Of an operation: the structure that has it. */
   readonly structure?: string;

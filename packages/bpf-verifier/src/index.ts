@@ -20,6 +20,7 @@ export type { Capabilities, Privileges } from "./privileges.ts";
 export { verifyWithReport } from "./report/report.ts";
 export type { Explained, Link, Report } from "./report/report.ts";
 export type { SourceSpan } from "./source.ts";
+export { attachTarget, isAttachedById } from "./linux/attach-target.ts";
 export { linuxHelper } from "./linux/helpers.ts";
 export { linuxKfunc } from "./linux/kfuncs.ts";
 export { linuxProgramType } from "./linux/program-types.ts";

@@ -17,6 +17,8 @@ export class Verification {
   readonly insns: Insn[];
   #printed: readonly Insn[] | undefined;
   subprograms: readonly Subprogram[] = [];
+  /** Number of the function that runs when the program throws; 0 for none. */
+  exceptionCallback = 0;
   readonly usedMapFds: number[] = [];
   /** Instructions checked so far. */
   processed = 0;

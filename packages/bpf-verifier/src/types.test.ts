@@ -83,7 +83,7 @@ function answer({ type, attachType = 0, text, functions }: Program): string {
   const verdict = verifyProgram({
     insns: programOf(text),
     programType: linuxProgramType(type, attachType)!,
-    helper: linuxHelper,
+    helper: (id) => linuxHelper(id, type),
     map: (fd) => MAPS[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",

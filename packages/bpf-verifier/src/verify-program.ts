@@ -14,6 +14,7 @@ import { globalArguments, globalRegister } from "./call/global.ts";
 import { checkReachable, checkSubprograms, findSubprograms } from "./cfg.ts";
 import { checkAttach } from "./check/attach.ts";
 import { checkFunctionRecords, checkProgramInfo } from "./check/program-info.ts";
+import { exceptionCallbackStart } from "./check/exception-callback.ts";
 import { checkDepth } from "./check/depth.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
@@ -84,7 +85,7 @@ class Run {
     const maps = new Map<number, MapInfo>();
     return (
       checkFunctionRecords(this.#env) ??
-      findSubprograms(verification) ??
+      findSubprograms(verification, () => exceptionCallbackStart(this.#env.program)) ??
       checkSubprograms(verification) ??
       checkProgramInfo(this.#env, verification.subprograms) ??
       resolveWideLoads(verification) ??
@@ -160,6 +161,7 @@ class Run {
         (_, i) => i > 0 && isGlobal(env, subprograms, i) && analysis.calledGlobals.has(i) && !done.has(i),
       );
     const done = new Set<number>();
+    if (analysis.exceptionCallback !== 0) analysis.calledGlobals.add(analysis.exceptionCallback);
     for (let next = pending(); next !== undefined && next > 0; next = pending()) {
       done.add(next);
       visited.restart();
@@ -204,6 +206,8 @@ class Run {
     if (log.isEnabled) log.line(`Validating ${name}() func#${number}...`);
     const list = globalArguments(analysis, number);
     if (list instanceof Reject) return list;
+    if (number === analysis.exceptionCallback && (list.length !== 1 || list[0]!.kind !== "scalar"))
+      return reject(EINVAL, "exception cb only supports single integer argument");
     const bad = this.#walkFrom(analysis, number, run, (frame) => {
       list.forEach((argument, i) => {
         frame.registers[i + 1] = globalRegister(analysis, argument);

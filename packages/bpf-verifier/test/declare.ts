@@ -3,7 +3,7 @@
  *
  * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u32, u64, void, char.
  * Functions are static but where `global` stands before them. Tags: `__tag(kptr)` behind `*` tags what is pointed to;
- * `__contains(type, member)` behind a member makes it a list of such.
+ * `__contains(type, member)` behind a member makes it a list of such; `__thrown(f)` behind a function makes `f` run when it throws.
  */
 import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
 import type { Btf, BtfMember, BtfParam } from "@alien-ts/btf";
@@ -36,6 +36,7 @@ class Declarations {
   build(): Uint8Array {
     while (this.#at < this.#tokens.length) {
       if (this.#peek() === "struct" && this.#tokens[this.#at + 2] === "{") this.#structure();
+      else if (this.#peek() === "typedef") this.#typedef();
       else this.#functionOrVariable();
     }
     return this.#builder.build();
@@ -126,6 +127,13 @@ class Declarations {
       this.#builder.add({ kind: "decl_tag", name: tag, type: id, component });
   }
 
+  #typedef(): void {
+    this.#next("typedef");
+    const type = this.#type();
+    this.#builder.add({ kind: "typedef", name: this.#next(), type });
+    this.#next(";");
+  }
+
   #contains(): string {
     this.#next();
     this.#next("(");
@@ -163,14 +171,20 @@ class Declarations {
       params.push({ name: /^\w/.test(this.#peek()) ? this.#next() : "", type: param });
     }
     this.#next(")");
+    const callbacks: string[] = [];
+    while (this.#peek() === "__thrown") callbacks.push(this.#tag());
     this.#next(";");
     const isVoid = params.length === 1 && params[0]!.type === 0;
     const prototype = { kind: "func_proto", name: "", type, params: isVoid ? [] : params } as const;
-    this.#builder.add({
+    const func = this.#builder.add({
       kind: "func",
       name,
       type: this.#builder.add(prototype),
       linkage: isGlobal ? "global" : "static",
     });
+    for (const callback of callbacks) {
+      const tag = { kind: "decl_tag", name: `exception_callback:${callback}`, component: -1 } as const;
+      this.#builder.add({ ...tag, type: func });
+    }
   }
 }

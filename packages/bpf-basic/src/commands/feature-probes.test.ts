@@ -119,7 +119,8 @@ describe("types", () => {
   ])("%s can be loaded", (_, types) => {
     const user = new TestUser();
     const btf = writeBtf(types);
-    ok(user.bpf("BTF_LOAD", { btf: user.place(btf), btf_size: btf.length }));
+    const fd = user.bpf("BTF_LOAD", { btf: user.place(btf), btf_size: btf.length });
+    expect(isErr(fd)).toBe(false);
   });
 });
 

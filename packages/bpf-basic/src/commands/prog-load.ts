@@ -190,7 +190,7 @@ function runVerifier(candidate: Candidate, btf: LoadedProgramBtf | undefined): V
     attachType: a.expected_attach_type,
     flags: a.prog_flags,
     logLevel: a.log_level,
-    attach: attachTarget(engine, candidate.attach),
+    attach: attachTarget(candidate.attach),
     map: (fd) => {
       const file = mapFileOf(engine, fd);
       if (isErr(file)) return file;

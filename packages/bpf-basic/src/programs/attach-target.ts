@@ -3,20 +3,10 @@
  * `bpf_prog_load_check_attach` in kernel/bpf/syscall.c and `bpf_check_attach_target` in kernel/bpf/verifier.c.
  *
  * `attachRequest` reads what the loader named before anything else is looked at, and has its errnos; `attachTarget` finds it, and
- * what is wrong with it is for the verifier's log. Differs from Linux: functions of loaded programs cannot be targets yet.
+ * the verifier says what is wrong with it. Differs from Linux: functions of loaded programs cannot be targets yet.
  */
-import {
-  BPF_ATTACH_TYPE,
-  BPF_PROG_TYPE,
-  EINVAL,
-  ENOENT,
-  ENOTSUPP,
-  isErr,
-  type Errno,
-  type Result,
-} from "@alien-ts/abi";
-import type { AttachTarget } from "@alien-ts/bpf-verifier";
-import type { Btf, BtfType } from "@alien-ts/btf";
+import { BPF_PROG_TYPE, EINVAL, ENOTSUPP, isErr, type Result } from "@alien-ts/abi";
+import { type AttachTarget, attachTarget as targetOf } from "@alien-ts/bpf-verifier";
 import type { BtfObject } from "../btf/btf-object.ts";
 import type { BpfEngine } from "../engine.ts";
 import type { BpfProgram } from "./program.ts";
@@ -65,69 +55,13 @@ export function attachRequest(engine: BpfEngine, given: AttachAttributes): Resul
   return { ...given, object, program };
 }
 
-const { TRACE_RAW_TP, TRACE_FENTRY, TRACE_FEXIT, MODIFY_RETURN, TRACE_ITER } = BPF_ATTACH_TYPE;
-const FUNCTIONS: readonly number[] = [TRACE_FENTRY, TRACE_FEXIT, MODIFY_RETURN];
-const PROBE_PREFIX = "btf_trace_";
-/** Functions that do not return. Linux: noreturn_deny */
-const NO_RETURN: readonly string[] = [
-  "do_exit",
-  "do_group_exit",
-  "kthread_complete_and_exit",
-  "kthread_exit",
-  "make_task_dead",
-];
-
 /** Undefined where the loader named nothing. */
-export function attachTarget(engine: BpfEngine, request: AttachRequest): AttachTarget | undefined {
+export function attachTarget(request: AttachRequest): AttachTarget | undefined {
   const { id, object, program } = request;
   if (id === 0) return undefined;
-  if (program !== undefined) return refuse("", ENOTSUPP, "this kernel attaches to functions of its own only");
-  if (object === undefined) return undefined;
-  const { btf } = object;
-  const type = btf.type(id);
-  if (type === undefined) return refuse("", EINVAL, `attach_btf_id ${id} is invalid`);
-  if (request.attachType === TRACE_RAW_TP) return tracepointTarget(btf, id, type);
-  if (FUNCTIONS.includes(request.attachType)) return functionTarget(engine, request, btf, type);
-  if (request.attachType !== TRACE_ITER) return refuse(type.name, EINVAL, "");
-  if (type.kind !== "func") return refuse(type.name, EINVAL, `attach_btf_id ${id} is not a function`);
-  // Nothing here can be iterated over by programs.
-  return refuse(type.name, EINVAL, "");
-}
-
-const refuse = (name: string, errno: Errno, message: string): AttachTarget => ({
-  name,
-  prototype: 0,
-  refusal: { errno, message },
-});
-
-function tracepointTarget(btf: Btf, id: number, type: BtfType): AttachTarget {
-  const { name } = type;
-  if (type.kind !== "typedef") return refuse(name, EINVAL, `attach_btf_id ${id} is not a typedef`);
-  if (!name.startsWith(PROBE_PREFIX))
-    return refuse(name, EINVAL, `attach_btf_id ${id} points to wrong type name ${name}`);
-  const pointer = btf.type(type.type);
-  const isProbe = pointer?.kind === "ptr" && btf.type(pointer.type)?.kind === "func_proto";
-  return isProbe ? { name, prototype: pointer.type } : refuse(name, EINVAL, "");
-}
-
-function functionTarget(
-  { ports }: BpfEngine,
-  { id, attachType, isSleepable }: AttachRequest,
-  btf: Btf,
-  type: BtfType,
-): AttachTarget {
-  const { name } = type;
-  if (type.kind !== "func") return refuse(name, EINVAL, `attach_btf_id ${id} is not a function`);
-  if (btf.type(type.type)?.kind !== "func_proto") return refuse(name, EINVAL, "");
-  if (ports.symbolAddress(name) === undefined)
-    return refuse(name, ENOENT, `The address of function ${name} cannot be found`);
-  const mayChange = ports.isErrorInjectable(name);
-  if (isSleepable && !mayChange) return refuse(name, EINVAL, `${name} is not sleepable`);
-  if (attachType === MODIFY_RETURN && !isSleepable && !mayChange && !name.startsWith("security_"))
-    return refuse(name, EINVAL, `${name}() is not modifiable`);
-  if (attachType !== TRACE_FENTRY && NO_RETURN.includes(name)) {
-    const message = `Attaching fexit/fmod_ret to __noreturn function '${name}' is rejected.`;
-    return refuse(name, EINVAL, message);
+  if (program !== undefined) {
+    const message = "this kernel attaches to functions of its own only";
+    return { id, name: "", prototype: 0, refusal: { errno: ENOTSUPP, message } };
   }
-  return { name, prototype: type.type };
+  return object && targetOf(object.btf, request, id);
 }

@@ -93,7 +93,10 @@ export function programEnv(candidate: Candidate): ProgramEnv | undefined {
 }
 
 /** The kernel's functions and symbols, which are named by their types. */
-function kernelEnv({ kernelBtf, ports }: BpfEngine): Pick<ProgramEnv, "kfunc" | "kfuncRules" | "symbol"> {
+function kernelEnv({
+  kernelBtf,
+  ports,
+}: BpfEngine): Pick<ProgramEnv, "kfunc" | "kfuncRules" | "symbol" | "isErrorInjectable"> {
   if (kernelBtf === undefined) return {};
   return {
     kfunc: (id, moduleOffset) => {
@@ -106,6 +109,7 @@ function kernelEnv({ kernelBtf, ports }: BpfEngine): Pick<ProgramEnv, "kfunc" | 
       return linuxKfunc(name) ?? { flags: new Set(found.flags.filter(isKfuncFlag)), allows: () => true };
     },
     symbol: (name) => ports.symbolAddress(name),
+    isErrorInjectable: (name) => ports.isErrorInjectable(name),
   };
 }
 

@@ -11,7 +11,7 @@ import { tnumText } from "../print.ts";
 import { isTrustedPointer } from "../state/fields.ts";
 import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
-import { valueFields } from "../value-fields.ts";
+import { objectFields } from "../value-fields.ts";
 import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { checkWritableMember } from "./btf-writes.ts";
@@ -43,7 +43,7 @@ export function accessBtf(analysis: Analysis, register: Register, access: BtfAcc
     return written ?? UNKNOWN;
   }
   if (isObject) {
-    const special = valueFields(btf!, register.btfId).find(
+    const special = objectFields(btf!, register.btfId).find(
       (field) => off < field.offset + field.size && field.offset < off + size,
     );
     if (special !== undefined) return reject(EACCES, `direct access to ${fieldName(special)} is disallowed`);

@@ -6,7 +6,7 @@ import type { ValueField } from "../env.ts";
 import { RCU_PROTECTED } from "../linux/trusted-fields.ts";
 import { FLAG, kindName, pointer } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
-import { valueFields } from "../value-fields.ts";
+import { objectFields } from "../value-fields.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { isInRcu } from "./btf-pointer.ts";
@@ -31,6 +31,15 @@ export function accessKptr(analysis: Analysis, field: ValueField, access: Memory
   const { opcode } = analysis.insns[analysis.index]!;
   if ((opcode & 0xe0) !== MODE.MEM)
     return reject(EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode");
+  if (tag === "user") {
+    if (access.kind !== "read") return reject(EACCES, "store to uptr disallowed");
+    const { btf, id } = kptrTarget(analysis, field);
+    return pointer("mem", {
+      flags: FLAG.MAYBE_NULL,
+      memSize: btf?.sizeOf(id) ?? 0,
+      id: analysis.newId(),
+    });
+  }
   if (access.kind === "read") {
     const { btf, id } = kptrTarget(analysis, field);
     return pointer("ptr_", {
@@ -63,7 +72,7 @@ function loadedFlags(analysis: Analysis, field: ValueField): number {
   const flags = FLAG.MAYBE_NULL | FLAG.RCU;
   if (tag === "percpu") return flags | FLAG.PERCPU;
   if (isKernel || btf === undefined) return flags;
-  const isNode = valueFields(btf, id).some(({ kind }) => kind === "list_node" || kind === "rb_node");
+  const isNode = objectFields(btf, id).some(({ kind }) => kind === "list_node" || kind === "rb_node");
   return flags | FLAG.ALLOC | (isNode ? FLAG.NON_OWN_REF : 0);
 }
 
@@ -88,7 +97,7 @@ export function checkStored(analysis: Analysis, field: ValueField, number: numbe
   const moved = checkContextPointer(register, number, true);
   if (moved !== undefined) return moved;
   const given = { btf: register.btf, id: register.btfId };
-  return structsMatch(given, register.off, target, !isUnreferenced)
+  return structsMatch(given, register.off, target, !isUnreferenced, analysis.log)
     ? undefined
     : refuse(analysis.describe(register));
 }

@@ -4,6 +4,7 @@
  */
 import { EACCES, EFAULT, EINVAL } from "@alien-ts/abi";
 import type { Btf, BtfMember, BtfType } from "@alien-ts/btf";
+import type { VerifierLog } from "../log.ts";
 import { FLAG } from "../state/register.ts";
 import { Reject, reject } from "../verdict.ts";
 
@@ -176,19 +177,30 @@ export interface TypeOf {
   readonly id: number;
 }
 
-/** Whether `given` at `off` is `wanted`, or begins with it where `isStrict` is not asked. */
-export function structsMatch(given: TypeOf, off: number, wanted: TypeOf, isStrict: boolean): boolean {
+/**
+ * Whether `given` at `off` is `wanted`, or begins with it where `isStrict` is not asked.
+ * @param log is told where the search ends, but not that nothing was found.
+ */
+export function structsMatch(
+  given: TypeOf,
+  off: number,
+  wanted: TypeOf,
+  isStrict: boolean,
+  log?: VerifierLog,
+): boolean {
   const { btf } = given;
-  if (btf === undefined || btf !== wanted.btf) return false;
-  const target = btf.resolve(wanted.id);
-  if (off === 0 && btf.resolve(given.id) === target) return true;
+  if (btf === undefined) return false;
+  const isSame = (id: number): boolean => btf === wanted.btf && id === btf.resolve(wanted.id);
+  if (off === 0 && isSame(btf.resolve(given.id))) return true;
   if (isStrict) return false;
-  let id = given.id;
+  const walk: Walk = { btf, size: 1, flags: 0 };
+  let { id } = given;
   let at = off;
   for (let depth = 0; depth < 64; depth++) {
-    const step = walkOnce({ btf, size: 1, flags: 0 }, id, at);
+    const step = walkOnce(walk, id, at);
+    if (step instanceof Reject && log?.isEnabled === true) log.line(step.message);
     if (step instanceof Reject || step.kind !== "struct") return false;
-    if (step.id === target) return true;
+    if (isSame(step.id)) return true;
     id = step.id;
     at = 0;
   }

@@ -2,9 +2,11 @@
  * Contexts that BTF describes: an array of 64-bit arguments of the traced function, hook or operation. Linux: btf_ctx_access().
  */
 import { EACCES } from "@alien-ts/abi";
-import type { Btf, BtfParam, BtfType } from "@alien-ts/btf";
+import type { Btf, BtfFuncProto, BtfParam, BtfType } from "@alien-ts/btf";
 import type { Analysis } from "../analysis.ts";
 import type { AttachTarget } from "../env.ts";
+import { PROBE_PREFIX } from "../linux/attach-target.ts";
+import { isUntrustedHook } from "../linux/hooks.ts";
 import { iteratorArgument } from "../linux/iterator-arguments.ts";
 import { tracepointArgument } from "../linux/trusted-fields.ts";
 import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
@@ -23,24 +25,15 @@ const MODIFY_RETURN = 26;
 const LSM_MAC = 27;
 const ITERATOR = 28;
 const LSM_CGROUP = 43;
+/** Programs that run when the function is done see what it returns. */
+const WITH_RESULT: readonly number[] = [FEXIT, MODIFY_RETURN, LSM_MAC, LSM_CGROUP];
 const MAX_ARGUMENTS = 12;
-const PROBE_PREFIX = "btf_trace_";
-
-/** Hooks that see objects before or after their time. */
-const EARLY_HOOKS: readonly string[] = [
-  "bpf_lsm_bpf_map_free",
-  "bpf_lsm_bpf_prog_free",
-  "bpf_lsm_file_alloc_security",
-  "bpf_lsm_file_free_security",
-  "bpf_lsm_sk_alloc_security",
-  "bpf_lsm_sk_free_security",
-  "bpf_lsm_task_free",
-];
 
 type Answer = Register | undefined | Check;
 
 export function accessTypedContext(analysis: Analysis, { off, size, isWrite }: ContextAccess): Answer {
-  const { attach, kernelBtf: btf, programType } = analysis.env;
+  const { attach, kernelBtf: btf } = analysis.env;
+  const { attachType } = analysis.env.programType;
   const { message } = invalid(off, size);
   if (attach === undefined || btf === undefined || isWrite) return invalid(off, size);
   if (off < 0 || off >= MAX_ARGUMENTS * 8 || off % size !== 0) return invalid(off, size);
@@ -48,16 +41,15 @@ export function accessTypedContext(analysis: Analysis, { off, size, isWrite }: C
   if (off % 8 !== 0) return refuse(`offset ${off} is not multiple of 8`);
   const prototype = btf.type(attach.prototype);
   if (prototype?.kind !== "func_proto") return invalid(off, size);
-  // A tracepoint's first argument is the data of its probe.
-  const isProbe = programType.type === TRACING && programType.attachType === RAW_TP;
-  const params = isProbe ? prototype.params.slice(1) : prototype.params;
-  const index = argumentAt(btf, params, off);
+  // A tracepoint's first argument is the data of its probe, which is counted but not seen.
+  const params = attachType === RAW_TP ? prototype.params.slice(1) : prototype.params;
+  const index = argumentAt(btf, prototype, off);
   const param = params[index];
-  if (param === undefined && (index > params.length || !hasResult(analysis)))
+  if (param === undefined && (index > params.length || !WITH_RESULT.includes(attachType)))
     return refuse(`doesn't have ${index + 1}-th argument`);
   const type = btf.type(btf.resolve(param === undefined ? prototype.type : param.type));
   if (type === undefined) return invalid(off, size);
-  if (param === undefined && programType.attachType === MODIFY_RETURN && type.kind !== "int")
+  if (param === undefined && attachType === MODIFY_RETURN && type.kind !== "int")
     return reject(EACCES, `ret type ${type.kind.toUpperCase()} not allowed for fmod_ret\n${message}`);
   if (isNumber(type)) return UNKNOWN;
   if (type.kind !== "ptr")
@@ -75,21 +67,14 @@ const targetName = ({ name }: AttachTarget): string => name.replace(PROBE_PREFIX
 const invalid = (off: number, size: number): NonNullable<Check> =>
   reject(EACCES, `invalid bpf_context access off=${off} size=${size}`);
 
-/** Programs that run when the function is done see what it returns. */
-function hasResult({ env: { programType } }: Analysis): boolean {
-  const { type, attachType } = programType;
-  if (type === LSM) return attachType === LSM_MAC || attachType === LSM_CGROUP;
-  return type === TRACING && (attachType === FEXIT || attachType === MODIFY_RETURN);
-}
-
-/** Structures take as many words as they need. */
-function argumentAt(btf: Btf, params: readonly BtfParam[], off: number): number {
+/** The argument at an offset: structures take as many words as they need. What is behind the last one is the result. */
+function argumentAt(btf: Btf, { params, type: result }: BtfFuncProto, off: number): number {
   let end = 0;
-  for (const [index, { type }] of params.entries()) {
-    end += Math.ceil((btf.sizeOf(type) ?? 8) / 8) * 8;
+  for (const [index, { type }] of [...params, { type: result }].entries()) {
+    end += Math.ceil((btf.sizeOf(type) ?? 0) / 8) * 8;
     if (off < end) return index;
   }
-  return params.length + (off < end + 8 ? 0 : 1);
+  return params.length + 1;
 }
 
 const isNumber = (type: BtfType): boolean =>
@@ -151,7 +136,7 @@ function made(analysis: Analysis, btf: Btf, btfId: number, flags: number): Regis
 function isTrusted({ env: { programType, attach } }: Analysis): boolean {
   const { type, attachType } = programType;
   if (type === STRUCT_OPS) return true;
-  if (type === LSM) return !EARLY_HOOKS.includes(attach!.name);
+  if (type === LSM) return !isUntrustedHook(attach!.name);
   return type === TRACING && (attachType === RAW_TP || attachType === ITERATOR);
 }
 

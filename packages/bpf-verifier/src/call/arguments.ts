@@ -128,7 +128,7 @@ function checkStructure(analysis: Analysis, number: number, argument: ArgumentKi
   const { kernelBtf } = analysis.env;
   const target = { btf: kernelBtf, id: kernelBtf?.find(wanted, "struct") ?? 0 };
   const isStrict = argument.releases && facts.id !== HELPER.sk_release;
-  if (structsMatch({ btf: register.btf, id: register.btfId }, register.off, target, isStrict))
+  if (structsMatch({ btf: register.btf, id: register.btfId }, register.off, target, isStrict, analysis.log))
     return undefined;
   const name = register.btf?.type(register.btfId)?.name ?? "";
   return reject(EACCES, `R${number} is of type ${name} but ${wanted} is expected`);

@@ -279,7 +279,7 @@ function checkTrusted(
   }
   const { kernelBtf } = analysis.env;
   const given = { btf: register.btf, id: register.btfId };
-  if (!structsMatch(given, register.off, { btf: kernelBtf, id }, false)) {
+  if (!structsMatch(given, register.off, { btf: kernelBtf, id }, false, analysis.log)) {
     const name = register.btf?.type(register.btfId)?.name ?? "";
     return reject(EACCES, `R${number} is of type ${name} but ${kernelBtf?.type(id)?.name} is expected`);
   }

@@ -22,7 +22,7 @@ import { giveResult } from "./returns.ts";
 export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
   const { env } = analysis;
   const id = insn.imm;
-  const prototype = env.programType.prototype?.(id) ?? env.helper(id);
+  const prototype = env.helper(id);
   if (prototype === undefined) return reject(EINVAL, `invalid func unknown#${id}`);
   const called = `${prototype.name}#${id}`;
   if (!mayCall(env, id)) return reject(EINVAL, `program of this type cannot use helper ${called}`);

@@ -49,7 +49,7 @@ export function checkKptrArgument(analysis: Analysis, facts: CallFacts, number: 
   }
   if (!register.scalar.isConst)
     return reject(EINVAL, `R${number} doesn't have constant offset. kptr has to be at the constant offset`);
-  const fields = fieldsOf(register).filter((field) => field.kind === "kptr");
+  const fields = fieldsOf(register).filter(({ kind, pointer }) => kind === "kptr" && pointer?.tag !== "user");
   if (fields.length === 0) return reject(EINVAL, `R${number} has no valid kptr`);
   const at = register.off + Number(register.scalar.constant);
   const field = fields.find(({ offset }) => offset === at);

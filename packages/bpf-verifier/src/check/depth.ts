@@ -8,7 +8,7 @@ import type { Analysis } from "../analysis.ts";
 import { HELPER } from "../call/callback-kinds.ts";
 import { calledKfunc } from "../call/kfunc/facts.ts";
 import { isLocalCall, subprogramAt } from "../cfg.ts";
-import { reject } from "../verdict.ts";
+import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
 /** A function that uses as much gets a stack of its own. */
@@ -22,7 +22,8 @@ const ITERATOR = 28;
 export function checkDepth(analysis: Analysis): Check {
   const walk = new DepthWalk(analysis);
   for (let root = analysis.subprograms.length - 1; root >= 0; root--) {
-    if (root !== 0 && !analysis.laterCallbacks.has(root)) continue;
+    const isRoot = root === 0 || root === analysis.exceptionCallback || analysis.laterCallbacks.has(root);
+    if (!isRoot) continue;
     const bad = walk.from(root);
     if (bad !== undefined) return bad;
   }
@@ -51,6 +52,9 @@ class DepthWalk {
   /** Reached before with as much stack: nothing new comes of it. Without this, calls that fan out take forever. */
   readonly #most = new Map<string, number>();
   #mayHavePrivate = false;
+  /** What is walked runs when the program throws, and has called a function that tail calls. */
+  #isThrownTo = false;
+  #hasTailCall = false;
 
   constructor(analysis: Analysis) {
     this.#analysis = analysis;
@@ -60,6 +64,8 @@ class DepthWalk {
   from(root: number): Check {
     this.#mayHavePrivate = root === 0 && usesPrivateStacks(this.#analysis);
     if (!this.#mayHavePrivate) this.#shared.add(root);
+    this.#isThrownTo = root !== 0 && root === this.#analysis.exceptionCallback;
+    this.#hasTailCall = false;
     return this.#visit(root, 0, 0, false);
   }
 
@@ -76,8 +82,9 @@ class DepthWalk {
     const total = below + (this.#private.has(number) ? 0 : size);
     if (total > FRAME_BYTES)
       return reject(EACCES, `combined stack size of ${frame + 1} calls is ${total}. Too large`);
-    const calledBack = isCallback || analysis.callbacks.has(number);
-    const key = `${number} ${frame} ${calledBack} ${this.#mayHavePrivate}`;
+    const calledBack = isCallback || this.#isThrownTo || analysis.callbacks.has(number);
+    if (frame > 0 && this.#isThrownTo) this.#hasTailCall ||= this.#tailCalls(number);
+    const key = `${number} ${frame} ${calledBack} ${this.#mayHavePrivate} ${this.#isThrownTo}`;
     if ((this.#most.get(key) ?? -1) >= total) return undefined;
     this.#most.set(key, total);
     return this.#visitCallees(number, frame, total, calledBack);
@@ -95,13 +102,16 @@ class DepthWalk {
       if (!isNamed && !isLocalCall(insn)) continue;
       const callee = subprogramAt(subprograms, i + 1 + insn.imm);
       // What runs later has the stack for itself.
-      if (isNamed && laterCallbacks.has(callee)) continue;
+      const isThrownTo = callee === this.#analysis.exceptionCallback;
+      if (isNamed && (isThrownTo || laterCallbacks.has(callee))) continue;
+      if (isThrownTo) return new Reject(EINVAL, `insn ${i} cannot call exception cb directly`, false);
       if (!this.#mayHavePrivate) this.#shared.add(callee);
       if (frame + 1 >= MAX_FRAMES)
         return reject(E2BIG, `the call stack of ${frame + 1} frames is too deep !`);
       const bad = this.#visit(callee, frame + 1, total, calledBack);
       if (bad !== undefined) return bad;
     }
+    if (frame > 0 && this.#hasTailCall) return reject(EINVAL, "cannot tail call within exception cb");
     return undefined;
   }
 

@@ -2,13 +2,15 @@
 import { EACCES, EINVAL } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
+import { checkContextPointer } from "../access/pointer-offset.ts";
 import type { Analysis } from "../analysis.ts";
 import { returnToCaller } from "../call/subprogram.ts";
 import type { ReturnRange } from "../env.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { kindName } from "../state/register.ts";
-import { reject } from "../verdict.ts";
+import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
+import { hasNoResult, isReturnedReference, isVoidHookOfCgroup, resultRange } from "./result-range.ts";
 import { checkReturned } from "./returned.ts";
 
 /** @param next where the caller goes on; not called where the program ends. */
@@ -19,7 +21,7 @@ export function checkExit(analysis: Analysis, insn: Insn, next: (index: number) 
   const held = checkLeaks(analysis, "BPF_EXIT instruction in main prog", isMain);
   if (held !== undefined) return held;
   if (!isMain) return returnToCaller(analysis, next);
-  return checkResult(analysis);
+  return checkResult(analysis, REG.R0);
 }
 
 /** What is still held at a place where nothing may be. Linux: check_resource_leak() */
@@ -31,7 +33,8 @@ export function checkLeaks(
 ): Check {
   const { state } = analysis;
   const isMain = state.frames.length === 1 || isException;
-  const lingering = state.references.filter(({ kind }) => kind === "object");
+  const returned = returnedReference(analysis, isException);
+  const lingering = state.references.filter(({ id, kind }) => kind === "object" && id !== returned);
   if ((isMain || place !== "BPF_EXIT instruction in main prog") && lingering.length > 0) {
     const lines = lingering.map(({ id, insn }) => `Unreleased reference id=${id} alloc_insn=${insn}`);
     return reject(EINVAL, [...lines, `${place} would lead to reference leak`].join("\n"));
@@ -47,52 +50,49 @@ export function checkLeaks(
   return undefined;
 }
 
-/** The number that an exception carries is the program's result. */
+const STRUCT_OPS = 27;
+
+/** Operations may give a reference to the kernel; whether it is what they are to give is looked at later. */
+function returnedReference(analysis: Analysis, isException: boolean): number | undefined {
+  const mayReturn = analysis.env.programType.type === STRUCT_OPS && !isException;
+  return mayReturn ? analysis.register(REG.R0).refId : undefined;
+}
+
+/** The number that an exception carries is the program's result, where no function of the program makes one of it. */
 export function checkThrown(analysis: Analysis): Check {
-  const range = analysis.env.programType.returns;
-  const register = analysis.register(REG.R1);
-  if (!register.isScalar)
-    return reject(EINVAL, `At program exit the register R1 is not a known value (${kindName(register)})`);
-  if (range === undefined) return undefined;
-  return (
-    markPrecise(analysis, REG.R1) ??
-    checkReturned(analysis.register(REG.R1), range, "At program exit the register R1")
-  );
+  return analysis.exceptionCallback === 0 ? checkResult(analysis, REG.R1) : undefined;
 }
 
-function checkResult(analysis: Analysis): Check {
-  const { isAsyncCallback, returnRange } = analysis.frame;
-  if (isVoid(analysis)) return undefined;
-  const bad = analysis.read(REG.R0);
+function checkResult(analysis: Analysis, number: number): Check {
+  const { endsProgram, env, frame } = analysis;
+  const { isAsyncCallback, returnRange } = frame;
+  if (endsProgram && !isAsyncCallback && hasNoResult(env)) return undefined;
+  const register = analysis.register(number);
+  if (analysis.entry === 0 && isReturnedReference(env, register))
+    return checkContextPointer(register, number);
+  const bad = analysis.read(number);
   if (bad !== undefined) return bad;
-  const register = analysis.register(REG.R0);
-  if (analysis.isLeak(REG.R0)) return reject(EACCES, "R0 leaks addr as return value");
+  if (analysis.isLeak(number)) return reject(EACCES, `R${number} leaks addr as return value`);
   if (isAsyncCallback && returnRange !== undefined)
-    return checkInRange(analysis, returnRange, "At async callback return");
-  if (analysis.entry !== 0) {
-    return register.isScalar
-      ? undefined
-      : reject(EINVAL, `At subprogram exit the register R0 is not a scalar value (${kindName(register)})`);
+    return checkInRange(analysis, number, returnRange, "At async callback return");
+  if (!endsProgram) {
+    const what = `At subprogram exit the register R${number} is not a scalar value`;
+    return register.isScalar ? undefined : reject(EINVAL, `${what} (${kindName(register)})`);
   }
-  const range = analysis.env.programType.returns;
-  return range === undefined ? undefined : checkInRange(analysis, range, "At program exit");
+  const range = resultRange(env);
+  if (range === undefined || range instanceof Reject) return range;
+  const wrong = checkInRange(analysis, number, range, "At program exit");
+  if (wrong === undefined || !register.isScalar || !isVoidHookOfCgroup(env)) return wrong;
+  const note = "Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!";
+  return reject(EINVAL, `${wrong.message}\n${note}`);
 }
 
-const VOID_TYPES: readonly number[] = [27, 29];
-
-/** An operation or hook that gives nothing. */
-function isVoid({ env, entry, frame }: Analysis): boolean {
-  if (entry !== 0 || frame.isAsyncCallback || !VOID_TYPES.includes(env.programType.type)) return false;
-  const prototype = env.kernelBtf?.type(env.attach?.prototype ?? 0);
-  return prototype?.kind === "func_proto" && prototype.type === 0;
-}
-
-function checkInRange(analysis: Analysis, range: ReturnRange, when: string): Check {
-  const register = analysis.register(REG.R0);
+function checkInRange(analysis: Analysis, number: number, range: ReturnRange, when: string): Check {
+  const register = analysis.register(number);
   if (!register.isScalar)
-    return reject(EINVAL, `${when} the register R0 is not a known value (${kindName(register)})`);
+    return reject(EINVAL, `${when} the register R${number} is not a known value (${kindName(register)})`);
   return (
-    markPrecise(analysis, REG.R0) ??
-    checkReturned(analysis.register(REG.R0), range, `${when} the register R0`)
+    markPrecise(analysis, number) ??
+    checkReturned(analysis.register(number), range, `${when} the register R${number}`)
   );
 }

@@ -8,7 +8,9 @@ import type { Check } from "../verdict.ts";
 
 /** Linux: verbose_invalid_scalar() */
 export function checkReturned({ scalar }: Register, range: ReturnRange, who: string): Check {
-  if (scalar.smin >= range.min && scalar.smax <= range.max) return undefined;
+  const [least, most] =
+    range.is32 === true ? [BigInt(scalar.s32min), BigInt(scalar.s32max)] : [scalar.smin, scalar.smax];
+  if (least >= range.min && most <= range.max) return undefined;
   const low = scalar.smin > S64_MIN ? ` smin=${scalar.smin}` : "";
   const high = scalar.smax < S64_MAX ? ` smax=${scalar.smax}` : "";
   const known = low + high === "" ? " unknown scalar value" : low + high;

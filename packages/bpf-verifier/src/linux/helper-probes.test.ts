@@ -22,7 +22,7 @@ function probe({ type, attachType, id }: HelperProbe): string {
   const env: ProgramEnv = {
     insns: program(asm.call(id), asm.exit()),
     programType: linuxProgramType(type, attachType)!,
-    helper: linuxHelper,
+    helper: (number) => linuxHelper(number, type),
     map: () => EBADF,
     addressHigh: 0xffff_8881,
     license: "GPL",

@@ -7,6 +7,7 @@
  */
 import type { HelperPrototype } from "../env.ts";
 import { parseArgument, parseReturn } from "../call/kinds.ts";
+import { isSleepableHook } from "./hooks.ts";
 
 const ROWS = `
 0 unspec int
@@ -313,15 +314,12 @@ const WITH_PATHS: readonly string[] = [
   "vfs_getattr",
   "filp_close",
 ];
-const SLEEPABLE_HOOKS =
-  /^bpf_lsm_(bpf|bpf_map|bpf_prog|bprm_(check_security|committed_creds|committing_creds|creds_for_exec|creds_from_file)|capget|capset|cred_prepare|file_(ioctl|lock|open|post_open|receive)|inode_(create|getattr|getxattr|mknod|need_killpriv|readlink|removexattr|rename|rmdir|setattr|setxattr|symlink|unlink)|kernel_(module_request|read_file)|path_\w+|sb_\w+|socket_\w+|syslog|task_(alloc|prctl|setscheduler|to_inode)|userns_create)$/;
-
 /** Linux: bpf_sk_storage_tracing_allowed(), bpf_d_path_allowed(), bpf_ima_inode_hash_allowed() */
 const storage: HelperPrototype["allowedIn"] = ({ type, attachType }) =>
   (type !== TRACING && type !== SYSCALL) || [RAW_TP, FENTRY, FEXIT, ITERATOR].includes(attachType);
-const hooks: HelperPrototype["allowedIn"] = (_, attach) => SLEEPABLE_HOOKS.test(attach?.name ?? "");
+const hooks: HelperPrototype["allowedIn"] = (_, attach) => isSleepableHook(attach?.name);
 const paths: HelperPrototype["allowedIn"] = ({ type, attachType }, attach) => {
-  if (type === LSM) return SLEEPABLE_HOOKS.test(attach?.name ?? "");
+  if (type === LSM) return isSleepableHook(attach?.name);
   return type === TRACING && (attachType === ITERATOR || WITH_PATHS.includes(attach?.name ?? ""));
 };
 const ALLOWED: readonly (readonly [number, HelperPrototype["allowedIn"]])[] = [

@@ -11,6 +11,8 @@ const TRUSTED: IteratorArgument = { kind: "ptr_", flags: FLAG.MAYBE_NULL | FLAG.
 const BUFFER: IteratorArgument = { kind: "buf", flags: FLAG.MAYBE_NULL };
 const READ_ONLY: IteratorArgument = { kind: "buf", flags: FLAG.MAYBE_NULL | FLAG.RDONLY };
 
+const PREFIX = "bpf_iter_";
+
 /** By target; the first argument is what iterators have in common. */
 const TARGETS: Record<string, Readonly<Record<number, IteratorArgument>>> = {
   bpf_link: { 1: NULLABLE },
@@ -33,6 +35,10 @@ const TARGETS: Record<string, Readonly<Record<number, IteratorArgument>>> = {
   unix: { 1: NULLABLE },
 };
 
+/** Whether there is an iterator of that function. Linux: bpf_iter_prog_supported() */
+export const isIterator = (name: string): boolean =>
+  name.startsWith(PREFIX) && TARGETS[name.slice(PREFIX.length)] !== undefined;
+
 /** Argument `index` of the function `bpf_iter_…`; undefined where it is like any other. */
 export const iteratorArgument = (name: string, index: number): IteratorArgument | undefined =>
-  TARGETS[name.replace("bpf_iter_", "")]?.[index];
+  TARGETS[name.replace(PREFIX, "")]?.[index];

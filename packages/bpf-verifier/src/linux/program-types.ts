@@ -7,7 +7,7 @@
 import type { ProgramRules, ReturnRange } from "../env.ts";
 import { CONTEXTS } from "./contexts.ts";
 import type { ContextName } from "./contexts.ts";
-import { linuxHelper } from "./helpers.ts";
+import { hasSocketOptions } from "./hooks.ts";
 
 const COMMON = ids(
   "1-3 5-8 12 14-17 22 35 37 42 55 80 87-89 93-94 105-106 109 112-115 117-118 120 123 125 130-134 141 148-149 153-154 156-158 " +
@@ -18,6 +18,7 @@ const SCHED = `9-11 13 18-21 23-26 28-34 38-41 43 46-48 50 66 68-69 79 83-86 95-
 const TRACEPOINT = "4 25 27 45 67 173-174";
 const LWT = `24-26 28 33-34 39 ${SKC}`;
 const TRACING = `4 25 27 45-46 67 107-108 111 121 136-140 178 196 147 162 173-174 188`;
+const LSM = `${TRACING} 145-146 159 161 193`;
 const SOCK_ADDR = `25 46 49 57 81 84-86 99 107-108 122 ${SKC}`;
 
 /** The result of a system call, which some attach types have none of: get_retval, set_retval. */
@@ -113,7 +114,7 @@ const ROWS: readonly (Row | undefined)[] = [
   { name: "tracing", helpers: TRACING, context: undefined, isTracing: true },
   { name: "struct_ops", helpers: "", context: undefined },
   { name: "ext", helpers: "", context: undefined },
-  { name: "lsm", helpers: `${TRACING} 145-146 159 161 193`, context: undefined, isTracing: true },
+  { name: "lsm", helpers: LSM, context: undefined, isTracing: true },
   { name: "sk_lookup", helpers: `25 86 124 ${SKC}`, context: "sk_lookup", returns: BOOL },
   {
     name: "syscall",
@@ -137,8 +138,15 @@ const OPERATIONS: Record<string, Variant> = {
   "tcp_congestion_ops.release": { helpers: CONGESTION },
 };
 
-/** Helpers that iterators have beside those of all: getsockopt, setsockopt. Linux: bpf_iter_get_func_proto() */
-const ITERATORS: Record<string, string> = { bpf_iter_tcp: "49 57", bpf_iter_unix: "49 57" };
+const SOCKET_OPTIONS = "49 57";
+const WITH_SOCKETS: readonly string[] = ["bpf_iter_tcp", "bpf_iter_unix"];
+const [LSM_TYPE, LSM_CGROUP] = [29, 43];
+
+/** Iterators and hooks that may call getsockopt() and setsockopt(). Linux: bpf_iter_get_func_proto(), bpf_lsm_func_proto() */
+function hasOptions(type: number, attachType: number, operation: string | undefined): boolean {
+  const isOfHook = type === LSM_TYPE && attachType === LSM_CGROUP && hasSocketOptions(operation);
+  return isOfHook || WITH_SOCKETS.includes(operation ?? "");
+}
 
 /** Where the attach type changes the rules: "program type/attach type". */
 const VARIANTS: Record<string, Variant> = {
@@ -164,9 +172,11 @@ const VARIANTS: Record<string, Variant> = {
   "18/52": { ...unix, returns: ONE },
   "18/53": { ...unix, returns: ONE },
   "25/22": { helpers: "25 49 57 81 96 107-108 122 186-187", context: "cgroup_setsockopt" },
-  "26/24": { helpers: `${TRACING} 183 185`, returns: ZERO },
+  "26/24": { helpers: `${TRACING} 183-185`, returns: ZERO },
   "26/25": { helpers: `${TRACING} 183-185`, returns: ZERO },
   "26/26": { helpers: `${TRACING} 183-185` },
+  "29/27": { helpers: `${LSM} 183-185` },
+  "29/43": { helpers: `${LSM} 81 186-187` },
   "26/28": {
     helpers: `4 25 27 45-46 67 107-108 111 121 126-127 136-140 178 196 147 150 162 173 188`,
     returns: BOOL,
@@ -194,7 +204,7 @@ export function allowsAttachType(type: number, attachType: number): boolean {
 
 /**
  * The rules of a program type with an attach type; undefined for a number that is no type.
- * @param operation of a structure of operations: "structure.operation"; of an iterator: its function.
+ * @param operation of a structure of operations: "structure.operation"; of an iterator or hook: its function.
  */
 export function linuxProgramType(
   type: number,
@@ -205,7 +215,9 @@ export function linuxProgramType(
   if (base === undefined) return undefined;
   const variant = VARIANTS[`${type}/${attachType}`] ?? operationOf(operation ?? "");
   const row: Row = { ...base, ...variant };
-  const helpers = ids(`${row.helpers} ${ITERATORS[operation ?? ""] ?? ""}`);
+  const helpers = ids(
+    hasOptions(type, attachType, operation) ? `${row.helpers} ${SOCKET_OPTIONS}` : row.helpers,
+  );
   const hasCommon = row.hasCommon ?? true;
   const mayCall = (id: number): boolean => (hasCommon && COMMON.has(id)) || helpers.has(id);
   return {
@@ -213,7 +225,6 @@ export function linuxProgramType(
     attachType,
     name: row.name,
     allowsHelper: (id) => mayCall(id) && !(RETURN_VALUE.has(id) && WITHOUT_VALUE.has(attachType)),
-    prototype: (id) => linuxHelper(id, type),
     hasPacketLoads: row.hasPacketLoads ?? false,
     packet: row.packet ?? "none",
     context: row.context === undefined ? undefined : CONTEXTS[row.context],

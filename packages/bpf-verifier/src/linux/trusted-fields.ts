@@ -39,6 +39,16 @@ export const RCU_PROTECTED: readonly string[] = [
   "bpf_crypto_ctx",
 ];
 
+/** Structures that maps give back to the kernel when a value ends. Linux: the callers of register_btf_id_dtor_kfuncs() */
+export const DESTRUCTIBLE: readonly string[] = [
+  "bpf_cpumask",
+  "bpf_crypto_ctx",
+  "cgroup",
+  "prog_test_member",
+  "prog_test_ref_kfunc",
+  "task_struct",
+];
+
 /** By tracepoint: per argument, from the lowest hexadecimal digit, 1 where it may be NULL, 2 where it may be an error. */
 const NULLABLE = `
 sched_pi_setprio=10 sched_stick_numa=100 sched_swap_numa=100 afs_make_fs_call=10 afs_make_fs_calli=10 afs_make_fs_call1=10

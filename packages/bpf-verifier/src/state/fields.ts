@@ -1,6 +1,6 @@
 /** The special fields of what a register points to: of a map's value, or of an object of the program. Linux: reg_btf_record(). */
 import type { ValueField } from "../env.ts";
-import { valueFields } from "../value-fields.ts";
+import { objectFields } from "../value-fields.ts";
 import { FLAG } from "./register.ts";
 import type { Register } from "./register.ts";
 
@@ -10,7 +10,7 @@ export function fieldsOf(register: Register): readonly ValueField[] {
   const { kind, map, btf, btfId } = register;
   if (kind === "map_value" || kind === "map_ptr") return map?.fields ?? NONE;
   if (kind !== "ptr_" || !register.has(FLAG.ALLOC) || btf === undefined) return NONE;
-  return valueFields(btf, btfId);
+  return objectFields(btf, btfId);
 }
 
 export const hasField = (register: Register, ...kinds: readonly ValueField["kind"][]): boolean =>

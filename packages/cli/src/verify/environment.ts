@@ -3,7 +3,14 @@
  */
 import { EBADF } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { PRIVILEGED, linuxHelper, linuxKfunc, linuxProgramType } from "@alien-ts/bpf-verifier";
+import {
+  PRIVILEGED,
+  attachTarget,
+  isAttachedById,
+  linuxHelper,
+  linuxKfunc,
+  linuxProgramType,
+} from "@alien-ts/bpf-verifier";
 import type { AttachTarget, MapInfo, Privileges, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 
@@ -34,13 +41,14 @@ export interface Parts {
   readonly license: string;
   readonly maps: ReadonlyMap<number, MapInfo>;
   readonly program: ProgramBtf | undefined;
-  readonly attach: string | undefined;
+  /** Name or BTF id of what it is attached to. */
+  readonly attach: string | number | undefined;
 }
 
 /** Throws where the program type is none. */
 export function environment(parts: Parts, options: Machine): ProgramEnv {
   const { kernelBtf } = options;
-  const attach = parts.attach === undefined ? undefined : attachTarget(kernelBtf, parts);
+  const attach = kernelBtf === undefined ? undefined : targetOf(kernelBtf, parts);
   const operation = attach?.structure === undefined ? attach?.name : `${attach.structure}.${attach.name}`;
   const programType = linuxProgramType(parts.type, parts.attachType, operation);
   if (programType === undefined) throw new Error(`prog_type ${parts.type} is not a program type`);
@@ -76,35 +84,24 @@ export function environment(parts: Parts, options: Machine): ProgramEnv {
   };
 }
 
+const [RAW_TP, LSM_MAC, ITERATOR, LSM_CGROUP] = [23, 27, 28, 43];
 const STRUCT_OPS = 27;
 
-function attachTarget(
-  btf: Btf | undefined,
-  { attach: name = "", attachType, type }: Parts,
-): AttachTarget | undefined {
-  if (btf === undefined) return undefined;
-  if (type === STRUCT_OPS) return operationTarget(btf, name, attachType);
-  const probe = name.startsWith("btf_trace_") ? name : `btf_trace_${name}`;
-  const typedef = attachType === 23 ? btf.find(probe, "typedef") : undefined;
-  if (typedef !== undefined) {
-    const pointer = btf.type(btf.resolve(typedef));
-    if (pointer?.kind === "ptr") return { name: probe, prototype: pointer.type };
-  }
-  const names =
-    attachType === 28 ? [`bpf_iter_${name}`, name] : attachType === 27 ? [`bpf_lsm_${name}`, name] : [name];
-  for (const candidate of names) {
-    const id = btf.find(candidate, "func");
-    const func = id === undefined ? undefined : btf.type(id);
-    if (func?.kind === "func") return { name: candidate, prototype: func.type };
-  }
-  return undefined;
+/** What the load names, by name or by id. */
+function targetOf(btf: Btf, { attach, attachType, type }: Parts): AttachTarget | undefined {
+  if (attach === undefined || !isAttachedById(type)) return undefined;
+  const id = typeof attach === "number" ? attach : targetId(btf, attach, type, attachType);
+  return id === 0 ? undefined : attachTarget(btf, { type, attachType }, id);
 }
 
-/** The operation of a structure of the kernel that has number `index`. */
-function operationTarget(btf: Btf, structure: string, index: number): AttachTarget {
-  const member = btf.members(btf.find(structure, "struct") ?? 0)?.[index];
-  const pointer = btf.type(btf.resolve(member?.type ?? 0));
-  const target = pointer?.kind === "ptr" ? pointer.type : 0;
-  const prototype = btf.type(target)?.kind === "func_proto" ? target : 0;
-  return { name: member?.name ?? "", prototype, structure };
+/** As loaders look names up; 0 where there is none. */
+function targetId(btf: Btf, name: string, type: number, attachType: number): number {
+  if (type === STRUCT_OPS) return btf.find(name, "struct") ?? 0;
+  if (attachType === RAW_TP) {
+    const probe = name.startsWith("btf_trace_") ? name : `btf_trace_${name}`;
+    return btf.find(probe, "typedef") ?? btf.find(name, "func") ?? 0;
+  }
+  const isHook = attachType === LSM_MAC || attachType === LSM_CGROUP;
+  const prefix = attachType === ITERATOR ? "bpf_iter_" : isHook ? "bpf_lsm_" : "";
+  return btf.find(prefix + name, "func") ?? btf.find(name, "func") ?? 0;
 }

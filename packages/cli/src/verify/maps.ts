@@ -135,7 +135,12 @@ export interface LoadedMap {
 }
 
 /** A map of a load; `all` for the one inside. */
-export function loadedShape(map: LoadedMap, all: readonly LoadedMap[], btf: Btf | undefined): MapShape {
+export function loadedShape(
+  map: LoadedMap,
+  all: readonly LoadedMap[],
+  btf: Btf | undefined,
+  kernelBtf: Btf | undefined,
+): MapShape {
   const inner = all.find(({ fd }) => fd === map.inner_map_fd && map.inner_map_fd !== 0);
   const valueType = map.btf_value_type_id ?? 0;
   const hasBtf = btf !== undefined && valueType !== 0;
@@ -147,8 +152,8 @@ export function loadedShape(map: LoadedMap, all: readonly LoadedMap[], btf: Btf 
     flags: map.map_flags,
     name: map.name,
     isFrozen: map.frozen === true || map.frozen === 1,
-    ...(inner === undefined ? {} : { inner: { ...loadedShape(inner, [], btf), name: "" } }),
-    ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType) } : {}),
+    ...(inner === undefined ? {} : { inner: { ...loadedShape(inner, [], btf, kernelBtf), name: "" } }),
+    ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType, kernelBtf) } : {}),
     ...(typeof map.value0 === "string" ? { content: Buffer.from(map.value0, "hex") } : {}),
   };
 }

@@ -48,7 +48,7 @@ export function verifyObject(
       only === undefined ? "the object has no program" : `no program ${only}; the object has ${known}`,
     );
   }
-  const maps = describeMaps(spec);
+  const maps = describeMaps(spec, machine.kernelBtf);
   return programs.map((program) => verifyOne(spec, program, maps, machine));
 }
 
@@ -57,18 +57,18 @@ interface Maps {
   readonly infos: ReadonlyMap<number, MapInfo>;
 }
 
-function describeMaps(spec: ObjectSpec): Maps {
+function describeMaps(spec: ObjectSpec, kernelBtf: Btf | undefined): Maps {
   const numbers = new Map<string, number>();
   const infos = new Map<number, MapInfo>();
   for (const map of spec.maps.values()) {
     const number = numbers.size + 1;
     numbers.set(map.name, number);
-    infos.set(number, mapInfo(shapeOf(map, spec.btf), number));
+    infos.set(number, mapInfo(shapeOf(map, spec.btf, kernelBtf), number));
   }
   return { numbers, infos };
 }
 
-function shapeOf(map: MapSpec, btf: Btf | undefined): MapShape {
+function shapeOf(map: MapSpec, btf: Btf | undefined, kernelBtf: Btf | undefined): MapShape {
   const isReadOnly = map.data?.kind === "rodata";
   const hasType = btf !== undefined && map.valueTypeId !== 0;
   return {
@@ -80,8 +80,10 @@ function shapeOf(map: MapSpec, btf: Btf | undefined): MapShape {
     // Loaders cut names to what the kernel keeps.
     name: map.name.slice(0, 15),
     isFrozen: isReadOnly,
-    ...(map.inner === undefined ? {} : { inner: shapeOf(map.inner, btf) }),
-    ...(hasType ? { btf, valueType: map.valueTypeId, fields: valueFields(btf, map.valueTypeId) } : {}),
+    ...(map.inner === undefined ? {} : { inner: shapeOf(map.inner, btf, kernelBtf) }),
+    ...(hasType
+      ? { btf, valueType: map.valueTypeId, fields: valueFields(btf, map.valueTypeId, kernelBtf) }
+      : {}),
     ...(isReadOnly && map.data !== undefined ? { content: map.data.bytes } : {}),
   };
 }

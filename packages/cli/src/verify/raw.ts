@@ -40,6 +40,7 @@ interface Load {
   readonly license: string;
   readonly insns: string;
   readonly attach_to?: string | null;
+  readonly attach_btf_id?: number | null;
   readonly func_info?: string | null;
   readonly func_info_rec_size?: number;
   readonly line_info?: string | null;
@@ -118,7 +119,9 @@ function loadEnv(load: Load, options: RawOptions): ProgramEnv {
   const btf = load.btf === undefined || load.btf === null ? undefined : options.programBtf.get(load.btf);
   const insns = decode(bytes(load.insns)).map((insn) => ({ ...insn }));
   const maps = new Map<number, MapInfo>();
-  load.maps.forEach((map, i) => maps.set(map.fd, mapInfo(loadedShape(map, load.maps, btf), i)));
+  load.maps.forEach((map, i) =>
+    maps.set(map.fd, mapInfo(loadedShape(map, load.maps, btf, options.kernelBtf), i)),
+  );
   for (const [place, fd] of Object.entries(load.map_refs))
     insns[Number(place)] = { ...insns[Number(place)]!, imm: fd };
   for (const [place, symbol] of Object.entries(load.btf_ids ?? {})) {
@@ -135,7 +138,7 @@ function loadEnv(load: Load, options: RawOptions): ProgramEnv {
       license: load.license,
       maps,
       program: btf === undefined ? undefined : programBtf(load, btf),
-      attach: load.attach_to ?? undefined,
+      attach: load.attach_btf_id ?? load.attach_to ?? undefined,
     },
     options,
   );

@@ -105,7 +105,13 @@ function checkTrust(kfunc: Kfunc, register: Register, number: number): Check {
 
 function noteMap(register: Register, number: number, facts: KfuncFacts): Check {
   const { map, mapUid } = register;
-  if (map === undefined) return reject(EINVAL, `pointer in R${number} isn't map pointer`);
+  if (map === undefined) {
+    // Linux looks for a map where pointers have their type, length or range: what has any goes on to the check of types.
+    const { btf, memSize, range } = register;
+    const isSomething = btf !== undefined || memSize !== 0 || range !== 0;
+    if (isSomething && facts.map === undefined) return undefined;
+    return reject(EINVAL, `pointer in R${number} isn't map pointer`);
+  }
   const isPeculiar = map.fields.some(({ kind }) => kind === "workqueue" || kind === "task_work");
   if (
     facts.map !== undefined &&

@@ -9,7 +9,7 @@ import type { ValueField } from "../../env.ts";
 import { fieldsOf, isOwn } from "../../state/fields.ts";
 import { FLAG, pointer } from "../../state/register.ts";
 import type { Register } from "../../state/register.ts";
-import { valueFields } from "../../value-fields.ts";
+import { objectFields } from "../../value-fields.ts";
 import { reject } from "../../verdict.ts";
 import type { Check } from "../../verdict.ts";
 import { isLocked } from "../locks.ts";
@@ -87,7 +87,7 @@ export function checkNode(
   const at = field.offset;
   const wanted = graph.btf.type(graph.type)?.name ?? "";
   const given = { btf: register.btf, id: register.btfId };
-  if (!structsMatch(given, 0, { btf: graph.btf, id: graph.type }, true)) {
+  if (!structsMatch(given, 0, { btf: graph.btf, id: graph.type }, true, analysis.log)) {
     return reject(
       EINVAL,
       `operation on bpf_${root.kind} expects arg#1 bpf_${kind} at offset=${graph.nodeOffset} ` +
@@ -117,7 +117,7 @@ export function graphNode({ graph }: ValueField): Register {
 export function notOwning(register: Register): Register {
   const isCounted =
     register.btf !== undefined &&
-    valueFields(register.btf, register.btfId).some(({ kind }) => kind === "refcount");
+    objectFields(register.btf, register.btfId).some(({ kind }) => kind === "refcount");
   return register.with({ flags: register.flags | FLAG.NON_OWN_REF | (isCounted ? FLAG.RCU : 0) });
 }
 

@@ -7,7 +7,8 @@ import { AssembleError, assemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { expect, test } from "vitest";
 import { declare } from "../../../test/declare.ts";
-import type { AttachTarget, MapInfo, ProgramEnv } from "../../env.ts";
+import type { MapInfo, ProgramEnv } from "../../env.ts";
+import { attachTarget } from "../../linux/attach-target.ts";
 import { linuxHelper } from "../../linux/helpers.ts";
 import { linuxKfunc } from "../../linux/kfuncs.ts";
 import { linuxProgramType } from "../../linux/program-types.ts";
@@ -50,8 +51,10 @@ const KERNEL = declare(`
   void bpf_throw(u64 cookie);
   void *bpf_rdonly_cast(const void *obj__ign, u32 id__k);
   void *bpf_cast_to_kern_ctx(void *obj);
+  int bpf_map_sum_elem_count(const struct bpf_map *map__map);
   int bpf_copy_from_user_str(void *dst, u32 dst__sz, const void *unsafe__ign, u64 flags);
-  void btf_trace_task(void *data, struct task_struct *task);
+  void __bpf_trace_task(void *data, struct task_struct *task, struct bpf_map *map);
+  typedef void btf_trace_task;
 `);
 
 const PROGRAM = declare(`
@@ -90,10 +93,12 @@ const MAPS: readonly MapInfo[] = [
 
 const KFUNC = 0x4b00_0000;
 const VALUE = 0x4d41_5000;
+const MAP = 0x4d41_6000;
 
 function programOf(text: string): Insn[] {
   const lines = text
     .replaceAll(/call @(\w+)/g, (_, name: string) => `call a#${KFUNC + KERNEL.find(name, "func")!}`)
+    .replaceAll(/map &(\w+)/g, (_, name: string) => `0x${(MAP + index(name)).toString(16)}`)
     .replaceAll(/&(\w+)/g, (_, name: string) => `0x${(VALUE + index(name)).toString(16)}`)
     .replaceAll(/#(\w+)(?=\n|$)/g, (whole, name: string) => {
       const id = PROGRAM.find(name, "struct");
@@ -103,6 +108,8 @@ function programOf(text: string): Insn[] {
   if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${lines}`);
   return insns.map((insn) => {
     if (insn.opcode === 0x85 && insn.imm >= KFUNC) return { ...insn, src: 2, imm: insn.imm - KFUNC };
+    const isMap = insn.opcode === 0x18 && insn.imm >= MAP && insn.imm < MAP + MAPS.length;
+    if (isMap) return { ...insn, src: 1, imm: insn.imm - MAP };
     const isValue = insn.opcode === 0x18 && insn.imm >= VALUE && insn.imm < VALUE + MAPS.length;
     return isValue ? { ...insn, src: 2, imm: insn.imm - VALUE } : insn;
   });
@@ -117,13 +124,7 @@ const TYPES: Record<string, readonly [number, number]> = {
   tp_btf: [26, 23],
   syscall: [31, 0],
 };
-const TASK: AttachTarget = {
-  name: "btf_trace_task",
-  prototype: ((): number => {
-    const func = KERNEL.type(KERNEL.find("btf_trace_task", "func")!);
-    return func?.kind === "func" ? func.type : 0;
-  })(),
-};
+const TASK = attachTarget(KERNEL, { type: 26, attachType: 23 }, KERNEL.find("btf_trace_task", "typedef")!);
 
 function messageOf(type: string, text: string): string {
   const [number, attachType] = TYPES[type]!;
@@ -178,6 +179,20 @@ const TASK_TYPE = KERNEL.find("task_struct", "struct")!;
 
 /** Rule, program type, what keeps it, what breaks it, the message. */
 const RULES: readonly (readonly [string, string, string, string, string])[] = [
+  [
+    "maps are what stands for maps",
+    "sched_cls",
+    body("r1 = map &lists", "call @bpf_map_sum_elem_count"),
+    body("r1 = r10", "r1 += -8", "call @bpf_map_sum_elem_count"),
+    "pointer in R1 isn't map pointer",
+  ],
+  [
+    "a pointer to the kernel's structure of a map stands for it too",
+    "tp_btf",
+    body("r1 = *(u64 *)(r1 +8)", "call @bpf_map_sum_elem_count"),
+    body(ARGUMENT, "r1 = r6", "call @bpf_map_sum_elem_count"),
+    "kernel function bpf_map_sum_elem_count args#0 expected pointer to STRUCT bpf_map but R1 has a pointer to STRUCT task_struct",
+  ],
   [
     "objects of the program are given back",
     "sched_cls",
@@ -308,8 +323,8 @@ const RULES: readonly (readonly [string, string, string, string, string])[] = [
     "arguments of tracepoints are known by type",
     "tp_btf",
     body(ARGUMENT, "r7 = *(u32 *)(r6 +0)"),
-    body("r7 = *(u64 *)(r1 +8)"),
-    "invalid bpf_context access off=8 size=8",
+    body("r7 = *(u64 *)(r1 +16)"),
+    "invalid bpf_context access off=16 size=8",
   ],
   [
     "kernel structures are read by member",

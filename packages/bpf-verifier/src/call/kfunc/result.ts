@@ -6,7 +6,7 @@ import type { Analysis } from "../../analysis.ts";
 import { hasLock } from "../../state/fields.ts";
 import { FLAG, NOT_INIT, NULL_REGISTER, UNKNOWN, pointer } from "../../state/register.ts";
 import type { Register } from "../../state/register.ts";
-import { valueFields } from "../../value-fields.ts";
+import { objectFields } from "../../value-fields.ts";
 import { reject } from "../../verdict.ts";
 import type { Check } from "../../verdict.ts";
 import { iteratorAt } from "../iterator.ts";
@@ -95,7 +95,7 @@ function newObject(analysis: Analysis, name: string, { constant = 0n }: KfuncFac
   }
   if (!isScalarStruct(analysis, btf, type))
     return reject(EINVAL, "bpf_percpu_obj_new type ID argument must be of a struct of scalars");
-  if (valueFields(btf, id).length > 0)
+  if (objectFields(btf, id).length > 0)
     return reject(EINVAL, "bpf_percpu_obj_new type ID argument must not contain special fields");
   return pointer("ptr_", { flags: FLAG.ALLOC | FLAG.PERCPU, btf, btfId: id });
 }

@@ -157,7 +157,7 @@ function checkStructure(analysis: Analysis, kfunc: Kfunc, register: Register, pa
   const [a, b] = [wantedType?.name ?? "", givenType?.name ?? ""];
   const isAlias = a !== b && a.replace(NO_CAST, "") === b.replace(NO_CAST, "");
   const isStrict = (has(kfunc, "release") && register.refId !== 0) || isAlias;
-  if (structsMatch(given, register.off, { btf, id: wanted }, isStrict) || isProjection(a, b))
+  if (structsMatch(given, register.off, { btf, id: wanted }, isStrict, analysis.log) || isProjection(a, b))
     return undefined;
   return reject(
     EINVAL,
