@@ -261,7 +261,7 @@ export interface ProgramEnv extends VerifierEnv {
 
 /** Whether programs of this type, of this loader, may call helper `id`. */
 export function mayCall(env: ProgramEnv, id: number): boolean {
-  const needs = (env.programType.prototype?.(id) ?? env.helper(id))?.needs;
+  const needs = env.helper(id)?.needs;
   const mayUse = needs === undefined || env.privileges.capabilities[needs];
   return mayUse && env.programType.allowsHelper(id);
 }
