@@ -48,18 +48,21 @@ test("an imported memory is read, a global counts", () => {
 test("a table dispatches indirect calls", () => {
   const builder = new ModuleBuilder();
   const type = { params: [], results: ["i32"] } as const;
-  const constants = [7, 300].map((value) =>
-    builder.addFunction({ ...type, locals: [], code: new ByteWriter().u8(0x41).s32(value).bytes() }),
-  );
-  builder.addTable({ min: 4, max: 4 });
-  builder.addElements(2, constants);
+  for (const value of [7, 300]) {
+    const code = new ByteWriter().u8(0x41).s32(value).bytes();
+    builder.export(`give${value}`, "function", builder.addFunction({ ...type, locals: [], code }));
+  }
+  builder.export("table", "table", builder.addTable({ min: 4, max: 4 }));
   const code = [0x20, 0, 0x11, builder.typeIndex(type), 0];
   builder.export(
     "call",
     "function",
     builder.addFunction({ params: ["i32"], results: ["i32"], locals: [], code }),
   );
-  const { call } = instantiate(builder);
+  const { call, table, give7, give300 } = instantiate(builder);
+  const slots = table as unknown as { set(slot: number, value: unknown): void };
+  slots.set(2, give7);
+  slots.set(3, give300);
   expect([call!(2), call!(3)]).toEqual([7, 300]);
   expect(() => call!(0)).toThrow("function");
 });

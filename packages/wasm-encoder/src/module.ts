@@ -35,7 +35,6 @@ const SECTION = {
   table: 4,
   global: 6,
   export: 7,
-  element: 9,
   code: 10,
 } as const;
 const KIND = { function: 0, table: 1, memory: 2, global: 3 } as const;
@@ -49,7 +48,6 @@ export class ModuleBuilder {
   private readonly tables = new Section();
   private readonly globals = new Section();
   private readonly exports = new Section();
-  private readonly elements = new Section();
   private readonly bodies: Uint8Array[] = [];
   private importedFunctions = 0;
 
@@ -114,12 +112,6 @@ export class ModuleBuilder {
     return this.globals.count - 1;
   }
 
-  /** Puts functions into table 0 from `offset` on. */
-  addElements(offset: number, functionIndices: readonly number[]): void {
-    const entry = this.elements.entry().u32(0).u8(0x41).s32(offset).u8(END).u32(functionIndices.length);
-    for (const index of functionIndices) entry.u32(index);
-  }
-
   export(name: string, kind: keyof typeof KIND, index: number): void {
     this.exports.entry().name(name).u8(KIND[kind]).u32(index);
   }
@@ -133,7 +125,6 @@ export class ModuleBuilder {
     this.tables.write(module, SECTION.table);
     this.globals.write(module, SECTION.global);
     this.exports.write(module, SECTION.export);
-    this.elements.write(module, SECTION.element);
     this.writeBodies(module);
     return module.bytes().slice();
   }
