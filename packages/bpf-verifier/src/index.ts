@@ -25,7 +25,7 @@ export { linuxHelper } from "./linux/helpers.ts";
 export { linuxKfunc } from "./linux/kfuncs.ts";
 export { linuxProgramType } from "./linux/program-types.ts";
 export { LOG, fitLog, isLogRequestValid } from "./log.ts";
-export type { FittedLog, LogOptions } from "./log.ts";
+export type { FittedLog, LogExtent, LogOptions } from "./log.ts";
 export { relocate } from "./rewrite/rewrite.ts";
 export type { Xlated } from "./rewrite/rewrite.ts";
 export type { Verdict } from "./verdict.ts";

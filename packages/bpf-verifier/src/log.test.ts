@@ -1,6 +1,6 @@
 import { utf8Decode } from "@alien-ts/abi";
 import { expect, test } from "vitest";
-import { LOG, fitLog, isLogRequestValid } from "./log.ts";
+import { LOG, VerifierLog, fitLog, isLogRequestValid } from "./log.ts";
 
 test.each([
   ["a log that fits", 7, LOG.LEVEL1, "abcdef\0", false],
@@ -28,4 +28,21 @@ test.each([
   [1, true, 0x4000_0000, false],
 ])("log_level %i, buffer %s, size %i: valid is %s", (level, hasBuffer, size, isValid) => {
   expect(isLogRequestValid(level, hasBuffer, size)).toBe(isValid);
+});
+
+test("what was taken back does not come back into a buffer that it has left, and counts for the size", () => {
+  const log = new VerifierLog({ level: LOG.LEVEL1, windowBytes: 8 });
+  log.write("abcdefghij");
+  log.reset(2);
+  log.write("xyz");
+  const { bytes, trueSize, isTruncated } = fitLog(log.toString(), 8, LOG.LEVEL1, log.extent);
+  expect({ text: utf8Decode(bytes), trueSize, isTruncated }).toEqual({
+    text: "xyz\0",
+    trueSize: 11,
+    isTruncated: true,
+  });
+});
+
+test("a log to which nothing is written leaves the buffer alone", () => {
+  expect(fitLog("", 8, LOG.LEVEL1)).toEqual({ bytes: new Uint8Array(0), trueSize: 0, isTruncated: false });
 });

@@ -3,7 +3,8 @@
  *
  * `VerifierLog` collects text; nothing is collected at level 0. `fitLog` cuts it as Linux does (kernel/bpf/log.c): the end is
  * kept, unless `LOG.FIXED` asks for the beginning; the buffer always ends with a NUL; `log_true_size` is what would have
- * been needed, and a load whose log did not fit fails with ENOSPC.
+ * been needed, and a load whose log did not fit fails with ENOSPC. What was printed and taken back (paths that were found good, at
+ * level 1) counts too: Linux writes into the buffer as it goes.
  */
 import { utf8Encode } from "@alien-ts/abi";
 
@@ -15,6 +16,16 @@ export interface LogOptions {
   readonly level: number;
   /** Characters that are kept of the end; the whole log where undefined. */
   readonly keeps?: number;
+  /** Size of the caller's buffer, through which the log moves; 0 or undefined for none. */
+  readonly windowBytes?: number;
+}
+
+/** How the log grew: what has become of it in the caller's buffer depends on it. */
+export interface LogExtent {
+  /** Characters at its longest. */
+  readonly longest: number;
+  /** Characters at the front that the buffer no longer has. */
+  readonly lost: number;
 }
 
 export class VerifierLog {
@@ -24,12 +35,17 @@ export class VerifierLog {
   private readonly keeps: number;
   /** Characters that were dropped from the front. */
   private dropped = 0;
+  private readonly window: number;
   /** Characters so far. */
   length = 0;
+  private longest = 0;
+  private lost = 0;
 
   constructor(options: LogOptions) {
     this.level = options.level;
     this.keeps = options.keeps ?? Number.POSITIVE_INFINITY;
+    const isRolling = (this.level & LOG.FIXED) === 0 && options.windowBytes !== undefined;
+    this.window = isRolling && options.windowBytes !== 0 ? options.windowBytes! : Number.POSITIVE_INFINITY;
   }
 
   /** Whether instructions and messages are printed. */
@@ -46,6 +62,8 @@ export class VerifierLog {
     if (this.level === 0 || text === "") return;
     this.pieces.push(text);
     this.length += text.length;
+    this.longest = Math.max(this.longest, this.length);
+    this.lost = Math.max(this.lost, this.length + 1 - this.window);
     if (this.length - this.dropped > 2 * this.keeps) this.drop();
   }
 
@@ -62,6 +80,7 @@ export class VerifierLog {
 
   /** Forgets what was printed after `length` characters: at level 1 the instructions of a good path are not shown. */
   reset(length = 0): void {
+    this.lost = Math.min(this.lost, length);
     while (this.length > length) {
       const piece = this.pieces.pop();
       if (piece === undefined) {
@@ -73,6 +92,10 @@ export class VerifierLog {
       this.length -= Math.min(piece.length, excess);
       if (piece.length > excess) this.pieces.push(piece.slice(0, piece.length - excess));
     }
+  }
+
+  get extent(): LogExtent {
+    return { longest: this.longest, lost: this.lost };
   }
 
   toString(): string {
@@ -96,17 +119,17 @@ export interface FittedLog {
   readonly isTruncated: boolean;
 }
 
-/** Cuts `text` to a buffer of `sizeBytes` (not 0). */
-export function fitLog(text: string, sizeBytes: number, level: number): FittedLog {
+/** Cuts `text` to a buffer of `sizeBytes`; 0 for no buffer. A log that was never written needs none. */
+export function fitLog(text: string, sizeBytes: number, level: number, extent?: LogExtent): FittedLog {
   const whole = utf8Encode(text);
-  const trueSize = whole.length + 1;
+  const longest = Math.max(whole.length, extent?.longest ?? 0);
+  const trueSize = longest === 0 ? 0 : longest + 1;
+  if (sizeBytes === 0 || trueSize === 0) return { bytes: new Uint8Array(0), trueSize, isTruncated: false };
   const room = sizeBytes - 1;
-  const isTruncated = whole.length > room;
-  const kept = !isTruncated
-    ? whole
-    : (level & LOG.FIXED) !== 0
-      ? whole.subarray(0, room)
-      : whole.subarray(whole.length - room);
+  const isTruncated = trueSize > sizeBytes;
+  const isFixed = (level & LOG.FIXED) !== 0;
+  const lost = isFixed ? 0 : Math.max(whole.length - room, extent?.lost ?? 0, 0);
+  const kept = whole.subarray(lost, lost + room);
   const bytes = new Uint8Array(kept.length + 1);
   bytes.set(kept);
   return { bytes, trueSize, isTruncated };

@@ -1,12 +1,14 @@
 /** What a verification ends with, and how a check refuses. */
 import type { Errno } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
+import type { LogExtent } from "./log.ts";
 import type { Xlated } from "./rewrite/rewrite.ts";
 
 export type Verdict =
   | {
       readonly ok: true;
       readonly log: string;
+      readonly logExtent: LogExtent;
       /** The program given, with map references replaced by addresses. */
       readonly insns: readonly Insn[];
       /** The program to run. */
@@ -19,6 +21,8 @@ export type Verdict =
   | {
       readonly ok: false;
       readonly log: string;
+      /** Undefined where the log was written at once. */
+      readonly logExtent?: LogExtent;
       readonly errno: Errno;
       readonly processed: number;
       readonly refusal?: Refusal;

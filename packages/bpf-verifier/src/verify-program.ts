@@ -52,14 +52,23 @@ export function verifyProgram(env: ProgramEnv): Verdict {
   if (refused === undefined && !log.isVerbose) log.reset();
   const lacking = run.checkAbsentHelpers();
   if (lacking !== undefined) log.line(lacking.message);
-  const refusal = refused ?? lacking;
+  const rejected = refused ?? lacking;
   run.logStatistics();
-  if (refusal !== undefined) {
-    const { message, errno } = refusal;
-    return { ok: false, log: log.toString(), errno, processed, refusal: { message, insn: run.refusedAt } };
+  if (rejected !== undefined) {
+    const { message, errno } = rejected;
+    const refusal = { message, insn: run.refusedAt };
+    return { ok: false, log: log.toString(), logExtent: log.extent, errno, processed, refusal };
   }
   const { insns, usedMapFds } = verification;
-  return { ok: true, log: log.toString(), insns, xlated: run.rewrite(), usedMapFds, processed };
+  return {
+    ok: true,
+    log: log.toString(),
+    logExtent: log.extent,
+    insns,
+    xlated: run.rewrite(),
+    usedMapFds,
+    processed,
+  };
 }
 
 class Run {
@@ -245,7 +254,7 @@ class Run {
   /** Linux: print_verification_stats() */
   logStatistics(): void {
     const { log } = this.#verification;
-    if ((log.level & ~LOG.FIXED) === 0) return;
+    if (log.level === 0) return;
     const { total, peak, mostPerInsn } = this.#visited ?? { total: 0, peak: 0, mostPerInsn: 0 };
     if ((log.level & LOG.STATS) !== 0) {
       log.line(`verification time ${this.#env.elapsedUs?.() ?? 0} usec`);

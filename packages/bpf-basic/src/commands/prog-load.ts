@@ -152,7 +152,7 @@ function check(candidate: Candidate): Result<Checked> {
   if (isErr(object)) return object;
   const btf = object && readProgramBtf(call.engine, recordsOf(a, object), insns);
   const verdict = btf instanceof BadRecords ? refuse(btf) : runVerifier(candidate, btf);
-  const { trueSize, result } = copyLog(call, request, verdict.log);
+  const { trueSize, result } = copyLog(call, request, verdict.log, verdict.logExtent);
   a.log_true_size = trueSize;
   const at = call.engine.ports.layout.offset(bpf_attr_prog_load, "log_true_size");
   if (call.userSize >= at + 4 && isErr(writeBack(call, at, 4))) return EFAULT;
@@ -190,6 +190,7 @@ function runVerifier(candidate: Candidate, btf: LoadedProgramBtf | undefined): V
     attachType: a.expected_attach_type,
     flags: a.prog_flags,
     logLevel: a.log_level,
+    logBytes: a.log_size,
     attach: attachTarget(candidate.attach),
     map: (fd) => {
       const file = mapFileOf(engine, fd);

@@ -40,6 +40,8 @@ export interface Candidate {
   readonly insns: readonly Insn[];
   readonly license: string;
   readonly logLevel: number;
+  /** Size of the buffer for it; 0 for none. */
+  readonly logBytes: number;
   /** What the loader says of functions and lines; undefined where it says nothing. */
   readonly btf: ProgramBtf | undefined;
   /** The map behind an fd of the loader. */
@@ -76,7 +78,7 @@ export function programEnv(candidate: Candidate): ProgramEnv | undefined {
     ...kernelEnv(engine),
     license: candidate.license,
     privileges: privilegesOf(loader),
-    log: { level: candidate.logLevel },
+    log: { level: candidate.logLevel, windowBytes: candidate.logBytes },
     // Asked for by the programs that have to do with the kernel's types: they are made at their first use.
     get kernelBtf(): Btf | undefined {
       return engine.kernelBtf?.btf;
