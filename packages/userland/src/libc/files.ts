@@ -241,9 +241,10 @@ export async function pipe(process: Process, flags = O.CLOEXEC): Promise<readonl
   });
 }
 
-/** Copies one stream to another, chunk by chunk. */
+/** Copies one stream to another: what was read is written before more is waited for. */
 export async function copyStream(from: Stream, to: Stream): Promise<void> {
   for (let bytes = await from.readBytes(); bytes.length > 0; bytes = await from.readBytes()) {
     await to.writeBytes(bytes);
+    await to.flush();
   }
 }

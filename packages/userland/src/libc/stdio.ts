@@ -86,6 +86,11 @@ export class Stream {
     this.#at = 0;
   }
 
+  /** Whether the next read may wait: nothing is left of what was read. */
+  get isDrained(): boolean {
+    return this.#at === this.#input.length;
+  }
+
   /** At least one byte and at most `limit`; none at the end of the file. */
   async readBytes(limit: number = BUFFER_BYTES): Promise<Uint8Array> {
     if (this.#at === this.#input.length) await this.#refill();

@@ -69,6 +69,7 @@ class LineWriter {
         this.#prefix(isBlank) + this.#show(text) + (hasNewline ? `${this.#ends ? "$" : ""}\n` : ""),
       );
       this.#atLineStart = hasNewline;
+      if (input.isDrained) await this.#process.stdout.flush();
     }
   }
 

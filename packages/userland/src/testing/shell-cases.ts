@@ -192,6 +192,10 @@ export const SHELL_CASES: Readonly<Record<string, ShellCase>> = {
     script: "x=1; cat <<E\na $x $((x+1)) `echo b` \\$x\nE",
     stdout: "a 1 2 b $x\n",
   },
+  "cat passes on what it has read before it waits for more": {
+    script: `for how in '' -n; do (echo a; sleep 9; echo b >f) | cat $how | { read x; test -e f || echo "early: $x"; }; rm -f f; done`,
+    stdout: "early: a\nearly: 1\ta\n",
+  },
   "a quoted here-document does not": { script: "cat <<'E'\n$x `b`\nE", stdout: "$x `b`\n" },
   "<<- strips tabs": { script: "cat <<-E\n\ta\n\t\tb\n\tE", stdout: "a\nb\n" },
   "two here-documents on a line": { script: "cat <<A; cat <<B\n1\nA\n2\nB", stdout: "1\n2\n" },
