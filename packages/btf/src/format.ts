@@ -3,15 +3,34 @@
  * definition of a struct, union, enum or typedef, with tabs as `bpftool btf dump` prints them.
  */
 import type { Btf } from "./btf.ts";
-import type { BtfComposite, BtfEnum } from "./types.ts";
+import type { BtfComposite, BtfEnum, BtfType } from "./types.ts";
 
 const MAX_DEPTH = 32;
 /** Types in one declaration: more than the largest of the kernel has. */
 const MAX_TYPES = 100_000;
 
-/** The type with a declared name (may be empty), in C's inside-out order. */
-export function formatType(btf: Btf, id: number, name = ""): string {
-  return declare(btf, id, name, outermost());
+/** How a file of types writes what a single type writes plainly. */
+export interface Style {
+  nameOf(id: number, type: BtfType): string;
+  /** From brace to brace. */
+  body(type: BtfComposite, indent: number): string;
+  enumerators(type: BtfEnum, indent: number): string;
+}
+
+export interface FormatOptions {
+  readonly style?: Style;
+  /** Tabs before the line that the type is written on. */
+  readonly indent?: number;
+}
+
+/** The type with a declared name (may be empty), in C's inside-out order. With a style, tags of types are written, too. */
+export function formatType(
+  btf: Btf,
+  id: number,
+  name = "",
+  { style, indent = 0 }: FormatOptions = {},
+): string {
+  return declare(btf, id, name, { ...outermost(), indent, style });
 }
 
 interface Nesting {
@@ -21,9 +40,10 @@ interface Nesting {
   readonly indent: number;
   /** What is left of `MAX_TYPES`: anonymous structs that hold each other grow exponentially. */
   readonly budget: { types: number };
+  readonly style: Style | undefined;
 }
 
-const outermost = (): Nesting => ({ depth: 0, indent: 0, budget: { types: MAX_TYPES } });
+const outermost = (): Nesting => ({ depth: 0, indent: 0, budget: { types: MAX_TYPES }, style: undefined });
 
 function declare(btf: Btf, id: number, name: string, nesting: Nesting): string {
   const type = btf.type(id);
@@ -35,7 +55,8 @@ function declare(btf: Btf, id: number, name: string, nesting: Nesting): string {
     case "ptr": {
       const target = btf.type(type.type);
       const needsParentheses = target?.kind === "array" || target?.kind === "func_proto";
-      return declare(btf, type.type, needsParentheses ? `(*${name})` : `*${name}`, deeper);
+      const starred = star(name, nesting);
+      return declare(btf, type.type, needsParentheses ? `(${starred})` : starred, deeper);
     }
     case "array":
       return declare(btf, type.element, `${name}[${type.count}]`, deeper);
@@ -49,23 +70,36 @@ function declare(btf: Btf, id: number, name: string, nesting: Nesting): string {
     case "volatile":
     case "restrict":
       return qualified(btf, type, name, deeper);
-    case "type_tag":
-      return declare(btf, type.type, name, deeper);
+    case "type_tag": {
+      // Written between the type and what is declared with it.
+      const tag =
+        nesting.style === undefined ? name : join(`__attribute__((btf_type_tag("${type.name}")))`, name);
+      return declare(btf, type.type, tag, deeper);
+    }
     case "func":
     case "var":
       return declare(btf, type.type, type.name, deeper);
     case "struct":
     case "union":
-      return join(type.name === "" ? inline(btf, type, deeper) : `${type.kind} ${type.name}`, name);
+      return join(
+        type.name === "" ? inline(btf, type, deeper) : `${type.kind} ${nameIn(deeper, id, type)}`,
+        name,
+      );
     case "enum":
-    case "enum64":
-      return join(type.name === "" ? `enum {\n${enumerators(type)}}` : `enum ${type.name}`, name);
+    case "enum64": {
+      const { style, indent } = nesting;
+      const values = style?.enumerators(type, indent) ?? `{\n${enumerators(type)}}`;
+      return join(`enum ${type.name === "" ? values : nameIn(nesting, id, type)}`, name);
+    }
     case "fwd":
       return join(`${type.isUnion ? "union" : "struct"} ${type.name}`, name);
     default:
-      return join(type.name, name);
+      return join(nameIn(nesting, id, type), name);
   }
 }
+
+const nameIn = ({ style }: Nesting, id: number, type: BtfType): string =>
+  style?.nameOf(id, type) ?? type.name;
 
 /** The definition of a named type, with its semicolon. */
 export function formatDefinition(btf: Btf, id: number): string {
@@ -84,6 +118,10 @@ export function formatDefinition(btf: Btf, id: number): string {
   }
 }
 
+/** Headers have a space between a star and what is no name. */
+const star = (name: string, { style }: Nesting): string =>
+  style !== undefined && /^(\(|const\b|volatile\b|restrict\b)/.test(name) ? `* ${name}` : `*${name}`;
+
 /** A qualifier stands before its type, but after the star of a pointer. */
 function qualified(
   btf: Btf,
@@ -91,12 +129,15 @@ function qualified(
   name: string,
   nesting: Nesting,
 ): string {
-  const isPointer = btf.type(type.type)?.kind === "ptr";
-  if (isPointer) return declare(btf, type.type, join(type.kind, name), nesting);
+  const target = btf.type(type.type)?.kind;
+  // That of an array is its elements', which have it themselves.
+  if (target === "array" && nesting.style !== undefined) return declare(btf, type.type, name, nesting);
+  if (target === "ptr") return declare(btf, type.type, join(type.kind, name), nesting);
   return `${type.kind} ${declare(btf, type.type, name, nesting)}`;
 }
 
 function inline(btf: Btf, type: BtfComposite, nesting: Nesting): string {
+  if (nesting.style !== undefined) return `${type.kind} ${nesting.style.body(type, nesting.indent)}`;
   return `${type.kind} {\n${members(btf, type, nesting)}${"\t".repeat(nesting.indent)}}`;
 }
 

@@ -9,6 +9,8 @@ import {
   BtfError,
   checkBtf,
   formatDefinition,
+  formatHeader,
+  formatRaw,
   formatType,
   parseBtf,
   parseBtfExt,
@@ -107,6 +109,8 @@ function damage(subject: Subject, whole: Uint8Array, random: Prng, reach: Reach)
     formatType(parsed, id, "x");
     formatDefinition(parsed, id);
   }
+  formatHeader(parsed);
+  formatRaw(parsed);
   parseBtfExt(blob, parsed);
   return undefined;
 }

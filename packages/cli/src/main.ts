@@ -17,6 +17,7 @@ interface Command {
 const COMMANDS: readonly Command[] = [
   { name: "asm", summary: "assemble BPF instructions", run: asm },
   { name: "boot", summary: "boot the emulated Linux; `alien boot --help` lists its options", run: boot },
+  { name: "btf", summary: "print types: of a file, or of the kernel; `alien btf --help`", run: btf },
   { name: "disasm", summary: "disassemble BPF programs: of an object file, or of bytes", run: disasm },
   { name: "help", summary: "print this text", run: help },
   { name: "info", summary: "list what the kernel has, and how close to Linux it is", run: info },
@@ -34,6 +35,24 @@ async function asm(args: readonly string[]): Promise<number> {
   const { runAsm } = await import("./asm/run.ts");
   const done = await runAsm(args);
   return done instanceof Problem ? usageProblem("asm", done.message) : done;
+}
+
+async function btf(args: readonly string[]): Promise<number> {
+  const { BTF_USAGE, dumpBtf, parseBtfArguments } = await import("./btf.ts");
+  const parsed = parseBtfArguments(args);
+  if (parsed instanceof Problem) return usageProblem("btf", parsed.message);
+  if (parsed === "help") {
+    process.stdout.write(BTF_USAGE);
+    return 0;
+  }
+  const ownBtf = parsed.file === undefined ? (await import("@alien-ts/kernel")).kernelBtf : undefined;
+  try {
+    process.stdout.write(dumpBtf(parsed, () => ownBtf?.() ?? new Uint8Array()));
+    return 0;
+  } catch (error) {
+    process.stderr.write(`alien btf: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
 }
 
 async function verify(args: readonly string[]): Promise<number> {

@@ -67,6 +67,11 @@ export class DeclaredTypes {
     for (const decl of fresh) this.#struct(decl);
   }
 
+  /** Types that programs expect of every kernel's header: `u64`, `pid_t`, `__be32`. */
+  addCommonTypedefs(): void {
+    for (const name of Object.keys(TYPEDEFS)) this.#named({ kind: "typedef", name });
+  }
+
   addTypedef(name: string, target: string): number {
     this.#typedefs.set(name, target);
     return this.#named({ kind: "typedef", name });

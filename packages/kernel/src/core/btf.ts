@@ -47,6 +47,7 @@ export interface Described {
 /** The bytes of the BTF. Throws where two structures have one name, or a row spells a type that there is not. */
 export function describeKernel({ text, types, arch, layout }: Described): Uint8Array {
   const declared = new DeclaredTypes(layout);
+  declared.addCommonTypedefs();
   declared.declare([...arch.types, ...[...types.files, ...text].flatMap(structsOf)]);
   for (const [name, target] of Object.entries(arch.typedefs)) declared.addTypedef(name, target);
   for (const decl of types.enums) declared.addEnum(decl);
