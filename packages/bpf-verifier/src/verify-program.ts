@@ -4,10 +4,10 @@
  * The pipeline is Linux's bpf_check(): sizes → functions → jumps → wide loads → reachability → all paths of the main function,
  * then of each global one → depth of calls. Messages and errnos are those of Linux 6.18.
  */
-import { E2BIG, EINVAL } from "@alien-ts/abi";
+import { E2BIG, EINVAL, EPERM } from "@alien-ts/abi";
 import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { Analysis, startRegisters } from "./analysis.ts";
+import { ARENA_MAP, Analysis, startRegisters } from "./analysis.ts";
 import { HELPER } from "./call/callback-kinds.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
@@ -289,6 +289,11 @@ function checkMapProgram(map: MapInfo, env: ProgramEnv): Check {
     return reject(EINVAL, "tracing progs cannot use bpf_timer yet");
   if (has("workqueue") && TRACING_LOCK_TYPES.includes(type))
     return reject(EINVAL, "tracing progs cannot use bpf_wq yet");
+  if (map.type === ARENA_MAP) {
+    const { mayLeakPointers, isCapable } = env.privileges;
+    if (!mayLeakPointers || !isCapable)
+      return reject(EPERM, "CAP_BPF and CAP_PERFMON are required to use arena");
+  }
   if (map.type === 26) return reject(EINVAL, "bpf_struct_ops map cannot be used in prog");
   return undefined;
 }

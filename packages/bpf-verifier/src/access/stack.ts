@@ -353,12 +353,12 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
     const slot = frame.stack[index]!;
     const letter = slot.types[byteOf(at)]!;
     const isFilled = letter === "0" || (letter === "?" && analysis.env.privileges.mayReadUninitialised);
-    const isSpill = letter === "r" && (slot.spilled.isScalar || analysis.env.privileges.mayLeakPointers);
+    const isSpill = isSpilled(slot) && (slot.spilled.isScalar || analysis.env.privileges.mayLeakPointers);
     if (letter === "m" || isFilled || isSpill) {
       analysis.liveStack.read(frame.index, index);
       if (kind === "write" && isFilled)
         frame.stack[index] = { ...slot, types: withByte(slot.types, byteOf(at), "m") };
-      if (kind === "write" && isSpill) frame.stack[index] = scrubbed(slot);
+      if (kind === "write" && letter !== "m" && !isFilled) frame.stack[index] = scrubbed(slot);
       continue;
     }
     const where = scalar.isConst ? `off ${low}` : `var_off ${tnumText(scalar.tnum)}`;

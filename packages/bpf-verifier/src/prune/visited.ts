@@ -158,7 +158,10 @@ export class Visited {
   check(index: number): boolean | Reject {
     const analysis = this.#analysis;
     const { state, env } = analysis;
-    const isForced = env.isStateFrequent || this.#points.checkpoint[index] === 1 || state.history.length > 40;
+    const isForced =
+      (env.isStateFrequent && env.privileges.isCapable) ||
+      this.#points.checkpoint[index] === 1 ||
+      state.history.length > 40;
     const jumps = this.jumps - this.#previousJumps;
     const steps = analysis.processed - this.#previousProcessed;
     let adds = isForced || (jumps >= 2 && steps >= 8);
