@@ -2,7 +2,7 @@
  * What becomes of an accepted program: `rewrite` gives what runs, and where each of its instructions comes from. Linux: what
  * bpf_check() does after the walk.
  */
-import type { Insn } from "@alien-ts/bpf-isa";
+import { type Insn, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { convertContext } from "./context.ts";
 import { removeDeadCode, trapDeadCode } from "./dead-code.ts";
@@ -21,7 +21,7 @@ const WIDE_LOAD = 0x18;
 /** @param insns the program, with the addresses of its maps. */
 export function rewrite(analysis: Analysis, insns: readonly Insn[]): Xlated {
   const { notes, env } = analysis;
-  const draft = new Draft(insns);
+  const draft = new Draft(insns.map(withoutSymbol));
   const isSeen = (index: number): boolean =>
     notes[index]!.isSeen || (insns[index - 1]?.opcode === WIDE_LOAD && notes[index - 1]!.isSeen);
   if (env.privileges.isCapable) removeDeadCode(draft, isSeen);
@@ -36,6 +36,10 @@ export function rewrite(analysis: Analysis, insns: readonly Insn[]): Xlated {
 }
 
 const LDX = 1;
+
+/** The load of a kernel symbol's address, which is in it, as that of a number. Linux: convert_pseudo_ld_imm64() */
+const withoutSymbol = (insn: Insn): Insn =>
+  insn.opcode === WIDE_LOAD && insn.src === PSEUDO.BTF_ID ? { ...insn, src: PSEUDO.NONE } : insn;
 
 /** A record about an instruction, as line records are. */
 interface Located {

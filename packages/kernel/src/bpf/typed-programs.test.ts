@@ -146,6 +146,17 @@ describe.each(variants)("on %s, in the layout %s", (_, _name, memory, layout) =>
     });
   });
 
+  test("a function of the kernel is known by its address", () => {
+    const kernel = kernelOf();
+    runProgram(kernel, function* (program) {
+      const insns = (of: Kernel): (Insn | readonly Insn[])[] => [
+        asm.wide(0, idOf(of, "func", "vfs_read"), 0, "BTF_ID"),
+        asm.exit(),
+      ];
+      expect(yield* run(program, { ...SWITCH, insns })).toBe(kernel.text.image.addressOf("vfs_read"));
+    });
+  });
+
   test("a loop over numbers runs as often as it says", () => {
     const kernel = kernelOf();
     runProgram(kernel, function* (program) {
@@ -338,4 +349,33 @@ test("attaching fails, and the kernel log says so", () => {
   expect(kernel.log.from(0).at(-1)?.text).toMatch(
     /^bpf: program \d+ cannot be attached to vfs_read: no trampolines$/,
   );
+});
+
+test.each([1, 2, 3])("whatever a loader names, the answer is an errno or a program, seed %i", (seed) => {
+  const kernel = ipcKernel({ seed });
+  const below = (most: number): number => kernel.prng.u32() % most;
+  const pick = <T>(from: readonly T[]): T => from[below(from.length)]!;
+  const loadAny = function* (program: Program): Blocking<void> {
+    const { result } = yield* load(program, {
+      insns: () => [
+        asm.callKfunc(below(1000)),
+        asm.load(8, 0, 1, 8 * below(4)),
+        asm.movImm(0, 0),
+        asm.exit(),
+      ],
+      type: pick([2, 5, 26, 26, 26, 27, 28, 29]),
+      attachType: below(60),
+      target: pick([0, below(1000), below(1000), kernel.prng.u32()]),
+      attachFd: pick([0, 0, 1, 0xffff_ffff]),
+      flags: pick([0, SLEEPABLE]),
+    });
+    expect(result).toBeGreaterThan(-600);
+  };
+  for (let i = 0; i < 100; i++) {
+    // A program of the test has memory for a few.
+    runProgram(kernel, function* (program) {
+      for (let j = 0; j < 5; j++) yield* loadAny(program);
+    });
+  }
+  expect(kernel.bpf.engine.programs.size).toBe(0);
 });
