@@ -1,23 +1,26 @@
 /**
  * `npm run fuzz -- SUITE [--runs N] [--seed S] [--branches]`: runs a random suite for as long as one likes; `--list` names the
- * suites. A suite is an export of the shape `FuzzSuite` (packages/testkit) in a file `*fuzz*.ts` of a package, in src/ or test/.
+ * suites. `--planted` runs it once for each of the bugs that it plants into the source, until it finds the bug, at most N times. A suite is an export of the shape `FuzzSuite` (packages/testkit) in a file `*fuzz*.ts` of a package, in src/ or test/.
  *
  * Exit status: 0 no failure, 1 failures, 2 a bad command line.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ensureInstalled } from "./support/install.mjs";
 import { ROOT } from "./support/root.mjs";
 
 const DEFAULT_RUNS = 10_000;
+/** Runs between looks at whether a planted bug was found. */
+const PLANTED_STEP = 10;
 /** Planted bugs that the list names of a suite. */
 const MOST_NAMED = 10;
-const USAGE = `usage: npm run fuzz -- SUITE [--runs N] [--seed S] [--branches]
+const USAGE = `usage: npm run fuzz -- SUITE [--runs N] [--seed S] [--branches] [--planted]
        npm run fuzz -- --list
 `;
 
 /** @typedef {import("../packages/testkit/src/fuzz.ts").FuzzSuite | import("../packages/testkit/src/fuzz.ts").AsyncFuzzSuite} FuzzSuite */
+/** @typedef {import("../packages/testkit/src/fuzz.ts").PlantedBug} PlantedBug */
 
 /** @param {string} message @returns {never} */
 function refuse(message) {
@@ -27,7 +30,14 @@ function refuse(message) {
 
 /** @param {readonly string[]} args */
 function parse(args) {
-  const options = { suite: "", runs: DEFAULT_RUNS, seed: 1, isList: false, showBranches: false };
+  const options = {
+    suite: "",
+    runs: DEFAULT_RUNS,
+    seed: 1,
+    isList: false,
+    showBranches: false,
+    isPlanted: false,
+  };
   const number = (/** @type {string} */ name, /** @type {string | undefined} */ text) =>
     /^\d{1,15}$/.test(text ?? "") ? Number(text) : refuse(`${name} ${text ?? ""}: expected a whole number`);
   for (let i = 0; i < args.length; i++) {
@@ -36,6 +46,7 @@ function parse(args) {
     else if (arg === "--seed") options.seed = number(arg, args[++i]);
     else if (arg === "--list") options.isList = true;
     else if (arg === "--branches") options.showBranches = true;
+    else if (arg === "--planted") options.isPlanted = true;
     else if (arg === "--help") {
       process.stdout.write(USAGE);
       process.exit(0);
@@ -68,8 +79,8 @@ function list(folder) {
   }
 }
 
-/** @returns {Promise<FuzzSuite[]>} */
-async function loadSuites() {
+/** @param {PlantedBug} [planted] @returns {Promise<FuzzSuite[]>} */
+async function loadSuites(planted) {
   const { build } = await import("esbuild");
   mkdirSync(join(ROOT, "build"), { recursive: true });
   const folder = mkdtempSync(join(ROOT, "build", "fuzz-"));
@@ -89,12 +100,42 @@ async function loadSuites() {
       conditions: ["@alien-ts/source"],
       sourcemap: "inline",
       logLevel: "warning",
+      plugins: planted === undefined ? [] : [planting(planted)],
     });
     const { modules } = await import(pathToFileURL(join(folder, "suites.mjs")).href);
     return modules.flatMap((/** @type {object} */ module) => Object.values(module).filter(isSuite));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Builds one file with a bug. @param {PlantedBug} bug @returns {import("esbuild").Plugin} */
+function planting({ bug, file, find, replace }) {
+  const path = join(ROOT, file);
+  const text = readFileSync(path, "utf8");
+  const places = text.split(find).length - 1;
+  if (places !== 1) throw new Error(`${bug}: ${file} has ${places} places to plant it, expected 1: ${find}`);
+  const contents = text.replace(find, () => replace);
+  return {
+    name: "planted bug",
+    setup: ({ onLoad }) =>
+      onLoad({ filter: /\.ts$/ }, (args) => (args.path === path ? { contents, loader: "ts" } : undefined)),
+  };
+}
+
+/** Runs the suite with each bug until it finds it. @param {FuzzSuite} suite @param {typeof options} options @returns {Promise<boolean>} */
+async function findPlanted({ name, planted = [] }, { runs, seed }) {
+  let areAllFound = true;
+  for (const bug of planted) {
+    const wrong = (await loadSuites(bug)).find((suite) => suite.name === name);
+    let done = 0;
+    let isFound = false;
+    for (; done < runs && !isFound; done += PLANTED_STEP)
+      isFound = (await wrong?.run({ runs: PLANTED_STEP, seed: seed + done }))?.failures.length !== 0;
+    areAllFound &&= isFound;
+    process.stdout.write(`${(isFound ? String(done) : "missed").padStart(8)}  ${bug.bug}\n`);
+  }
+  return areAllFound;
 }
 
 /** @param {unknown} value @returns {value is FuzzSuite} */
@@ -132,7 +173,10 @@ if (options.isList) {
   const suite = suites.find(({ name }) => name === options.suite);
   if (suite === undefined)
     refuse(`no suite is called ${options.suite}; there are ${suites.map(({ name }) => name).join(", ")}`);
-  const report = await suite.run({ runs: options.runs, seed: options.seed });
-  print(report, suite.name, options.showBranches);
-  process.exitCode = report.failures.length === 0 ? 0 : 1;
+  if (options.isPlanted) process.exitCode = (await findPlanted(suite, options)) ? 0 : 1;
+  else {
+    const report = await suite.run({ runs: options.runs, seed: options.seed });
+    print(report, suite.name, options.showBranches);
+    process.exitCode = report.failures.length === 0 ? 0 : 1;
+  }
 }

@@ -149,3 +149,70 @@ test("random programs do the same on every engine; they neither throw nor leak, 
   for (const user of users) expect(user.kernel.log).toEqual([]);
   expect(first.filter((result) => typeof result === "number").length).toBeGreaterThan(100);
 });
+
+const LOOPS = ["counted", "may_goto", "function", "callback"] as const;
+type LoopKind = (typeof LOOPS)[number];
+
+/** Loops of these kinds, one in the other; functions stand behind the code that calls them. Each begins with r0 to r9 unknown. */
+function nested(kinds: readonly LoopKind[]): { readonly insns: Insn[]; readonly starts: number[] } {
+  const functions: Insn[][] = [];
+  const calls: { readonly from: number; readonly at: number; readonly to: number }[] = [];
+  const write = (code: Insn[], from: number, [kind, ...inner]: readonly LoopKind[], depth: number): void => {
+    const slot = -8 * (depth + 1);
+    const start = code.length;
+    switch (kind) {
+      case undefined:
+        return void code.push(asm.load(8, 1, 10, -8), asm.aluImm("add", 1, 3));
+      case "counted":
+        code.push(asm.storeImm(8, 10, slot, 0));
+        write(code, from, inner, depth + 1);
+        code.push(asm.load(8, 1, 10, slot), asm.aluImm("add", 1, 1), asm.storeReg(8, 10, slot, 1));
+        return void code.push(asm.jumpImm("jlt", 1, 12, start - code.length));
+      case "may_goto":
+        code.push(asm.mayGoto(0));
+        write(code, from, inner, depth + 1);
+        code.push(asm.goto(start - code.length - 1));
+        code[start] = asm.mayGoto(code.length - start - 1);
+        return;
+      default: {
+        const isCallback = kind === "callback";
+        const before = isCallback
+          ? [asm.movImm(1, 8 << 20), asm.functionAddress(2, 0), asm.movImm(3, 0)]
+          : [];
+        code.push(...program(...before, isCallback ? asm.movImm(4, 0) : []));
+        calls.push({ from, at: isCallback ? start + 1 : code.length, to: functions.length });
+        code.push(isCallback ? asm.call(181) : asm.callLocal(0));
+        begin(inner);
+      }
+    }
+  };
+  const begin = (kinds_: readonly LoopKind[]): void => {
+    const code: Insn[] = [asm.storeImm(8, 10, -8, 0)];
+    const index = functions.push(code) - 1;
+    write(code, index, kinds_, 0);
+    code.push(asm.movImm(0, 0), asm.exit());
+  };
+  begin(kinds);
+  const starts = functions.map((_, i) => functions.slice(0, i).flat().length);
+  for (const { from, at, to } of calls)
+    functions[from]![at] = { ...functions[from]![at]!, imm: starts[to]! - starts[from]! - at - 1 };
+  return { insns: functions.flat(), starts };
+}
+
+test.each(["the interpreter", "the JIT"] as const)("loops in loops of any kind end on %s", (engine) => {
+  const seed = 31;
+  const random = generator(seed);
+  let accepted = 0;
+  for (let round = 0; round < 30; round++) {
+    const user = new TestUser(new FakeKernel(), engine);
+    user.engine.limitRuns(10_000, 300_000);
+    const kinds = Array.from({ length: 1 + random(3) }, () => LOOPS[random(LOOPS.length)]!);
+    const { insns, starts } = nested(kinds);
+    const linkage = kinds.includes("callback") ? "static" : "global";
+    const fd = user.load(insns, user.functionsWith(linkage, starts));
+    if (isErr(fd)) continue;
+    accepted += 1;
+    expect({ seed, kinds, r0: user.programAt(fd).run(user.regs()) }).toEqual({ seed, kinds, r0: 0 });
+  }
+  expect(accepted).toBeGreaterThan(20);
+});

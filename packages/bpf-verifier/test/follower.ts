@@ -32,6 +32,9 @@ type Found = readonly [Map<Visit, Set<number>>, Map<Visit, Set<number>>];
 const NONE: ReadonlySet<number> = new Set();
 /** All eight bytes were written. */
 const WHOLE = /^(r{8}|m{8}|d{8}|i{8}|f{8})$/;
+/** An atomic operation that loads what was there. */
+const isFetch = ({ opcode, imm }: Insn): boolean => (opcode & 0xe7) === 0xc3 && (imm & 1) === 1;
+
 const EXIT = 0x95;
 const CALL = 0x85;
 const NOTHING: Held = { references: 0, locks: 0, irqs: 0, rcu: 0, preempt: 0 };
@@ -41,6 +44,8 @@ export class Follower {
   readonly #graph: WalkGraph;
   readonly #meaning: Meaning;
   readonly #insns: readonly Insn[];
+  /** Marks of precision, put as Linux does, are not all meant where atomic operations give old values back. */
+  readonly #hasFetches: boolean;
   #candidates: readonly Candidate[] = [];
   #place: Place = { base: 0, held: NOTHING };
   #levels: Level[] = [];
@@ -51,6 +56,7 @@ export class Follower {
     this.#graph = graph;
     this.#meaning = meaning;
     this.#insns = meaning.subject.insns;
+    this.#hasFetches = this.#insns.some(isFetch);
   }
 
   start(): void {
@@ -87,7 +93,7 @@ export class Follower {
   #outside({ visit, isCovered, stale }: Candidate): string | undefined {
     const { insn, state, marked } = visit;
     const all = !isCovered || this.#graph.comparesAllNumbers;
-    const numbers = all ? "all" : marked === undefined ? "none" : "precise";
+    const numbers = all ? "all" : marked === undefined || this.#hasFetches ? "none" : "precise";
     return this.#meaning.outside(all ? state : (marked ?? state), insn, this.#place, { numbers, stale });
   }
 

@@ -31,6 +31,7 @@ import type { Calls } from "./concrete-world.ts";
 import { Follower } from "./follower.ts";
 import { Meaning } from "./inside.ts";
 import { MAP_INFOS } from "./random-maps.ts";
+import { PLANTED_BUGS } from "./planted-bugs.ts";
 import { mutated, randomProgram } from "./random-program.ts";
 import type { RandomProgram } from "./random-program.ts";
 import { KERNEL, programBtf } from "./random-types.ts";
@@ -63,6 +64,7 @@ export const soundnessFuzz: FuzzSuite = {
   mutations: new Map(
     Object.entries(BUGS).map(([name, bug]) => [name, (options: FuzzOptions) => check(bug, options)]),
   ),
+  planted: PLANTED_BUGS,
 };
 
 const INPUTS = 4;

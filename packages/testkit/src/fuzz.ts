@@ -20,15 +20,28 @@ export interface FuzzReport {
   readonly branches: ReadonlyMap<string, number>;
 }
 
+/** A bug as a change of source: what stands once in `file`, and what stands there instead. */
+export interface PlantedBug {
+  /** What is wrong then. */
+  readonly bug: string;
+  /** Its path from the root of the project. */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
 export interface FuzzSuite {
   readonly name: string;
   run(options: FuzzOptions): FuzzReport;
   /** By what is wrong. The report of each must have failures. */
   readonly mutations: ReadonlyMap<string, (options: FuzzOptions) => FuzzReport>;
+  /** Bugs that `npm run fuzz -- SUITE --planted` builds the suite with: it must find each. */
+  readonly planted?: readonly PlantedBug[];
 }
 
 export interface AsyncFuzzSuite {
   readonly name: string;
   run(options: FuzzOptions): Promise<FuzzReport>;
   readonly mutations: ReadonlyMap<string, (options: FuzzOptions) => Promise<FuzzReport>>;
+  readonly planted?: readonly PlantedBug[];
 }

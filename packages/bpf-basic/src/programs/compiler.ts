@@ -1,7 +1,7 @@
 /**
  * `ProgramCompiler`: makes WebAssembly of accepted programs. Without checks: the verifier has proved every access but the loads
  * that it marked, which read 0 at a bad address. Without fuel: loops end, as was proved, but for those that helpers make of callbacks
- * and those that may_goto ends; programs with such loops inside of others burn it.
+ * and those that may_goto ends; programs with such loops inside of others, or others inside of such, burn it.
  */
 import type { KAddr } from "@alien-ts/abi";
 import { CALL, type Insn, PSEUDO } from "@alien-ts/bpf-isa";
@@ -64,14 +64,24 @@ export class ProgramCompiler {
   }
 }
 
-/** Whether numbers of turns that no proof bounds may be multiplied: a callback for a callback, may_goto in several frames. */
+/** A loop of so many instructions may be left to may_goto: its eight million turns take a second. */
+const SHORT = 256;
+
+/** Whether numbers of turns that no proof bounds may be multiplied: a callback for a callback, loops or calls in one of may_goto. */
 function mayTakeLong(insns: readonly Insn[]): boolean {
   const hasCallbacks = insns.some(({ opcode, src }) => opcode === WIDE_LOAD && src === PSEUDO.FUNC);
-  const hasMayGoto = insns.some(({ opcode }) => opcode === MAY_GOTO);
+  if (hasCallbacks || !insns.some(({ opcode }) => opcode === MAY_GOTO)) return hasCallbacks;
   const hasCalls = insns.some(({ opcode, src }) => opcode === CALL_OPCODE && src === CALL.LOCAL);
-  return hasCallbacks || (hasMayGoto && hasCalls);
+  return hasCalls || insns.length > SHORT || insns.filter(isBackJump).length > 1;
 }
 
+function isBackJump({ opcode, off, imm }: Insn): boolean {
+  const kind = opcode & 7;
+  if (kind !== 5 && kind !== 6) return false;
+  return opcode === GOTO_LONG ? imm < 0 : opcode !== CALL_OPCODE && off < 0;
+}
+
+const GOTO_LONG = 0x06;
 const WIDE_LOAD = 0x18;
 const MAY_GOTO = 0xe5;
 const CALL_OPCODE = 0x85;

@@ -17,7 +17,7 @@ import { Emitter } from "./emitter.ts";
 import type { Level } from "./emitter.ts";
 import { widthOf } from "./functions.ts";
 import type { BpfFunction } from "./functions.ts";
-import { ENDS } from "./graph.ts";
+import { ENDS, graphSize, loopSizes } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { emitMemory, emitStop } from "./memory.ts";
 import { CALLBACK_TYPE, MAIN_TYPE, registersOf } from "./module-context.ts";
@@ -39,6 +39,9 @@ const OP_WIDE = 0x18;
 const OP_CALL = 0x85;
 const OP_CALL_REGISTER = 0x86;
 const OP_CALL_LOCAL = 0x8d;
+
+/** A unit of fuel is so much more than one instruction, that short loops cost one each turn. */
+const INSNS_PER_UNIT = 16;
 
 export class FunctionCompiler {
   readonly type: FunctionType;
@@ -93,7 +96,7 @@ export class FunctionCompiler {
     if (module.options.hasFuel) {
       this.fuel = e.local("i32");
       this.reloadFuel();
-      if (shape !== "main") this.burn();
+      if (shape !== "main") this.burn(this.function.size);
     }
   }
 
@@ -149,14 +152,15 @@ export class FunctionCompiler {
         .localSet(this.fuel);
   }
 
-  /** Burns a unit of fuel; without any left, the run ends. */
-  private burn(): void {
+  /** Burns the fuel of `insns` instructions, a unit and more for many; with less left, the run ends. */
+  private burn(insns: number): void {
     const { e } = this;
     if (this.fuel < 0) return;
-    e.localGet(this.fuel).op(OP.i32_eqz).open(OP.if);
+    const units = 1 + Math.floor(insns / INSNS_PER_UNIT);
+    e.localGet(this.fuel).i32(units).op(OP.i32_lt_u).open(OP.if);
     emitStop(e, this.module, STOP.outOfFuel, 0);
     e.close();
-    e.localGet(this.fuel).i32(1).op(OP.i32_sub).localSet(this.fuel);
+    e.localGet(this.fuel).i32(units).op(OP.i32_sub).localSet(this.fuel);
   }
 
   // --- Structured control flow --------------------------------------------------------------------------------------
@@ -170,6 +174,7 @@ export class FunctionCompiler {
   private emitTree(graph: Graph): void {
     const labels = new Int32Array(graph.count);
     const loops = new Int32Array(graph.count);
+    const sizes = this.fuel >= 0 ? loopSizes(graph) : undefined;
     const steps: number[] = [STEP.tree, graph.entry, 0];
     const push = (step: number, a: number, b: number): number => steps.push(step, a, b);
     const isJump = (from: number, to: number): boolean =>
@@ -188,28 +193,35 @@ export class FunctionCompiler {
         if (isJump(a, b)) jump(OP.br, a, b);
         else push(STEP.tree, b, 0);
       } else {
-        this.openBlock(graph, a, labels, loops, push);
+        if (graph.isLoop[a] === 1) this.openLoop(a, sizes?.[a] ?? 0, loops, push);
+        this.openBlock(graph, a, labels, push);
         this.emitBody(graph, a);
         this.endBlock(graph, a, isJump, jump, push);
       }
     }
   }
 
-  /** Opens the loop of a header and the blocks that its merges stand behind, and plans their ends. */
+  /** Opens the loop of a header, which has `insns` instructions. */
+  private openLoop(
+    block: number,
+    insns: number,
+    loops: Int32Array,
+    push: (step: number, a: number, b: number) => void,
+  ): void {
+    this.e.open(OP.loop);
+    loops[block] = this.e.depth;
+    this.burn(insns);
+    push(STEP.close, 0, 0);
+  }
+
+  /** Opens the blocks that a block's merges stand behind, and plans their ends. */
   private openBlock(
     graph: Graph,
     block: number,
     labels: Int32Array,
-    loops: Int32Array,
     push: (step: number, a: number, b: number) => void,
   ): void {
     const { e } = this;
-    if (graph.isLoop[block] === 1) {
-      e.open(OP.loop);
-      loops[block] = e.depth;
-      this.burn();
-      push(STEP.close, 0, 0);
-    }
     for (const child of graph.children[block]!) {
       if (graph.isMerge[child] === 0) continue;
       e.open(OP.block);
@@ -268,7 +280,7 @@ export class FunctionCompiler {
     const at = e.local("i32");
     e.i32(graph.entry).localSet(at).open(OP.loop);
     const loop = e.depth;
-    this.burn();
+    this.burn(graphSize(graph));
     for (let block = 0; block < count; block++) e.open(OP.block);
     e.localGet(at)
       .op(OP.br_table)
@@ -412,7 +424,7 @@ export class FunctionCompiler {
     this.exits.push(e.depth);
     this.callers.push(callee);
     e.level = level;
-    this.burn();
+    this.burn(callee.size);
     this.emitGraph(callee.graph);
     e.op(OP.unreachable).close();
     e.level = caller;

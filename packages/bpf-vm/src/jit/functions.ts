@@ -8,7 +8,7 @@
  */
 import { STRIDE } from "../program.ts";
 import type { BpfProgram } from "../program.ts";
-import { ENDS, buildGraph, isConditional } from "./graph.ts";
+import { ENDS, buildGraph, isConditional, graphSize } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 
 export interface BpfFunction {
@@ -80,11 +80,9 @@ function makeFunction(program: BpfProgram, entry: number, isCallback: boolean): 
   const graph = buildGraph(program, entry);
   const { code } = program;
   const calls: { slot: number; callee: number }[] = [];
-  let size = 0;
   let touched = 0;
   let mayWrite = 0;
   for (let block = 0; block < graph.count; block++) {
-    size += graph.end[block]! - graph.start[block]! + 1;
     for (let slot = graph.start[block]!; slot < graph.end[block]!; slot += widthOf(code, slot)) {
       if (code[slot * STRIDE] === OP_CALL_LOCAL)
         calls.push({ slot, callee: code[slot * STRIDE + 3]! / STRIDE });
@@ -94,7 +92,17 @@ function makeFunction(program: BpfProgram, entry: number, isCallback: boolean): 
     touched |= usesOf(code, graph.end[block]!);
   }
   const needsFrame = (touched & FRAME) !== 0;
-  return { entry, graph, size, calls, needsFrame, isCallback, liveIn: 0, outs: 0, mayWrite };
+  return {
+    entry,
+    graph,
+    size: graphSize(graph),
+    calls,
+    needsFrame,
+    isCallback,
+    liveIn: 0,
+    outs: 0,
+    mayWrite,
+  };
 }
 
 const isHelperCall = (operation: number): boolean => operation === 0x85 || operation === 0x86;

@@ -259,3 +259,36 @@ function dominates(dominator: Int32Array, place: Int32Array, a: number, b: numbe
   while (place[at]! > place[a]!) at = dominator[at]!;
   return at === a;
 }
+
+/** Instructions of each block's loop, of that with the block as header; 0 where it heads none. */
+export function loopSizes(graph: Graph): Int32Array {
+  const sizes = new Int32Array(graph.count);
+  const before = predecessors(graph);
+  for (let header = 0; header < graph.count; header++) {
+    if (graph.isLoop[header] === 0) continue;
+    const inside = new Set([header]);
+    const work = before[header]!.filter((block) => graph.place[header]! <= graph.place[block]!);
+    for (let block = work.pop(); block !== undefined; block = work.pop()) {
+      if (inside.has(block)) continue;
+      inside.add(block);
+      work.push(...before[block]!);
+    }
+    for (const block of inside) sizes[header]! += graph.end[block]! - graph.start[block]! + 1;
+  }
+  return sizes;
+}
+
+function predecessors({ count, next, taken }: Graph): number[][] {
+  const before: number[][] = Array.from({ length: count }, () => []);
+  for (let block = 0; block < count; block++) {
+    for (const to of [next[block]!, taken[block]!]) if (to >= 0) before[to]!.push(block);
+  }
+  return before;
+}
+
+/** Instructions of all blocks. */
+export function graphSize({ count, start, end }: Graph): number {
+  let size = 0;
+  for (let block = 0; block < count; block++) size += end[block]! - start[block]! + 1;
+  return size;
+}

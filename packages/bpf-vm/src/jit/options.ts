@@ -11,7 +11,7 @@ export interface CompileOptions {
    * program, except for the loads that it was prepared to distrust (`PrepareOptions.isUntrusted`).
    */
   readonly checks: "all" | "none";
-  /** Whether each turn of a loop and each call costs a unit of the run's fuel. Without it, programs must end by themselves. */
+  /** Whether each turn of a loop and each call costs fuel: a unit, and one more for every 16 instructions. Without it, programs must end by themselves. */
   readonly hasFuel: boolean;
   /**
    * How helper `id` is called without the machine. JavaScript and WebAssembly helpers of a program with all checks must not
