@@ -49,6 +49,7 @@ import * as fsTmpfsFileOperations from "./fs/tmpfs/file-operations.ts";
 import * as fsTmpfsMemfd from "./fs/tmpfs/memfd.ts";
 import * as traceTracePipe from "./trace/trace-pipe.ts";
 import * as bpfKfuncs from "./bpf/kfuncs.ts";
+import * as bpfStringKfuncs from "./bpf/string-kfuncs.ts";
 import * as syscallsBpf from "./syscalls/bpf.ts";
 import * as syscallsCreds from "./syscalls/creds.ts";
 import * as syscallsDirectories from "./syscalls/directories.ts";
@@ -125,6 +126,7 @@ export const TEXT: readonly RowModule[] = [
   fsTmpfsMemfd,
   traceTracePipe,
   bpfKfuncs,
+  bpfStringKfuncs,
   syscallsBpf,
   syscallsCreds,
   syscallsDirectories,
