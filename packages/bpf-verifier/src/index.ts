@@ -18,7 +18,8 @@ export type {
 export { PRIVILEGED, UNPRIVILEGED, privilegesOf } from "./privileges.ts";
 export type { Capabilities, Privileges } from "./privileges.ts";
 export { verifyWithReport } from "./report/report.ts";
-export type { Explained, Link, Report } from "./report/report.ts";
+export type { Link } from "./report/chain.ts";
+export type { Explained, Report } from "./report/report.ts";
 export type { SourceSpan } from "./source.ts";
 export { attachTarget, isAttachedById } from "./linux/attach-target.ts";
 export { linuxHelper } from "./linux/helpers.ts";

@@ -10,7 +10,7 @@ import { isGplCompatible, mayCall } from "../env.ts";
 import { checkMapHelper } from "../linux/map-compatibility.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { kindName } from "../state/register.ts";
-import { reject } from "../verdict.ts";
+import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { checkArgument, newFacts } from "./arguments.ts";
 import type { CallFacts } from "./arguments.ts";
@@ -74,8 +74,7 @@ function checkTailCallIndex(analysis: Analysis, { id, map }: CallFacts): Check {
   if (id !== HELPER.tail_call) return undefined;
   if (map?.type !== PROG_ARRAY) {
     // Linux ends this message without a line feed.
-    analysis.log.write("expected prog array map for tail call");
-    return reject(EINVAL, "");
+    return new Reject(EINVAL, "expected prog array map for tail call", false);
   }
   const { scalar } = analysis.register(REG.R3);
   return scalar.isConst && scalar.tnum.value < BigInt(map.maxEntries)

@@ -4,28 +4,20 @@
  *
  * A refused program is verified once more with its path recorded; accepted ones cost nothing.
  */
-import { CLASS, REG, disassemble } from "@alien-ts/bpf-isa";
+import { CALL, REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { ProgramEnv } from "../env.ts";
-import { instructionNames } from "../names.ts";
 import { registerText } from "../print.ts";
 import { effectOf } from "../prune/live.ts";
 import { lineOf } from "../source.ts";
 import type { SourceSpan } from "../source.ts";
 import type { Verdict } from "../verdict.ts";
 import { verifyProgram } from "../verify-program.ts";
-import { ruleOf } from "./rules.ts";
+import { ENDED, chainOf, heldSince, textOf } from "./chain.ts";
+import type { Link } from "./chain.ts";
+import { ENDED_POINTER, ruleOf } from "./rules.ts";
 import { Trail } from "./trail.ts";
 import type { Step } from "./trail.ts";
-
-/** One instruction of the path, and what it has to do with the refusal. */
-export interface Link {
-  readonly insn: number;
-  readonly instruction: string;
-  readonly source: SourceSpan | undefined;
-  /** "r2 = scalar(…)", "r2 is compared; goes on at 12". */
-  readonly effect: string;
-}
 
 export interface Report {
   /** Short name of the rule that was broken. */
@@ -58,10 +50,15 @@ export function verifyWithReport(env: ProgramEnv): Explained {
   const trail = new Trail();
   verifyProgram({ ...env, log: { level: 0 }, observer: trail });
   const { message = "", insn } = verdict.refusal ?? {};
-  const lines = message.split("\n").filter((line) => line !== "");
-  const rule = ruleOf(lines.at(-1) ?? "");
+  const lines = message.split("\n").filter((line) => line !== "" && !/^(cur|old) state:/.test(line));
   const last = insn === undefined ? undefined : trail.steps.at(-1);
-  const wanted = last === undefined ? 0 : registersOf(env, message, last);
+  const wanted = last === undefined ? 0 : registersOf(env, lines, last);
+  const causes = last === undefined ? [] : chainOf(env, trail.steps, wanted);
+  const held = last === undefined ? [] : heldSince(env, trail.steps, message);
+  const chain = held.length > 0 ? held : causes;
+  const rule = causes.some(({ effect }) => effect.endsWith(ENDED))
+    ? ENDED_POINTER
+    : ruleOf(lines, insn !== undefined && env.insns[insn]?.opcode === CALL_OPCODE);
   return {
     verdict,
     report: {
@@ -73,24 +70,35 @@ export function verifyWithReport(env: ProgramEnv): Explained {
       instruction: insn === undefined ? undefined : textOf(env, insn),
       source: insn === undefined ? undefined : lineOf(env, insn),
       registers: last === undefined ? [] : statesOf(last, wanted),
-      chain: last === undefined ? [] : chainOf(env, trail.steps, wanted),
+      chain,
       advice: rule.advice,
     },
   };
 }
 
-const textOf = (env: ProgramEnv, at: number): string => {
-  const insn = env.insns[at];
-  if (insn === undefined) return "";
-  return disassemble(insn, env.insns[at + 1], { ...instructionNames(env), withOpcode: false });
-};
-
-/** Those that the message names; where it names none, those that the instruction reads. */
-function registersOf(env: ProgramEnv, message: string, { insn }: Step): number {
+/**
+ * Those that the message names outside of states, and the sizes that go with them; where it names none, those that the instruction
+ * reads.
+ */
+function registersOf(env: ProgramEnv, lines: readonly string[], { insn, registers }: Step): number {
   let wanted = 0;
-  for (const [, number] of message.matchAll(/\bR(\d+)\b/g)) wanted |= 1 << Number(number);
-  return wanted === 0 ? effectOf(env, env.insns[insn]!).uses & ~(1 << REG.R10) : wanted;
+  for (const [, number] of lines.join("\n").matchAll(/\bR(\d+)\b/g)) wanted |= 1 << Number(number);
+  const at = env.insns[insn]!;
+  if (wanted !== 0) return wanted | sizesOf(env, at, wanted);
+  const held = registers.reduce((all, { kind }, i) => (kind === "?" ? all : all | (1 << i)), 0);
+  return effectOf(env, at).uses & held & ~(1 << REG.R10);
 }
+
+/** Of pointers that a helper is given with a size in the next register: that register. */
+function sizesOf({ helper }: ProgramEnv, { opcode, src, imm }: Insn, pointers: number): number {
+  const args = opcode === CALL_OPCODE && src === CALL.HELPER ? helper(imm)?.args : undefined;
+  let sizes = 0;
+  for (const [i, { role }] of (args ?? []).entries())
+    if (role === "size" && (pointers & (1 << i)) !== 0) sizes |= 1 << (i + 1);
+  return sizes;
+}
+
+const CALL_OPCODE = 0x85;
 
 function statesOf({ registers, frame }: Step, wanted: number): Report["registers"] {
   return registers.flatMap((register, number) => {
@@ -99,94 +107,4 @@ function statesOf({ registers, frame }: Step, wanted: number): Report["registers
       register.kind === "?" ? "nothing: never written on this path" : registerText(register, frame);
     return [{ name: `r${number}`, state }];
   });
-}
-
-const MOST_LINKS = 6;
-
-/** Back along the path: what wrote or compared the registers that matter, and then what these came from. */
-function chainOf(env: ProgramEnv, steps: readonly Step[], first: number): Link[] {
-  const links: Link[] = [];
-  const seen = new Set<number>();
-  let wanted = first & ~(1 << REG.R10);
-  let slots: readonly number[] = [];
-  let { depth } = steps.at(-1)!;
-  for (let i = steps.length - 2; i >= 0 && links.length < MOST_LINKS; i--) {
-    const step = steps[i]!;
-    if (step.depth > depth) continue;
-    // Into the caller: what was passed is still wanted there.
-    depth = step.depth;
-    const insn = env.insns[step.insn]!;
-    const { uses, defines } = effectOf(env, insn);
-    const isStore = storedSlot(insn) !== undefined && slots.includes(storedSlot(insn)!);
-    const isBranch = isComparison(insn) && (uses & wanted) !== 0;
-    if ((defines & wanted) === 0 && !isStore && !isBranch) continue;
-    const after = steps.slice(i + 1).find((later) => later.depth <= depth);
-    const effect = isBranch ? comparedText(uses & wanted, after) : writtenText(defines & wanted, after);
-    if (!seen.has(step.insn) && effect !== "") {
-      seen.add(step.insn);
-      links.unshift({
-        insn: step.insn,
-        instruction: textOf(env, step.insn),
-        source: lineOf(env, step.insn),
-        effect,
-      });
-    }
-    if (isBranch) continue;
-    if (isStore) slots = slots.filter((slot) => slot !== storedSlot(insn));
-    wanted &= ~defines;
-    wanted |= sourcesOf(insn, uses);
-    if (isStackLoad(insn)) slots = [...slots, insn.off];
-    if (wanted === 0 && slots.length === 0) break;
-  }
-  return links;
-}
-
-/** Where the value of what was written comes from; a load tells nothing of its address, a call nothing of its arguments. */
-function sourcesOf(insn: Insn, uses: number): number {
-  const kind = insn.opcode & 7;
-  const isAlu = kind === CLASS.ALU || kind === CLASS.ALU64;
-  const isStore = kind === CLASS.STX;
-  return (isAlu ? uses : isStore ? 1 << insn.src : 0) & ~(1 << REG.R10);
-}
-
-const isStackLoad = ({ opcode, src }: Insn): boolean => (opcode & 7) === CLASS.LDX && src === REG.R10;
-
-function storedSlot({ opcode, dst, off }: Insn): number | undefined {
-  const kind = opcode & 7;
-  return (kind === CLASS.ST || kind === CLASS.STX) && dst === REG.R10 ? off : undefined;
-}
-
-function isComparison({ opcode }: Insn): boolean {
-  const kind = opcode & 7;
-  const operation = opcode & 0xf0;
-  return (
-    (kind === CLASS.JMP || kind === CLASS.JMP32) &&
-    operation !== 0 &&
-    operation < 0xe0 &&
-    !isCallOrExit(opcode)
-  );
-}
-
-const isCallOrExit = (opcode: number): boolean => (opcode & 0xf0) === 0x80 || (opcode & 0xf0) === 0x90;
-
-function comparedText(registers: number, after: Step | undefined): string {
-  if (after === undefined) return "";
-  const names = numbersOf(registers).map((number) => `r${number} = ${stateOf(after, number)}`);
-  return `then goes on at ${after.insn}: ${names.join(", ")}`;
-}
-
-function writtenText(registers: number, after: Step | undefined): string {
-  if (after === undefined) return "";
-  if (registers === 0) return "stores it";
-  return numbersOf(registers)
-    .map((number) => `r${number} = ${stateOf(after, number)}`)
-    .join(", ");
-}
-
-const numbersOf = (registers: number): number[] =>
-  Array.from({ length: 11 }, (_, i) => i).filter((number) => (registers & (1 << number)) !== 0);
-
-function stateOf({ registers, frame }: Step, number: number): string {
-  const register = registers[number]!;
-  return register.kind === "?" ? "nothing" : registerText(register, frame);
 }

@@ -1,6 +1,7 @@
 /**
  * The rules behind Linux's messages, in words for people who meet them for the first time: a row each with the messages that it
- * covers, what must hold, and what to do. The first row that fits counts; `ruleOf` always finds one.
+ * covers, what must hold, and what to do. The first row that fits the last line of a message counts, else one that fits a line
+ * before; `ruleOf` always finds one.
  */
 export interface Rule {
   /** A short name that does not change: for filters and for searching. */
@@ -18,6 +19,14 @@ const row = (id: string, pattern: RegExp, statement: string, advice: string): Ru
   statement,
   advice,
 });
+
+/** Of a pointer that was one until something that the program did: the path tells, not the message. */
+export const ENDED_POINTER = row(
+  "ended-pointer",
+  /(?:)/,
+  "A pointer is used only as long as what it points to is there.",
+  "Finish with the object before it is given back (bpf_ringbuf_submit(), bpf_sk_release(), …). Pointers into a packet end at every call that may move it, such as bpf_skb_pull_data(): read data and data_end anew behind it, and compare again.",
+);
 
 const RULES: readonly Rule[] = [
   row(
@@ -42,7 +51,13 @@ const RULES: readonly Rule[] = [
     "packet-bounds",
     /invalid access to packet|outside of the packet|pkt pointer/,
     "Bytes of a packet are used only after a comparison with the packet's end has shown that they are there.",
-    "Compare before the access: `if (data + sizeof(*header) > data_end) return …;`. The same pointer must be used for the comparison and the access; an offset that varies needs an upper bound first.",
+    "Compare before the access: `if (data + sizeof(*header) > data_end) return …;`. The same pointer must be used for the comparison and the access: where an offset that varies was added, compare the new pointer again; the offset needs an upper bound first.",
+  ),
+  row(
+    "size",
+    /min value is negative, either use|unbounded memory access, use|invalid zero-sized|alloc_size|call: invalid \S+ (from|to) stack R\d+ off=/,
+    "A helper is told a size that is known to be no larger than the memory it is given, and not negative.",
+    "Bound the size before the call: `if (n > sizeof(buffer)) n = sizeof(buffer);` with an unsigned n, or `n &= sizeof(buffer) - 1` where that is a power of two. What is compared and what is passed must be the same variable.",
   ),
   row(
     "bounds",
@@ -51,10 +66,22 @@ const RULES: readonly Rule[] = [
     "Bound the index before it is used: `if (index >= SIZE) return 0;`, or `index &= SIZE - 1` for a power of two. Use an unsigned type, or also check that it is not negative; compare the very variable that is the index, as the last thing before the access.",
   ),
   row(
-    "stack",
-    /stack (off|R\d)|invalid.*stack|combined stack size|misaligned stack/,
-    "A function uses at most 512 bytes of stack, inside its frame, and gives only initialised bytes to helpers.",
-    "Initialise structures whole (`struct key key = {};`, which also clears padding), keep large buffers in a map (a per-CPU array of one element), and keep indices of local arrays bounded.",
+    "stack-size",
+    /combined stack size|call stack/,
+    "All functions that are active at once use at most 512 bytes of stack together.",
+    "Keep large buffers in a map (a per-CPU array of one element) instead of on the stack, and call less deeply.",
+  ),
+  row(
+    "uninitialised-stack",
+    /invalid (indirect )?read from stack/,
+    "Bytes of the stack are read, also by helpers, only after they were written.",
+    "Initialise structures whole: `struct key key = {};` also clears the padding between members, or use __builtin_memset().",
+  ),
+  row(
+    "stack-bounds",
+    /stack (off|R\d)|invalid.*stack|misaligned stack/,
+    "An access to the stack lies inside the 512 bytes of its function, whatever the index may be.",
+    "Bound the index of a local array before it is used (`if (i >= sizeof(buffer)) return 0;`, with an unsigned i), or mask it. Buffers of more than 512 bytes belong into a map (a per-CPU array of one element).",
   ),
   row(
     "context",
@@ -67,6 +94,12 @@ const RULES: readonly Rule[] = [
     /infinite loop|back-edge|too large|too complex|processed \d+ insn/i,
     "The verifier comes to the end of every loop within a million instructions.",
     "Give the loop a small constant bound (`for (int i = 0; i < 16; i++)`), use bpf_loop() or bpf_for() for many turns, or move a part of the program into a function of its own that is not static.",
+  ),
+  row(
+    "map-type",
+    /cannot pass map_type|expected prog array map|cannot be used in prog|isn't map pointer|progs cannot use/,
+    "A helper works on the kinds of maps that it is made for, and programs use maps that suit them.",
+    "Check the map's type (`__uint(type, …)`) and the helper: bpf_map_lookup_elem() is for hashes, arrays and the like, bpf_tail_call() for program arrays, bpf_perf_event_output() for perf event arrays, bpf_ringbuf_… for ring buffers.",
   ),
   row(
     "unknown-helper",
@@ -149,4 +182,15 @@ const OTHER = row(
   "Run with --log-level 2 and read the last lines: the state of the registers before the instruction shows what the verifier knew.",
 );
 
-export const ruleOf = (message: string): Rule => RULES.find(({ pattern }) => pattern.test(message)) ?? OTHER;
+/**
+ * @param lines of the message, without states.
+ * @param isCall of a call: memory that it is given may be too small for the size that it is told.
+ */
+export function ruleOf(lines: readonly string[], isCall: boolean): Rule {
+  for (const line of lines.toReversed()) {
+    const text = isCall ? `call: ${line}` : line;
+    const rule = RULES.find(({ pattern }) => pattern.test(text));
+    if (rule !== undefined) return rule;
+  }
+  return OTHER;
+}
