@@ -5,11 +5,12 @@
  * through `read` and `write`, which know what must be printed behind the instruction.
  */
 import { EACCES, EFAULT, EINVAL } from "@alien-ts/abi";
-import { FRAME_BYTES, REG, REGISTERS } from "@alien-ts/bpf-isa";
+import { FRAME_BYTES, REG, REGISTERS, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import type { VerifierLog } from "./log.ts";
 import type { Mask } from "./speculation/masks.ts";
+import { instructionNames } from "./names.ts";
 import { padding, stateText } from "./print.ts";
 import type { Touched } from "./print.ts";
 import type { LiveStack } from "./prune/live-stack.ts";
@@ -84,6 +85,8 @@ export class Analysis {
   /** Something was masked: states whose numbers differ at all are different. (Linux: explore_alu_limits) */
   exploresLimits = false;
   #ids = 0;
+  readonly #texts: string[] = [];
+  readonly #names: ReturnType<typeof instructionNames>;
   #registers = (1 << REGISTERS) - 1;
   #slots = new Set<number>();
   #areAllTouched = true;
@@ -98,6 +101,7 @@ export class Analysis {
   constructor(verification: Verification, env: ProgramEnv, maps: ReadonlyMap<number, MapInfo>) {
     this.verification = verification;
     this.env = env;
+    this.#names = instructionNames(env);
     this.log = verification.log;
     this.insns = env.insns;
     this.hasFetches = env.insns.some(
@@ -130,6 +134,11 @@ export class Analysis {
   /** The function that is walked ends the program: it is the main function, or runs when the program throws. */
   get endsProgram(): boolean {
     return this.entry === 0 || this.entry === this.exceptionCallback;
+  }
+
+  /** The instruction as it is printed, without its number. */
+  insnText(index: number): string {
+    return (this.#texts[index] ??= disassemble(this.printed[index]!, this.printed[index + 1], this.#names));
   }
 
   get frame(): Frame {

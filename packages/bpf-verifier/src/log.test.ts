@@ -46,3 +46,32 @@ test("what was taken back does not come back into a buffer that it has left, and
 test("a log to which nothing is written leaves the buffer alone", () => {
   expect(fitLog("", 8, LOG.LEVEL1)).toEqual({ bytes: new Uint8Array(0), trueSize: 0, isTruncated: false });
 });
+
+test("a log of many lines has each of them, also where ends were taken back", () => {
+  const log = new VerifierLog({ level: LOG.LEVEL2 });
+  const expected: string[] = [];
+  for (let i = 0; i < 5000; i++) {
+    log.line(`line ${i}`);
+    log.reset(log.length - 1);
+    log.line(" and more");
+    expected.push(`line ${i} and more\n`);
+  }
+  expect(log.toString()).toBe(expected.join(""));
+  const half = expected.slice(0, 2500).join("").length;
+  log.reset(half);
+  log.line("end");
+  expect(log.toString()).toBe(`${expected.slice(0, 2500).join("")}end\n`);
+  expect(log.length).toBe(half + 4);
+});
+
+test("of a log that keeps its end, no more than that is lost", () => {
+  const log = new VerifierLog({ level: LOG.LEVEL2, keeps: 1000 });
+  let whole = "";
+  for (let i = 0; i < 20_000; i++) {
+    log.line(String(i));
+    whole += `${i}\n`;
+  }
+  const text = log.toString();
+  expect(text.length).toBeGreaterThanOrEqual(1000);
+  expect(whole.endsWith(text)).toBe(true);
+});

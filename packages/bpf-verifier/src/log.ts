@@ -11,6 +11,8 @@ import { utf8Encode } from "@alien-ts/abi";
 /** Bits of `log_level` (include/linux/bpf_verifier.h). */
 export const LOG = { LEVEL1: 1, LEVEL2: 2, STATS: 4, FIXED: 8, MASK: 15 } as const;
 
+const MOST_PIECES = 1024;
+
 export interface LogOptions {
   /** `log_level`; 0 for none. */
   readonly level: number;
@@ -30,8 +32,9 @@ export interface LogExtent {
 
 export class VerifierLog {
   readonly level: number;
-  /** Pieces in order; a log of a million lines is joined once. */
+  /** Pieces in order; many are joined to one, since the collector visits each. */
   private pieces: string[] = [];
+  private joined: string[] = [];
   private readonly keeps: number;
   /** Characters that were dropped from the front. */
   private dropped = 0;
@@ -60,18 +63,26 @@ export class VerifierLog {
 
   write(text: string): void {
     if (this.level === 0 || text === "") return;
+    // The last piece stays apart: its end is often taken back.
+    if (this.pieces.length >= MOST_PIECES) this.join();
     this.pieces.push(text);
     this.length += text.length;
     this.longest = Math.max(this.longest, this.length);
     this.lost = Math.max(this.lost, this.length + 1 - this.window);
+  }
+
+  private join(): void {
+    this.joined.push(this.pieces.join(""));
+    this.pieces = [];
     if (this.length - this.dropped > 2 * this.keeps) this.drop();
   }
 
   /** Forgets the front, down to what is kept. */
   private drop(): void {
     let from = 0;
-    while (this.length - this.dropped > this.keeps) this.dropped += this.pieces[from++]!.length;
-    this.pieces = this.pieces.slice(from);
+    while (this.length - this.dropped - this.joined[from]!.length >= this.keeps)
+      this.dropped += this.joined[from++]!.length;
+    this.joined = this.joined.slice(from);
   }
 
   line(text: string): void {
@@ -82,7 +93,7 @@ export class VerifierLog {
   reset(length = 0): void {
     this.lost = Math.min(this.lost, length);
     while (this.length > length) {
-      const piece = this.pieces.pop();
+      const piece = this.pieces.pop() ?? this.joined.pop();
       if (piece === undefined) {
         this.length = length;
         this.dropped = Math.min(this.dropped, length);
@@ -99,7 +110,9 @@ export class VerifierLog {
   }
 
   toString(): string {
-    return this.pieces.join("");
+    this.join();
+    this.joined = [this.joined.join("")];
+    return this.joined[0]!;
   }
 }
 

@@ -30,15 +30,18 @@ export function tnumText({ value, mask }: Tnum): string {
 /** The whole state line of a frame, without line feed: " R1=ctx() R10=fp0". */
 export function stateText(state: State, frame: Frame, touched: Touched | undefined): string {
   let text = frame.index === 0 ? "" : ` frame${frame.index}:`;
-  frame.registers.forEach((register, number) => {
-    if (register.kind === "?") return;
-    if (touched !== undefined && (touched.registers & (1 << number)) === 0) return;
+  const { registers } = frame;
+  for (let number = 0; number < registers.length; number++) {
+    const register = registers[number]!;
+    if (register.kind === "?") continue;
+    if (touched !== undefined && (touched.registers & (1 << number)) === 0) continue;
     text += ` R${number}=${registerText(register, frame, state.areNumbersPrecise)}`;
-  });
-  text += slotsText(state, frame, touched);
-  const references = state.references.filter(({ id }) => id !== 0);
-  if (references.length > 0 && references[0] === state.references[0])
-    text += ` refs=${references.map(({ id }) => id).join(",")}`;
+  }
+  if (touched === undefined || touched.slots.size > 0) text += slotsText(state, frame, touched);
+  if (state.references.length > 0 && state.references[0]!.id !== 0) {
+    const ids = state.references.map(({ id }) => id).filter((id) => id !== 0);
+    text += ` refs=${ids.join(",")}`;
+  }
   if (frame.isCallback) text += " cb";
   if (frame.isAsyncCallback) text += " async_cb";
   return text;

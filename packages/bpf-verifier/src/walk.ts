@@ -2,7 +2,7 @@
  * The walk over all paths: instruction by instruction, until every path ended or one is refused. Answers to do_check().
  */
 import { E2BIG, EFAULT, EINVAL } from "@alien-ts/abi";
-import { CALL, CLASS, MAX_INSNS, MODE, disassemble } from "@alien-ts/bpf-isa";
+import { CALL, CLASS, MAX_INSNS, MODE } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "./analysis.ts";
 import { checkHelperCall } from "./call/helper.ts";
@@ -15,7 +15,6 @@ import { checkExit } from "./check/exit.ts";
 import { checkConditional } from "./check/jump.ts";
 import { checkPacketLoad, checkWide } from "./check/load.ts";
 import { checkMemoryInsn } from "./check/memory-op.ts";
-import { instructionNames } from "./names.ts";
 import { sourceLine } from "./source.ts";
 import { stateText } from "./print.ts";
 import type { Points, Visited } from "./prune/visited.ts";
@@ -94,7 +93,7 @@ function print(analysis: Analysis, showsState: boolean): void {
   }
   if (analysis.isTouched) analysis.printState();
   sourceLine(analysis, index);
-  const text = `${index}: ${disassemble(analysis.printed[index]!, analysis.printed[index + 1], instructionNames(analysis.env))}`;
+  const text = `${index}: ${analysis.insnText(index)}`;
   log.line(text);
   analysis.printedLength = text.length;
   analysis.printedEnd = log.length;

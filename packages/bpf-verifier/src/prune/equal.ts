@@ -17,6 +17,11 @@ class IdMap {
   private readonly pairs: number[] = [];
   private temporary = 1 << 30;
 
+  clear(): void {
+    if (this.pairs.length > 0) this.pairs.length = 0;
+    this.temporary = 1 << 30;
+  }
+
   matches(old: number, now: number): boolean {
     if ((old === 0) !== (now === 0)) return false;
     if (old === 0) return true;
@@ -36,29 +41,43 @@ class IdMap {
   }
 }
 
-export interface EqualOptions {
-  readonly exactness: Exactness;
-  /** Registers that are read later, by frame from the innermost's instruction. */
-  live(frame: Frame, isTop: boolean): number;
+/** How states are compared. One serves for many comparisons. */
+export class Comparison {
+  exactness: Exactness = "exact";
   /** Slots that were never written may be read. */
   readonly mayReadAnything: boolean;
   /** Nobody tracks which numbers decided something: all do. */
-  readonly arePrecise: boolean;
+  arePrecise = false;
   /** Numbers are the same, or differ. */
-  readonly comparesExactly: boolean;
+  comparesExactly = false;
+  readonly ids = new IdMap();
+  readonly #live: Uint16Array;
+
+  /** @param live registers that are read later, by instruction. */
+  constructor(live: Uint16Array, mayReadAnything: boolean) {
+    this.#live = live;
+    this.mayReadAnything = mayReadAnything;
+  }
+
+  /** Registers of a frame that are read later: a caller goes on behind its call, and a callback's caller may call again. */
+  liveIn({ frames, insn }: State, frame: number): number {
+    const site = frames[frame + 1]?.callSite;
+    if (site === undefined) return this.#live[insn]!;
+    return site < 0 ? 0x3ff : this.#live[site]! | (this.#live[site + 1] ?? 0);
+  }
 }
 
-export function statesEqual(old: State, now: State, options: EqualOptions): boolean {
+export function statesEqual(old: State, now: State, comparison: Comparison): boolean {
   if (old.frames.length !== now.frames.length || (old.isSpeculative && !now.isSpeculative)) return false;
-  const ids = new IdMap();
+  const { ids } = comparison;
+  ids.clear();
   if (!sameReferences(old, now, ids)) return false;
   for (let i = 0; i < old.frames.length; i++) {
     const a = old.frames[i]!;
     const b = now.frames[i]!;
     if (a.callSite !== b.callSite || a.subprogram !== b.subprogram) return false;
-    if (a.isCallback !== b.isCallback || a.callbackDepth > b.callbackDepth) return false;
-    const live = options.live(a, i === old.frames.length - 1);
-    if (!framesEqual(a, b, { ids, live, options })) return false;
+    if (a.isCallback !== b.isCallback) return false;
+    if (!framesEqual(a, b, comparison.liveIn(old, i), comparison)) return false;
   }
   return true;
 }
@@ -83,17 +102,11 @@ function sameReferences(old: State, now: State, ids: IdMap): boolean {
   });
 }
 
-interface Comparison {
-  readonly ids: IdMap;
-  readonly live: number;
-  readonly options: EqualOptions;
-}
-
-function framesEqual(old: Frame, now: Frame, comparison: Comparison): boolean {
+function framesEqual(old: Frame, now: Frame, live: number, comparison: Comparison): boolean {
   // Of a helper that will call back fewer times, not everything was walked.
   if (old.callbackDepth > now.callbackDepth) return false;
   for (let i = 0; i < 10; i++) {
-    if ((comparison.live & (1 << i)) === 0) continue;
+    if ((live & (1 << i)) === 0) continue;
     if (!registerSafe(old.registers[i]!, now.registers[i]!, comparison)) return false;
   }
   return stackSafe(old, now, comparison);
@@ -136,17 +149,17 @@ export const isSameButFrame = (a: Register, b: Register): boolean =>
     sameShape(a, b) &&
     a.scalar.equals(b.scalar));
 
-function registerSafe(old: Register, now: Register, { ids, options }: Comparison): boolean {
-  const { exactness } = options;
+function registerSafe(old: Register, now: Register, comparison: Comparison): boolean {
+  const { exactness, ids } = comparison;
   if (old === now && old.id === 0 && old.refId === 0 && old.dynptrId === 0) return true;
   if (exactness === "exact") return isExact(old, now, ids);
   if (old.kind === "?" && (exactness === "safe" || now.kind === "?")) return true;
   if (old.kind !== now.kind || old.flags !== now.flags) return false;
   switch (old.kind) {
     case "scalar":
-      if (options.comparesExactly)
+      if (comparison.comparesExactly)
         return sameShape(old, now) && old.scalar.equals(now.scalar) && ids.matchesScalar(old.id, now.id);
-      if (!old.isPrecise && exactness === "safe" && (!options.arePrecise || old === UNKNOWN)) return true;
+      if (!old.isPrecise && exactness === "safe" && (!comparison.arePrecise || old === UNKNOWN)) return true;
       if (!sameDelta(old, now) || (old.hasDelta && old.off !== now.off)) return false;
       return old.scalar.contains(now.scalar) && ids.matchesScalar(old.id, now.id);
     case "map_key":
@@ -180,8 +193,7 @@ function scalarOf({ types, spilled }: StackSlot, mayReadAnything: boolean): Regi
 }
 
 function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
-  const { options, ids } = comparison;
-  const { exactness, mayReadAnything } = options;
+  const { exactness, mayReadAnything, ids } = comparison;
   for (let index = 0; index < old.stack.length; index++) {
     const a = old.stack[index]!;
     const b = now.stack[index];
@@ -211,12 +223,12 @@ const sameIds = (register: Register, ids: IdMap): boolean =>
   ids.matches(register.id, register.id) && ids.matches(register.refId, register.refId);
 
 function slotSafe(a: StackSlot, b: StackSlot, comparison: Comparison): boolean {
-  const { ids, options } = comparison;
+  const { ids, mayReadAnything } = comparison;
   for (let i = 0; i < 8; i++) {
     const old = a.types[i]!;
     const now = b.types[i]!;
     if (old === "?" || old === now) continue;
-    if (old === "m" && (options.mayReadAnything || now === "0")) continue;
+    if (old === "m" && (mayReadAnything || now === "0")) continue;
     return false;
   }
   switch (a.types[7]) {

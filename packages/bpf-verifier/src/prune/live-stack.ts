@@ -6,6 +6,8 @@
  * function ends, works out what that means for the instructions before. Reads are only ever added: `isAlive` may be asked about
  * states whose paths have all ended. Changes are told in a log of level 2.
  */
+import { MAX_FRAMES } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
 import { callsCallback } from "../call/callback-kinds.ts";
 import { successors } from "../cfg.ts";
 import type { Analysis } from "../analysis.ts";
@@ -16,8 +18,8 @@ import type { State } from "../state/state.ts";
 /** Slots as bits, in two words. */
 type Slots = [low: number, high: number];
 
-const NONE: Readonly<Slots> = [0, 0];
-const bit = (slot: number): Slots => (slot < 32 ? [1 << slot, 0] : [0, 1 << (slot - 32)]);
+const lowBit = (slot: number): number => (slot < 32 ? 1 << slot : 0);
+const highBit = (slot: number): number => (slot < 32 ? 0 : 1 << (slot - 32));
 
 /** Sets of slots of one frame, per instruction of a function: as many words as `PLACES` say. */
 const READ = 0;
@@ -59,7 +61,7 @@ class Instance {
     return (index - this.subprogram.start) * WORDS + set;
   }
 
-  addReads(frame: number, index: number, [low, high]: Readonly<Slots>): void {
+  addReads(frame: number, index: number, low: number, high: number): void {
     const sets = this.sets(frame);
     const read = this.at(index, READ);
     const live = this.at(index, LIVE);
@@ -70,24 +72,29 @@ class Instance {
     sets[read + 1]! |= high;
   }
 
-  /** What is written on all paths so far. */
-  addWrites(index: number, written: readonly Readonly<Slots>[]): void {
+  /** What is written on all paths so far; two words per frame. */
+  addWrites(index: number, written: Int32Array): void {
     const known = index - this.subprogram.start;
     const isKnown = this.isKnown[known] === 1;
-    for (let frame = 0; frame < this.depth; frame++) {
-      const [low, high] = written[frame] ?? NONE;
+    for (let frame = 0; frame < this.sites.length; frame++) {
+      const low = written[2 * frame]!;
+      const high = written[2 * frame + 1]!;
       if (low === 0 && high === 0 && (!isKnown || this.frames[frame] === undefined)) continue;
       const sets = this.sets(frame);
       const at = this.at(index, WRITTEN);
-      for (const [word, mask] of [low, high].entries()) {
-        const before = sets[at + word]!;
-        const after = isKnown ? mask & before : mask;
-        if (after !== before) this.isUpdated = true;
-        if ((before & ~after) !== 0) this.hasLost = true;
-        sets[at + word] = after;
-      }
+      this.#write(sets, at, low, isKnown);
+      this.#write(sets, at + 1, high, isKnown);
     }
     this.isKnown[known] = 1;
+  }
+
+  #write(sets: Int32Array, at: number, mask: number, isKnown: boolean): void {
+    const before = sets[at]!;
+    const after = isKnown ? mask & before : mask;
+    if (after === before) return;
+    this.isUpdated = true;
+    if ((before & ~after) !== 0) this.hasLost = true;
+    sets[at] = after;
   }
 
   isLive(index: number, frame: number, slot: number): boolean {
@@ -102,16 +109,20 @@ export class LiveStack {
   /** Instructions at which states are compared: the log tells of them. */
   readonly #prune: Uint8Array;
   readonly #instances = new Map<string, Instance>();
-  readonly #orders = new Map<Subprogram, readonly number[]>();
+  readonly #orders = new Map<Subprogram, Int32Array>();
   /** Of the state at hand; undefined where it has to be found. */
   #current: Instance | undefined;
-  /** By frame, of the instruction at hand. */
-  #written: Slots[] = [];
+  /** Of the instruction at hand: two words per frame. */
+  readonly #written = new Int32Array(2 * MAX_FRAMES);
+  #hasWritten = false;
+  /** Two instructions that may follow each one; -1 for none. */
+  readonly #edges: Int32Array;
   #index = 0;
 
   constructor(analysis: Analysis, prune: Uint8Array) {
     this.#analysis = analysis;
     this.#prune = prune;
+    this.#edges = edgesOf(analysis.insns);
   }
 
   /** The walk is in another function, or on another path. */
@@ -123,7 +134,8 @@ export class LiveStack {
     const { state, index } = this.#analysis;
     this.#current ??= this.#instanceOf(state, state.frames.length - 1);
     this.#index = index;
-    if (this.#written.length > 0) this.#written = [];
+    if (this.#hasWritten) this.#written.fill(0);
+    this.#hasWritten = false;
   }
 
   /** Every path that meets the instruction at hand so far writes what was noted. */
@@ -134,16 +146,14 @@ export class LiveStack {
   read(frame: number, slot: number): void {
     const { state, index } = this.#analysis;
     this.#current ??= this.#instanceOf(state, state.frames.length - 1);
-    this.#current.addReads(frame, index, bit(slot));
+    this.#current.addReads(frame, index, lowBit(slot), highBit(slot));
   }
 
   /** All eight bytes of the slot. */
   wrote(frame: number, slot: number): void {
-    while (this.#written.length <= frame) this.#written.push([0, 0]);
-    const [low, high] = bit(slot);
-    const set = this.#written[frame]!;
-    set[0] |= low;
-    set[1] |= high;
+    this.#hasWritten = true;
+    this.#written[2 * frame]! |= lowBit(slot);
+    this.#written[2 * frame + 1]! |= highBit(slot);
   }
 
   /** The path ends, or the innermost function does. Linux: bpf_update_live_stack() */
@@ -204,51 +214,63 @@ export class LiveStack {
     let turns = 0;
     for (let hasChanged = true; hasChanged; turns++) {
       hasChanged = false;
-      for (let frame = 0; frame < instance.depth; frame++) {
-        if (instance.frames[frame] === undefined) continue;
-        for (const index of order) if (this.#updateInsn(instance, frame, index)) hasChanged = true;
-      }
+      for (const [frame, sets] of instance.frames.entries())
+        if (sets !== undefined && this.#turn(instance, frame, sets, order)) hasChanged = true;
     }
     if (log.isVerbose)
       log.line(`(${instance.sites.join(",")}) live stack update done in ${turns} iterations`);
     if (instance.depth > 1) this.#tellCaller(instance);
   }
 
-  #updateInsn(instance: Instance, frame: number, index: number): boolean {
-    const { insns, log } = this.#analysis;
-    const next = successors(insns, index, false);
-    if (next.length === 0) return false;
-    const sets = instance.frames[frame]!;
-    const own = instance.at(index, 0);
-    const before: Slots[] = [
-      [sets[own + LIVE]!, sets[own + LIVE + 1]!],
-      [sets[own + WRITTEN_LATER]!, sets[own + WRITTEN_LATER + 1]!],
-    ];
-    for (let word = 0; word < 2; word++) {
-      let after = 0;
-      let written = -1;
-      for (const follower of next) {
-        const at = instance.at(follower, word);
-        after |= sets[at + LIVE]!;
-        written &= sets[at + WRITTEN_LATER]!;
-      }
-      const wrote = sets[own + WRITTEN + word]!;
-      sets[own + LIVE + word] = (after & ~wrote) | sets[own + READ + word]!;
-      sets[own + WRITTEN_LATER + word] = written | wrote;
-    }
-    const now: Slots[] = [
-      [sets[own + LIVE]!, sets[own + LIVE + 1]!],
-      [sets[own + WRITTEN_LATER]!, sets[own + WRITTEN_LATER + 1]!],
-    ];
-    const hasChanged = now.some(([low, high], i) => low !== before[i]![0] || high !== before[i]![1]);
-    if (hasChanged && log.isVerbose && this.#isTold(instance, sets, index)) {
-      const place = `(${instance.sites.join(",")}) frame ${frame} insn ${index} `;
-      for (const [i, word] of ["live", "written"].entries()) {
-        const text = changeText(word, before[i]!, now[i]!);
-        if (text !== "") log.line(place + text);
-      }
+  /** From every instruction to those before it, once; whether anything is new. */
+  #turn(instance: Instance, frame: number, sets: Int32Array, order: Int32Array): boolean {
+    const edges = this.#edges;
+    const isVerbose = this.#analysis.log.isVerbose;
+    const base = instance.at(0, 0);
+    let hasChanged = false;
+    for (let i = 0; i < order.length; i++) {
+      const index = order[i]!;
+      const first = edges[2 * index]!;
+      if (first < 0) continue;
+      const second = edges[2 * index + 1]!;
+      const own = base + index * WORDS;
+      const a = base + first * WORDS;
+      const b = second < 0 ? a : base + second * WORDS;
+      const writtenLow = sets[own + WRITTEN]!;
+      const writtenHigh = sets[own + WRITTEN + 1]!;
+      const liveLow = ((sets[a + LIVE]! | sets[b + LIVE]!) & ~writtenLow) | sets[own + READ]!;
+      const liveHigh = ((sets[a + LIVE + 1]! | sets[b + LIVE + 1]!) & ~writtenHigh) | sets[own + READ + 1]!;
+      const laterLow = (sets[a + WRITTEN_LATER]! & sets[b + WRITTEN_LATER]!) | writtenLow;
+      const laterHigh = (sets[a + WRITTEN_LATER + 1]! & sets[b + WRITTEN_LATER + 1]!) | writtenHigh;
+      const isSame =
+        liveLow === sets[own + LIVE] &&
+        liveHigh === sets[own + LIVE + 1] &&
+        laterLow === sets[own + WRITTEN_LATER] &&
+        laterHigh === sets[own + WRITTEN_LATER + 1];
+      if (isSame) continue;
+      hasChanged = true;
+      if (isVerbose && this.#isTold(instance, sets, index))
+        this.#tell(
+          `(${instance.sites.join(",")}) frame ${frame} insn ${index} `,
+          sets.subarray(own),
+          [liveLow, liveHigh],
+          [laterLow, laterHigh],
+        );
+      sets[own + LIVE] = liveLow;
+      sets[own + LIVE + 1] = liveHigh;
+      sets[own + WRITTEN_LATER] = laterLow;
+      sets[own + WRITTEN_LATER + 1] = laterHigh;
     }
     return hasChanged;
+  }
+
+  #tell(place: string, before: Int32Array, live: Slots, later: Slots): void {
+    const { log } = this.#analysis;
+    const texts = [
+      changeText("live", [before[LIVE]!, before[LIVE + 1]!], live),
+      changeText("written", [before[WRITTEN_LATER]!, before[WRITTEN_LATER + 1]!], later),
+    ];
+    for (const text of texts) if (text !== "") log.line(place + text);
   }
 
   #isTold(instance: Instance, sets: Int32Array, index: number): boolean {
@@ -264,24 +286,23 @@ export class LiveStack {
     const site = instance.sites[instance.depth - 2]!;
     const subprogram = subprograms.find((candidate) => candidate.start <= site && site < candidate.end)!;
     const outer = this.#instance([...instance.sites.slice(0, -2), subprogram.start], subprogram);
-    const written: Slots[] = [];
+    const written = new Int32Array(2 * MAX_FRAMES);
     for (let frame = 0; frame < outer.depth; frame++) {
       const sets = instance.frames[frame];
-      written.push([0, 0]);
       if (sets === undefined) continue;
       const at = instance.at(start, 0);
-      written[frame] = [sets[at + WRITTEN_LATER]!, sets[at + WRITTEN_LATER + 1]!];
-      outer.addReads(frame, site, [sets[at + LIVE]!, sets[at + LIVE + 1]!]);
+      written.set([sets[at + WRITTEN_LATER]!, sets[at + WRITTEN_LATER + 1]!], 2 * frame);
+      outer.addReads(frame, site, sets[at + LIVE]!, sets[at + LIVE + 1]!);
     }
     outer.addWrites(site, written);
   }
 
   /** The function's instructions, followers first. Linux: compute_postorder() */
-  #orderOf(subprogram: Subprogram): readonly number[] {
+  #orderOf(subprogram: Subprogram): Int32Array {
     const known = this.#orders.get(subprogram);
     if (known !== undefined) return known;
     const { insns } = this.#analysis;
-    const order: number[] = [];
+    const list: number[] = [];
     const isFound = new Uint8Array(insns.length + 1);
     const isExpanded = new Uint8Array(insns.length + 1);
     const path = [subprogram.start];
@@ -289,7 +310,7 @@ export class LiveStack {
       const index = path.at(-1)!;
       isFound[index] = 1;
       if (isExpanded[index] === 1) {
-        order.push(index);
+        list.push(index);
         path.pop();
         continue;
       }
@@ -300,9 +321,19 @@ export class LiveStack {
         path.push(next);
       }
     }
+    const order = Int32Array.from(list);
     this.#orders.set(subprogram, order);
     return order;
   }
+}
+
+function edgesOf(insns: readonly Insn[]): Int32Array {
+  const edges = new Int32Array(2 * insns.length).fill(-1);
+  for (let index = 0; index < insns.length; index++) {
+    // The second half of a wide load has none.
+    if (insns[index]!.opcode !== 0) edges.set(successors(insns, index, false), 2 * index);
+  }
+  return edges;
 }
 
 /** The instruction behind comes before the target of a jump. */

@@ -4,7 +4,7 @@
  *
  * Invariant: marks are put into parent states only; the current state needs none.
  */
-import { ATOMIC, CALL, CLASS, LOAD_ACQUIRE, MODE, REG, STORE_RELEASE, disassemble } from "@alien-ts/bpf-isa";
+import { ATOMIC, CALL, CLASS, LOAD_ACQUIRE, MODE, REG, STORE_RELEASE } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { HELPER, callsCallback } from "../call/callback-kinds.ts";
@@ -13,81 +13,8 @@ import { isGlobal } from "../state.ts";
 import { stateText } from "../print.ts";
 import { isSpilledScalar } from "../state/stack.ts";
 import type { Frame, HistoryEntry, State } from "../state/state.ts";
-import { instructionNames } from "../names.ts";
 import type { Check } from "../verdict.ts";
-
-const SLOTS_PER_WORD = 32;
-
-/** What must be precise before the instruction that the walk back has reached, by frame: registers and slots as bits. */
-class Wanted {
-  frame: number;
-  readonly registers = [0, 0, 0, 0, 0, 0, 0, 0, 0];
-  private readonly lowSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
-  private readonly highSlots = [0, 0, 0, 0, 0, 0, 0, 0, 0];
-
-  /** Something became precise that was not. */
-  hasMarked = false;
-  /** A fetched number was met. */
-  hasFetched = false;
-  /** Such numbers are followed to what they were fetched from. */
-  isCareful = false;
-  /** Nothing is printed. */
-  isQuiet = false;
-
-  constructor(frame: number) {
-    this.frame = frame;
-  }
-
-  copy(): Wanted {
-    const copy = new Wanted(this.frame);
-    for (let i = 0; i <= 8; i++) {
-      copy.registers[i] = this.registers[i]!;
-      copy.lowSlots[i] = this.lowSlots[i]!;
-      copy.highSlots[i] = this.highSlots[i]!;
-    }
-    return copy;
-  }
-
-  get isEmpty(): boolean {
-    let all = 0;
-    for (let i = 0; i <= 8; i++) all |= this.registers[i]! | this.lowSlots[i]! | this.highSlots[i]!;
-    return all === 0;
-  }
-
-  hasSlot(frame: number, slot: number): boolean {
-    const words = slot < SLOTS_PER_WORD ? this.lowSlots : this.highSlots;
-    return (words[frame]! & (1 << slot)) !== 0;
-  }
-
-  addSlot(frame: number, slot: number): void {
-    const words = slot < SLOTS_PER_WORD ? this.lowSlots : this.highSlots;
-    words[frame]! |= 1 << slot;
-  }
-
-  dropSlot(frame: number, slot: number): void {
-    const words = slot < SLOTS_PER_WORD ? this.lowSlots : this.highSlots;
-    words[frame]! &= ~(1 << slot);
-  }
-
-  hasSlots(frame: number): boolean {
-    return (this.lowSlots[frame]! | this.highSlots[frame]!) !== 0;
-  }
-
-  /** Forgets the frame. */
-  clear(frame: number): void {
-    this.registers[frame] = 0;
-    this.lowSlots[frame] = 0;
-    this.highSlots[frame] = 0;
-  }
-
-  /** In order of their numbers. */
-  slots(frame: number): number[] {
-    const found: number[] = [];
-    if (!this.hasSlots(frame)) return found;
-    for (let slot = 0; slot < 2 * SLOTS_PER_WORD; slot++) if (this.hasSlot(frame, slot)) found.push(slot);
-    return found;
-  }
-}
+import { Wanted } from "./wanted.ts";
 
 const CALL_OPCODE = 0x85;
 const EXIT = 0x95;
@@ -128,16 +55,18 @@ export function propagatePrecision(analysis: Analysis, { old, state, isQuiet }: 
   for (let index = old.frames.length - 1; index >= 0; index--) {
     const frame = old.frames[index]!;
     const names: string[] = [];
-    frame.registers.forEach((register, number) => {
-      if (!register.isScalar || !register.isPrecise) return;
-      wanted.registers[index]! |= 1 << number;
+    for (let number = 0; number < frame.registers.length; number++) {
+      const register = frame.registers[number]!;
+      if (!register.isPrecise || !register.isScalar) continue;
+      wanted.add(index, number);
       names.push(`r${number}`);
-    });
-    frame.stack.forEach((slot, number) => {
-      if (!isSpilledScalar(slot) || !slot.spilled.isPrecise) return;
+    }
+    for (let number = 0; number < frame.stack.length; number++) {
+      const slot = frame.stack[number]!;
+      if (!slot.spilled.isPrecise || !isSpilledScalar(slot)) continue;
       wanted.addSlot(index, number);
       names.push(`fp${-8 * (number + 1)}`);
-    });
+    }
     if (names.length > 0 && log.isVerbose && !isQuiet)
       log.line(`frame ${index}: propagating ${names.join(",")}`);
   }
@@ -281,11 +210,12 @@ export function markEverything(analysis: Analysis, start: State, isQuiet = false
   }
 }
 
-const registersText = ({ registers }: Wanted, frame: number): string =>
-  Array.from({ length: 11 }, (_, i) => i)
-    .filter((i) => (registers[frame]! & (1 << i)) !== 0)
-    .map((i) => `r${i}`)
-    .join(",");
+function registersText({ registers }: Wanted, frame: number): string {
+  const mask = registers[frame]!;
+  let text = "";
+  for (let i = 0; mask >> i !== 0; i++) if ((mask & (1 << i)) !== 0) text += text === "" ? `r${i}` : `,r${i}`;
+  return text;
+}
 const slotsText = (wanted: Wanted, frame: number): string =>
   wanted
     .slots(frame)
@@ -304,11 +234,7 @@ function stepBack(
   // The second half of a wide load.
   if (insn.opcode === 0) return true;
   if (analysis.log.isVerbose && !wanted.isQuiet) {
-    const text = disassemble(
-      analysis.printed[index]!,
-      analysis.printed[index + 1],
-      instructionNames(analysis.env),
-    );
+    const text = analysis.insnText(index);
     analysis.log.line(
       `mark_precise: frame${wanted.frame}: regs=${registersText(wanted, wanted.frame)} stack=${slotsText(wanted, wanted.frame)} before ${index}: ${text}`,
     );
@@ -342,67 +268,63 @@ interface Step {
 function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
   const { insn, entry } = step;
   const { frame } = wanted;
-  const has = (number: number): boolean => (wanted.registers[frame]! & (1 << number)) !== 0;
-  const add = (number: number): void => {
-    wanted.registers[frame]! |= 1 << number;
-  };
-  const drop = (number: number): void => {
-    wanted.registers[frame]! &= ~(1 << number);
-  };
   const { opcode, dst, src } = insn;
   const isRegister = (opcode & 8) !== 0;
   switch (opcode & 7) {
     case CLASS.ALU:
     case CLASS.ALU64: {
+      if (!wanted.has(frame, dst)) return true;
       const operation = opcode & 0xf0;
-      if (!has(dst) || operation === 0x80 || operation === 0xd0) return true;
-      if (operation === 0xb0) drop(dst);
-      if (isRegister && src !== REG.R10) add(src);
+      if (operation === 0x80 || operation === 0xd0) return true;
+      if (operation === 0xb0) wanted.drop(frame, dst);
+      if (isRegister && src !== REG.R10) wanted.add(frame, src);
       return true;
     }
     case CLASS.LDX:
-      if (!has(dst)) return true;
-      drop(dst);
-      if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
-      return true;
+      return undoLoad(wanted, insn, entry);
     case CLASS.STX:
-    case CLASS.ST: {
-      if ((opcode & 0xe7) === (MODE.ATOMIC | CLASS.STX) && insn.imm === LOAD_ACQUIRE) {
-        if (!has(dst)) return true;
-        drop(dst);
-        if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
-        return true;
-      }
-      // A number as address: a difference of pointers, which cannot be followed.
-      if (has(dst)) return false;
-      if ((opcode & 0xe7) === (MODE.ATOMIC | CLASS.STX)) {
-        const into = fetchedInto(insn);
-        if (into !== undefined && has(into)) {
-          wanted.hasFetched = true;
-          if (wanted.isCareful) {
-            drop(into);
-            if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
-            return true;
-          }
-        }
-      }
-      if (entry?.stack === undefined) return true;
-      if (!wanted.hasSlot(entry.stack.frame, entry.stack.slot)) return true;
-      wanted.dropSlot(entry.stack.frame, entry.stack.slot);
-      if ((opcode & 7) === CLASS.STX) add(src);
-      return true;
-    }
+    case CLASS.ST:
+      return undoStore(wanted, insn, entry);
     case CLASS.JMP:
     case CLASS.JMP32:
       if (opcode === CALL_OPCODE || opcode === EXIT) return undoCall(analysis, wanted, step);
-      if (isRegister && (has(dst) || has(src)))
+      if (isRegister && (wanted.has(frame, dst) || wanted.has(frame, src)))
         wanted.registers[frame]! |= ((1 << dst) | (1 << src)) & ~(entry?.stackPointers ?? 0);
       return true;
     default:
-      if (!has(dst)) return true;
-      drop(dst);
+      if (!wanted.has(frame, dst)) return true;
+      wanted.drop(frame, dst);
       return (opcode & 0xe0) === MODE.IMM;
   }
+}
+
+function undoLoad(wanted: Wanted, { dst }: Insn, entry: HistoryEntry | undefined): boolean {
+  if (!wanted.has(wanted.frame, dst)) return true;
+  wanted.drop(wanted.frame, dst);
+  if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
+  return true;
+}
+
+function undoStore(wanted: Wanted, insn: Insn, entry: HistoryEntry | undefined): boolean {
+  const { opcode, dst, src } = insn;
+  const { frame } = wanted;
+  const isAtomic = (opcode & 0xe7) === (MODE.ATOMIC | CLASS.STX);
+  if (isAtomic && insn.imm === LOAD_ACQUIRE) return undoLoad(wanted, insn, entry);
+  // A number as address: a difference of pointers, which cannot be followed.
+  if (wanted.has(frame, dst)) return false;
+  const into = isAtomic ? fetchedInto(insn) : undefined;
+  if (into !== undefined && wanted.has(frame, into)) {
+    wanted.hasFetched = true;
+    if (wanted.isCareful) {
+      wanted.drop(frame, into);
+      if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
+      return true;
+    }
+  }
+  if (entry?.stack === undefined || !wanted.hasSlot(entry.stack.frame, entry.stack.slot)) return true;
+  wanted.dropSlot(entry.stack.frame, entry.stack.slot);
+  if ((opcode & 7) === CLASS.STX) wanted.add(frame, src);
+  return true;
 }
 
 /** The register that an atomic operation loads the old value into. */
@@ -421,7 +343,7 @@ function undoCall(analysis: Analysis, wanted: Wanted, { insn, index, subsequent 
     const isLocal = caller?.opcode === CALL_OPCODE && caller.src === CALL.LOCAL;
     const isWanted = isLocal && (wanted.registers[frame]! & 1) !== 0;
     wanted.registers[frame]! &= ~1;
-    wanted.frame += 1;
+    wanted.enterFrame();
     wanted.registers[wanted.frame] = isWanted ? 1 : 0;
     return wanted.frame < 8;
   }

@@ -10,9 +10,9 @@ import { callsCallback, callsLater } from "../call/callback-kinds.ts";
 import type { VerifierEnv } from "../env.ts";
 import { stateText } from "../print.ts";
 import { NOT_INIT } from "../state/register.ts";
-import type { Frame, State } from "../state/state.ts";
+import type { State } from "../state/state.ts";
 import { Reject, reject } from "../verdict.ts";
-import { isSameButFrame, statesEqual } from "./equal.ts";
+import { Comparison, isSameButFrame, statesEqual } from "./equal.ts";
 import type { Exactness } from "./equal.ts";
 import { isIncomplete, isIncompleteInLinux } from "./loops.ts";
 import type { Loops } from "./loops.ts";
@@ -104,6 +104,7 @@ export class Visited {
   readonly #points: Points;
   readonly #live: Uint16Array;
   readonly #loops: Loops;
+  readonly #comparison: Comparison;
   /** By instruction and call, as Linux's table: the newest last. */
   readonly #buckets = new Map<number, Remembered[]>();
   #previousJumps = 0;
@@ -121,6 +122,7 @@ export class Visited {
     this.#points = points;
     this.#live = live;
     this.#loops = loops;
+    this.#comparison = new Comparison(live, analysis.env.privileges.mayReadUninitialised);
   }
 
   /** Forgets all of an earlier function but the distances and numbers. */
@@ -130,20 +132,11 @@ export class Visited {
   }
 
   #equal(old: State, now: State, exactness: Exactness): boolean {
-    return statesEqual(old, now, {
-      exactness,
-      live: (frame, isTop) => this.#liveIn(frame, isTop, old),
-      arePrecise: old.areNumbersPrecise,
-      comparesExactly: this.#analysis.exploresLimits,
-      mayReadAnything: this.#analysis.env.privileges.mayReadUninitialised,
-    });
-  }
-
-  #liveIn(frame: Frame, isTop: boolean, state: State): number {
-    if (isTop) return this.#live[state.insn]!;
-    // A caller goes on behind its call; a callback's caller may call again.
-    const site = state.frames[frame.index + 1]!.callSite;
-    return site < 0 ? 0x3ff : this.#live[site]! | (this.#live[site + 1] ?? 0);
+    const comparison = this.#comparison;
+    comparison.exactness = exactness;
+    comparison.arePrecise = old.areNumbersPrecise;
+    comparison.comparesExactly = this.#analysis.exploresLimits;
+    return statesEqual(old, now, comparison);
   }
 
   /** explored_state() */
