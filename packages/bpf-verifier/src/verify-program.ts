@@ -18,7 +18,7 @@ import { exceptionCallbackStart } from "./check/exception-callback.ts";
 import { checkDepth } from "./check/depth.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
-import { allowsAttachType } from "./linux/program-types.ts";
+import { allowsAttachType, mayLoadType } from "./linux/program-types.ts";
 import { findComponents } from "./prune/components.ts";
 import { Loops } from "./prune/loops.ts";
 import { LiveStack } from "./prune/live-stack.ts";
@@ -35,12 +35,22 @@ import { Reject, reject } from "./verdict.ts";
 import type { Check, Verdict } from "./verdict.ts";
 import { walk } from "./walk.ts";
 
+const NOT_FOR_LOADER = "programs of this type need capabilities that the loader lacks";
+
 export function verifyProgram(env: ProgramEnv): Verdict {
   const count = env.insns.length;
   if (count === 0 || count > (env.privileges.isCapable ? MAX_INSNS : MAX_INSNS_UNPRIVILEGED)) {
     return { ok: false, log: "", errno: E2BIG, processed: 0 };
   }
   const { type, attachType } = env.programType;
+  if (!mayLoadType(type, env.privileges.capabilities))
+    return {
+      ok: false,
+      log: "",
+      errno: EPERM,
+      processed: 0,
+      refusal: { message: NOT_FOR_LOADER, insn: undefined },
+    };
   if (!allowsAttachType(type, attachType)) return { ok: false, log: "", errno: EINVAL, processed: 0 };
   const verification = new Verification(env);
   const run = new Run(verification, env);

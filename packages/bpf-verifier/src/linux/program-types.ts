@@ -6,6 +6,7 @@
  */
 import type { ProgramRules, ReturnRange } from "../env.ts";
 import { CONTEXTS } from "./contexts.ts";
+import type { Capabilities } from "../privileges.ts";
 import type { ContextName } from "./contexts.ts";
 import { hasSocketOptions } from "./hooks.ts";
 
@@ -200,6 +201,17 @@ const ATTACH_TYPES: Record<number, string> = {
 export function allowsAttachType(type: number, attachType: number): boolean {
   const allowed = ATTACH_TYPES[type];
   return allowed === undefined || ids(allowed).has(attachType);
+}
+
+/** Types for everyone, where the machine lets everyone load: socket_filter, cgroup_skb. */
+const FOR_EVERYONE: readonly number[] = [1, 8];
+/** Types that see into the kernel: kprobe, tracepoint, perf_event, raw_tracepoint (also writable), tracing, struct_ops, ext, lsm. */
+const SEEING: readonly number[] = [2, 5, 7, 17, 24, 26, 27, 28, 29];
+
+/** Whether a loader may load programs of this type. Linux: bpf_prog_load(), is_perfmon_prog_type() */
+export function mayLoadType(type: number, { hasCapBpf, hasCapPerfmon }: Capabilities): boolean {
+  if (SEEING.includes(type) && !hasCapPerfmon) return false;
+  return hasCapBpf || FOR_EVERYONE.includes(type);
 }
 
 /**

@@ -30,6 +30,12 @@ export const ENDED_POINTER = row(
 
 const RULES: readonly Rule[] = [
   row(
+    "privileges",
+    /prohibited for !root|leaks addr|pointer comparison prohibited|CAP_BPF|CAP_PERFMON|capabilities that the loader lacks/,
+    "Programs of loaders without CAP_PERFMON keep addresses to themselves, and do what is forbidden on no path, not even on one that a processor takes by mistake.",
+    "Load the program with CAP_BPF and CAP_PERFMON (or as root). Otherwise return, store and compare numbers, not pointers, and bound an index with a mask (`index & 15`) where it is used.",
+  ),
+  row(
     "uninitialised-register",
     /!read_ok/,
     "A register is read only after it was written, on every path.",

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { BtfError, parseBtf } from "@alien-ts/btf";
+import { PRIVILEGED, UNPRIVILEGED } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 import { Problem, parseInteger, parseOptions } from "../options.ts";
 import type { Machine } from "./environment.ts";
@@ -18,6 +19,8 @@ export interface VerifyArguments {
   /** Of an object: the only program to judge. */
   readonly program: string | undefined;
   readonly isJson: boolean;
+  /** As a user without capabilities loads it, where the machine lets everyone load. */
+  readonly isUnprivileged: boolean;
   readonly programBtf: string | undefined;
   readonly kernelBtf: string | undefined;
   readonly logLevel: number;
@@ -35,16 +38,18 @@ const OPTIONS = [
   { name: "--log-level", value: "N" },
   { name: "--arch", value: "NAME" },
   { name: "--json" },
+  { name: "--unprivileged" },
   { name: "--help" },
 ];
 
-export const VERIFY_USAGE = `usage: alien verify FILE.bpf.o [--prog NAME] [--btf FILE] [--log-level N] [--json] [--arch NAME]
-       alien verify --raw FILE [--prog-btf FILE] [--btf FILE] [--log-level N] [--arch NAME]
+export const VERIFY_USAGE = `usage: alien verify FILE.bpf.o [--prog NAME] [--btf FILE] [--unprivileged] [--log-level N] [--json] [--arch NAME]
+       alien verify --raw FILE [--prog-btf FILE] [--btf FILE] [--unprivileged] [--log-level N] [--arch NAME]
 
 Says of each program of an object file whether Linux would load it, and of a refused one why.
 
   --prog NAME       only the program called NAME
   --btf FILE        types of the kernel, such as /sys/kernel/btf/vmlinux; those of alien's own kernel otherwise
+  --unprivileged    as a user without capabilities, where kernel.unprivileged_bpf_disabled is 0
   --log-level N     also print the kernel's log: 1, 2 (every instruction), 4 (statistics), or their sum
   --json            a line of JSON for each program
   --arch NAME       the machine: ${ARCHITECTURES.join(", ")}
@@ -76,6 +81,7 @@ export function parseVerifyArguments(args: readonly string[]): VerifyArguments |
     isRaw,
     program: values.get("--prog"),
     isJson: values.has("--json"),
+    isUnprivileged: values.has("--unprivileged"),
     programBtf: values.get("--prog-btf"),
     kernelBtf: values.get("--btf"),
     logLevel: level,
@@ -89,7 +95,11 @@ export function parseVerifyArguments(args: readonly string[]): VerifyArguments |
 export function runVerify(args: VerifyArguments, ownBtf: () => Uint8Array): number {
   try {
     const { kernelBtf, logLevel } = args;
-    const machine = { kernelBtf: btfOf(kernelBtf === undefined ? ownBtf() : read(kernelBtf)), logLevel };
+    const machine = {
+      kernelBtf: btfOf(kernelBtf === undefined ? ownBtf() : read(kernelBtf)),
+      logLevel,
+      privileges: args.isUnprivileged ? UNPRIVILEGED : PRIVILEGED,
+    };
     return args.isRaw ? runRaw(args, machine) : runObject(args, machine);
   } catch (error) {
     process.stderr.write(`alien verify: ${error instanceof Error ? error.message : String(error)}\n`);

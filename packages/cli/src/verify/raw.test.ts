@@ -79,3 +79,30 @@ test("the level is 2 unless another is asked for", () => {
   expect(parseVerifyArguments(["--raw", "-"])).toMatchObject({ file: "-", logLevel: 2 });
   expect(parseVerifyArguments(["--raw", "-", "--log-level", "0"])).toMatchObject({ logLevel: 0 });
 });
+
+test.each([
+  ["root's", {}, "ACCEPT", 0],
+  ["a user's", { unpriv: true }, "REJECT", 13],
+  ["one's with CAP_BPF alone", { caps: ["CAP_BPF"] }, "REJECT", 13],
+  ["an administrator's", { caps: ["CAP_SYS_ADMIN"] }, "ACCEPT", 0],
+])("a case is %s load where it says so", (_, loader, verdict, errno) => {
+  const returnsAddress = hex(asm.movReg(0, 10), asm.exit());
+  expect(answer({ insns: returnsAddress, prog_type: 1, ...loader })).toMatchObject({ verdict, errno });
+});
+
+test("programs that see into the kernel are not for everyone", () => {
+  const load = { insns: hex(asm.movImm(0, 0), asm.exit()), prog_type: 2, unpriv: true };
+  expect(answer(load)).toMatchObject({ verdict: "REJECT", errno: 1, log: "" });
+});
+
+test("a capability that nothing asks for is an error", () => {
+  const load = { insns: hex(asm.movImm(0, 0), asm.exit()), prog_type: 1, caps: ["CAP_KILL"] };
+  expect(answer(load)).toEqual({ error: expect.stringContaining("not CAP_KILL") });
+});
+
+test("--unprivileged is for objects and cases", () => {
+  for (const args of [["a.o"], ["--raw", "a.jsonl"]]) {
+    expect(parseVerifyArguments(["--unprivileged", ...args])).toMatchObject({ isUnprivileged: true });
+    expect(parseVerifyArguments(args)).toMatchObject({ isUnprivileged: false });
+  }
+});

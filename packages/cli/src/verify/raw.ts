@@ -5,8 +5,8 @@
  * gives an error and the run goes on.
  */
 import { decode } from "@alien-ts/bpf-isa";
-import { verifyProgram } from "@alien-ts/bpf-verifier";
-import type { MapInfo, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
+import { PRIVILEGED, UNPRIVILEGED, privilegesOf, verifyProgram } from "@alien-ts/bpf-verifier";
+import type { MapInfo, Privileges, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 import { parseHex } from "../vm/hex.ts";
 import { assembleBtf } from "./btf.ts";
@@ -20,7 +20,15 @@ export interface RawOptions extends Machine {
   readonly programBtf: ReadonlyMap<string, Btf>;
 }
 
-interface Case {
+/** What the loader of a case may do, where the line says so. */
+interface Loader {
+  /** No capabilities. */
+  readonly unpriv?: boolean;
+  /** Only these: "CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", which counts as both. */
+  readonly caps?: readonly string[];
+}
+
+interface Case extends Loader {
   readonly insns: string;
   readonly prog_type: number;
   readonly expected_attach_type?: number;
@@ -54,9 +62,10 @@ interface Load {
 /** The answer to one line, as JSON. */
 export function verifyLine(line: string, options: RawOptions): string {
   try {
-    const parsed = JSON.parse(line) as Case | { readonly load: Load } | null;
+    const parsed = JSON.parse(line) as Case | (Loader & { readonly load: Load }) | null;
     if (typeof parsed !== "object" || parsed === null) throw new Error("expected an object");
-    const env = "load" in parsed ? loadEnv(parsed.load, options) : caseEnv(parsed, options);
+    const machine = { ...options, privileges: loaderOf(parsed) ?? options.privileges ?? PRIVILEGED };
+    const env = "load" in parsed ? loadEnv(parsed.load, machine) : caseEnv(parsed, machine);
     const verdict = verifyProgram(env);
     return JSON.stringify({
       verdict: verdict.ok ? "ACCEPT" : "REJECT",
@@ -73,6 +82,21 @@ function bytes(hex: string): Uint8Array {
   const parsed = parseHex(hex);
   if (parsed === undefined) throw new Error("expected hexadecimal bytes");
   return parsed;
+}
+
+const CAPABILITIES: readonly string[] = ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_NET_ADMIN"];
+
+/** Throws where a capability is none that loading a program asks for. */
+function loaderOf({ unpriv, caps }: Loader): Privileges | undefined {
+  if (caps === undefined) return unpriv === true ? UNPRIVILEGED : undefined;
+  for (const name of caps)
+    if (!CAPABILITIES.includes(name))
+      throw new Error(`caps: expected ${CAPABILITIES.join(", ")}, not ${name}`);
+  const isAdmin = caps.includes("CAP_SYS_ADMIN");
+  return privilegesOf({
+    hasCapBpf: isAdmin || caps.includes("CAP_BPF"),
+    hasCapPerfmon: isAdmin || caps.includes("CAP_PERFMON"),
+  });
 }
 
 function caseEnv(given: Case, options: RawOptions): ProgramEnv {
