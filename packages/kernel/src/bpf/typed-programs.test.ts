@@ -11,13 +11,15 @@ import {
   ENOTSUPP,
   Layout,
   NR,
+  s32,
+  struct,
   utf8Encode,
 } from "@alien-ts/abi";
 import { type JitMemory, jitMemory, type WasmHost } from "@alien-ts/bpf-basic";
 import { asm, encode, type Insn, program as assemble } from "@alien-ts/bpf-isa";
 import { describe, expect, test } from "vitest";
 import type { Kernel } from "../core/kernel.ts";
-import type { Blocking } from "../core/row.ts";
+import { type Blocking, kernelFn } from "../core/row.ts";
 import { task_struct } from "../core/task.ts";
 import { ipcKernel, type Program, runProgram } from "../testing-program.ts";
 import { file as fileStruct, inode as inodeStruct } from "../vfs/structs.ts";
@@ -323,6 +325,32 @@ describe("what is refused, and the log", () => {
       expect(log).toMatch(/^processed 2 insns/);
       expect(result).toBeGreaterThanOrEqual(0);
     });
+  });
+});
+
+const demo_state = struct("demo_state", { count: s32 });
+const demo_add = kernelFn(
+  "demo_add",
+  [
+    ["a", s32],
+    ["b", s32],
+  ],
+  s32,
+  (_cx, a, b) => (a + b) | 0,
+  { kfunc: [] },
+);
+
+test("a package from outside adds a structure and a function that programs call", () => {
+  const kernel = ipcKernel({ text: [{ demo_add, demo_state }] });
+  expect(kernel.btf.btf.members(idOf(kernel, "struct", "demo_state"))).toMatchObject([{ name: "count" }]);
+  runProgram(kernel, function* (program) {
+    const insns = (of: Kernel): Insn[] => [
+      asm.movImm(1, 40),
+      asm.movImm(2, 2),
+      call(of, "demo_add"),
+      asm.exit(),
+    ];
+    expect(yield* run(program, { insns, type: BPF_PROG_TYPE.KPROBE, attachType: 0 })).toBe(42);
   });
 });
 
