@@ -6,12 +6,14 @@
  * Closing an `Ebpf` closes its links, programs, maps (but those that were taken) and BTF.
  */
 import { BPF_MAP_TYPE, EPERM, NR, RLIMIT } from "@alien-ts/abi";
-import { BtfLoadError, MapError, ParseError, ProgramError, SyscallError } from "./errors.ts";
+import { BtfLoadError, MapError, ProgramError, SyscallError } from "./errors.ts";
 import { Features } from "./features.ts";
 import { createMap } from "./maps/create.ts";
 import type { MapData } from "./maps/map-data.ts";
 import { fixupBtf, neededFeatures } from "./obj/btf-fixup.ts";
 import type { BtfFeature } from "./obj/btf-fixup.ts";
+import { needsCore } from "./obj/core.ts";
+import { forKernel } from "./obj/kernel.ts";
 import { overrideGlobals } from "./obj/globals.ts";
 import type { GlobalOverride } from "./obj/globals.ts";
 import { parseObject } from "./obj/object.ts";
@@ -108,7 +110,7 @@ export class Ebpf {
     refuseUnsupported(spec, options);
     const loading = new Loading(sys, spec, options);
     const parts = await loading.run();
-    return new Ebpf(sys, spec, parts);
+    return new Ebpf(sys, parts.spec, parts);
   }
 
   static async loadFile(system: Sys, path: string, options: EbpfOptions = {}): Promise<Ebpf> {
@@ -166,6 +168,8 @@ export class Ebpf {
 }
 
 interface EbpfParts {
+  /** As it is for this kernel. */
+  readonly spec: ObjectSpec;
   readonly btfFd: number | undefined;
   readonly maps: Map<string, MapData>;
   readonly programs: ReadonlyMap<string, Program>;
@@ -174,7 +178,7 @@ interface EbpfParts {
 /** The steps of one load. */
 class Loading {
   readonly #sys: SerialSys;
-  readonly #spec: ObjectSpec;
+  #spec: ObjectSpec;
   readonly #options: EbpfOptions;
   readonly #features: Features;
 
@@ -190,6 +194,7 @@ class Loading {
     const maps = new Map<string, MapData>();
     try {
       const version = await KernelVersion.current(this.#sys);
+      this.#spec = await forKernel(this.#sys, this.#spec, version.code);
       await this.#createMaps(maps, btfFd, version);
       const context: ProgramContext = {
         sys: this.#sys,
@@ -204,7 +209,7 @@ class Loading {
       const programs = new Map(
         Array.from(this.#spec.programs.values(), (program) => [program.name, makeProgram(program, context)]),
       );
-      return { btfFd, maps, programs };
+      return { spec: this.#spec, btfFd, maps, programs };
     } catch (error) {
       for (const map of maps.values()) await map.close();
       if (btfFd !== undefined) await closeFd(this.#sys, btfFd);
@@ -226,9 +231,9 @@ class Loading {
     const level = this.#options.verifierLogLevel ?? VERIFIER_LOG.DEBUG;
     const { result, log } = await withLogRetry(level, (request) => btfLoad(this.#sys, bytes, request));
     if (result >= 0) return result;
-    const needsBtf = Array.from(this.#spec.programs.values()).some(({ section }) =>
-      BTF_SECTIONS.has(section.kind),
-    );
+    const needsBtf =
+      needsCore(this.#spec) ||
+      Array.from(this.#spec.programs.values()).some(({ section }) => BTF_SECTIONS.has(section.kind));
     if (needsBtf) throw new BtfLoadError(new SyscallError("BPF_BTF_LOAD", -result), log);
     return undefined;
   }
@@ -280,8 +285,6 @@ function makeProgram(spec: ProgramSpec, context: ProgramContext): Program {
 }
 
 function refuseUnsupported(spec: ObjectSpec, options: EbpfOptions): void {
-  const core = spec.coreSections[0];
-  if (core !== undefined) throw new ParseError(core, "CO-RE relocations are not supported");
   const known = new Set<number>(Object.values(BPF_MAP_TYPE));
   for (const map of spec.maps.values()) {
     if (known.has(map.type) || options.allowUnsupportedMaps === true) continue;

@@ -39,12 +39,16 @@ export function parseCpuList(text: string): number[] | undefined {
 
 /** Names by address, of `/proc/kallsyms`. Addresses are bigints: kernel addresses need all 64 bits. */
 export async function kernelSymbols(sys: Sys): Promise<Map<bigint, string>> {
-  const symbols = new Map<bigint, string>();
-  for (const line of (await readText(sys, "/proc/kallsyms")).split("\n")) {
+  return new Map(await readKallsyms(sys));
+}
+
+/** Every line of /proc/kallsyms, aliases too. */
+export async function readKallsyms(sys: Sys): Promise<(readonly [address: bigint, name: string])[]> {
+  const lines = (await readText(sys, "/proc/kallsyms")).split("\n");
+  return lines.flatMap((line) => {
     const [address, , name] = line.split(/\s+/);
-    if (name !== undefined) symbols.set(BigInt(`0x${address}`), name);
-  }
-  return symbols;
+    return name === undefined ? [] : [[BigInt(`0x${address}`), name] as const];
+  });
 }
 
 export class KernelVersion {

@@ -101,6 +101,11 @@ export class Btf {
     return (this.#byName ??= this.#indexNames()).get(name) ?? [];
   }
 
+  /** All names of types, each once. */
+  names(): Iterable<string> {
+    return (this.#byName ??= this.#indexNames()).keys();
+  }
+
   /** Follows const, volatile, restrict, typedef and type_tag; stops after 32 steps, as the kernel does. */
   resolve(id: number): number {
     let at = id;

@@ -10,3 +10,4 @@ export * from "./write.ts";
 export { checkBtf } from "./load/check.ts";
 export type { BtfVerdict } from "./load/check.ts";
 export * from "./declared/types.ts";
+export * from "./relocate/index.ts";

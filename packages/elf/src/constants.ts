@@ -37,6 +37,10 @@ export const STB_LOCAL = 0;
 export const STB_GLOBAL = 1;
 export const STB_WEAK = 2;
 
+/** Visibility: who may refer to a symbol from another object. */
+export const STV_INTERNAL = 1;
+export const STV_HIDDEN = 2;
+
 export const STT_NOTYPE = 0;
 export const STT_OBJECT = 1;
 export const STT_FUNC = 2;

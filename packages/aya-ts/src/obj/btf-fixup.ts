@@ -26,6 +26,8 @@ export type BtfSupport = ReadonlyMap<BtfFeature, boolean>;
 /** Library functions that compilers call: the verifier must not check them on their own. */
 const INTRINSICS = new Set(["memset", "memcpy", "memmove", "memcmp"]);
 
+const EXTERN_SECTIONS = new Set([".ksyms", ".kconfig"]);
+
 /** The features that this BTF needs, in the order of first use. */
 export function neededFeatures(btf: Btf): BtfFeature[] {
   const needed = new Set<BtfFeature>();
@@ -72,11 +74,17 @@ function completeType(btf: Btf, type: BtfType, layout: DataLayout, isFunctionPro
     case "ptr":
       return { ...type, name: "" };
     case "datasec":
-      return completeDatasec(btf, type, layout);
+      // Externs are the kernel's, so the kernel wants to hear nothing of them.
+      return EXTERN_SECTIONS.has(type.name) ? plainInt("externs", 4) : completeDatasec(btf, type, layout);
     case "func_proto":
       return isFunctionProto ? nameParams(type) : type;
     case "func":
-      return INTRINSICS.has(type.name) ? { ...type, linkage: "static" } : type;
+      if (type.linkage === "extern") return { ...type, linkage: "global" };
+      return INTRINSICS.has(type.name) || layout.hiddenFunctions.has(type.name)
+        ? { ...type, linkage: "static" }
+        : type;
+    case "var":
+      return type.linkage === "extern" ? { ...type, linkage: "global" } : type;
     default:
       return type;
   }

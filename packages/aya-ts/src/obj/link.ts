@@ -13,6 +13,9 @@ import { functionKey } from "./spec.ts";
 
 const OP_LD_IMM64 = 0x18;
 
+/** A helper that no kernel has, in place of a weak kernel function that this one lacks (libbpf, POISON_CALL_KFUNC_BASE). */
+const MISSING_KFUNC = 2_002_000_000;
+
 export interface LinkedProgram {
   readonly insns: readonly Insn[];
   /** Offsets are in instructions. */
@@ -34,16 +37,9 @@ export function linkProgram(
     fn.insns.forEach((insn, index) => {
       const relocation = fn.relocations.get(index);
       const previous = fn.relocations.get(index - 1);
-      if (relocation !== undefined) {
+      if (relocation !== undefined)
         insns.push(patch(insn, relocation, { at: start + index, fn, key, starts, mapFd }));
-      } else if (previous?.kind === "data") {
-        // The second half of the wide load holds the offset in the map's value.
-        insns.push({ ...insn, imm: previous.address });
-      } else if (previous?.kind === "function" && !previous.isCall) {
-        insns.push({ ...insn, imm: 0 });
-      } else {
-        insns.push(insn);
-      }
+      else insns.push(previous === undefined ? insn : patchSecond(insn, fn.insns[index - 1]!, previous));
     });
     for (const record of fn.funcInfo) funcInfo.push({ ...record, offset: record.offset + start });
     for (const record of fn.lineInfo) lineInfo.push({ ...record, offset: record.offset + start });
@@ -57,19 +53,22 @@ interface Placed {
   readonly start: number;
 }
 
-/** The program first, then every function that it reaches, each once, in the order of the first reference. */
+/** The program first, then every function that it reaches, each once, followed by those that it calls itself. */
 function layOut(spec: ObjectSpec, program: FunctionSpec): Map<string, Placed> {
   const starts = new Map<string, Placed>();
   let next = 0;
   const pending = [functionKey(program.sectionIndex, program.address)];
-  for (let key = pending.shift(); key !== undefined; key = pending.shift()) {
+  for (let key = pending.pop(); key !== undefined; key = pending.pop()) {
     if (starts.has(key)) continue;
     const fn = spec.functions.get(key);
     if (fn === undefined)
       throw new RelocationError(program.name, `no function starts at ${key} (section:address)`);
     starts.set(key, { fn, start: next });
     next += fn.insns.length;
-    for (const relocation of inOrder(fn)) if (relocation.kind === "function") pending.push(relocation.key);
+    const called = inOrder(fn).flatMap((relocation) =>
+      relocation.kind === "function" ? [relocation.key] : [],
+    );
+    pending.push(...called.toReversed());
   }
   return starts;
 }
@@ -100,9 +99,37 @@ function patch(insn: Insn, relocation: Relocation, site: Site): Insn {
       const distance = target.start - site.at - 1;
       return { ...insn, src: relocation.isCall ? CALL.LOCAL : PSEUDO.FUNC, imm: distance };
     }
+    case "kernelFunction":
+      // A wide load asks whether the kernel has the function.
+      return { ...insn, src: insn.opcode === OP_LD_IMM64 ? PSEUDO.BTF_ID : CALL.KFUNC, imm: relocation.id };
+    case "kernelVariable":
+      return { ...insn, src: PSEUDO.BTF_ID, imm: relocation.id };
+    case "address":
+      return { ...insn, src: 0, imm: Number(BigInt.asIntN(32, relocation.address)) };
+    case "missing":
+      return insn.opcode === OP_LD_IMM64
+        ? { ...insn, src: 0, imm: 0 }
+        : { ...insn, src: 0, imm: MISSING_KFUNC };
     case "extern":
-      // libbpf, Aya: a weak extern that is missing is address 0; kernel symbols are resolved by a later pass.
-      if (relocation.isWeak && insn.opcode === OP_LD_IMM64) return { ...insn, src: 0, imm: 0 };
       throw new RelocationError(site.fn.name, `external symbol ${relocation.name} cannot be resolved`);
+  }
+}
+
+/** What the slot after a relocated one becomes: the second half of a wide load. */
+function patchSecond(insn: Insn, first: Insn, relocation: Relocation): Insn {
+  if (first.opcode !== OP_LD_IMM64) return insn;
+  switch (relocation.kind) {
+    case "data":
+      // The offset in the map's value.
+      return { ...insn, imm: relocation.address };
+    case "address":
+      return { ...insn, imm: Number(BigInt.asIntN(32, relocation.address >> 32n)) };
+    case "function":
+    case "kernelFunction":
+    case "kernelVariable":
+    case "missing":
+      return { ...insn, imm: 0 };
+    default:
+      return insn;
   }
 }

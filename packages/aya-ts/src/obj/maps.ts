@@ -83,13 +83,15 @@ function mapMember(btf: Btf, map: string, member: BtfMember): Partial<MapSpec> {
   }
 }
 
-/** `int (*name)[N]` encodes the number N. */
+/** `int (*name)[N]` encodes the number N; `enum { value = N } name` a number of any width. */
 function encodedNumber(btf: Btf, map: string, member: BtfMember): number {
-  const pointer = btf.type(btf.resolve(member.type));
-  const array = pointer?.kind === "ptr" ? btf.type(btf.resolve(pointer.type)) : undefined;
-  if (array?.kind !== "array")
-    throw new ParseError(map, `member ${member.name} must be a pointer to an array`);
-  return array.count;
+  const type = btf.type(btf.resolve(member.type));
+  const target = type?.kind === "ptr" ? btf.type(btf.resolve(type.type)) : undefined;
+  if (target?.kind === "array") return target.count;
+  const value = type?.kind === "enum" || type?.kind === "enum64" ? type.values[0] : undefined;
+  if (value === undefined)
+    throw new ParseError(map, `member ${member.name} must be a pointer to an array, or an enumeration`);
+  return Number(value.value);
 }
 
 function pointedType(btf: Btf, map: string, member: BtfMember): { typeId: number; size: number } {
@@ -152,27 +154,30 @@ export function dataMap(section: ElfSection, symbols: readonly ElfSymbol[]): Map
     : section.name.startsWith(".bss")
       ? "bss"
       : "data";
-  return {
-    name: section.name,
-    origin: "data",
-    type: BPF_MAP_TYPE.ARRAY,
-    keySize: 4,
-    valueSize: section.size,
-    maxEntries: 1,
-    flags: kind === "rodata" ? BPF_F.RDONLY_PROG : 0,
-    pinning: "none",
-    ...NO_TYPES,
-    data: {
-      kind,
-      bytes: section.type === SHT_NOBITS ? new Uint8Array(section.size) : section.data.slice(),
-      symbols: symbols
-        .filter(
-          (symbol) => symbol.section === section.index && symbol.type !== STT_SECTION && symbol.name !== "",
-        )
-        .map(({ name, value, size }) => ({ name, address: value, size })),
-    },
-  };
+  return dataSection(section.name, {
+    kind,
+    bytes: section.type === SHT_NOBITS ? new Uint8Array(section.size) : section.data.slice(),
+    symbols: symbols
+      .filter(
+        (symbol) => symbol.section === section.index && symbol.type !== STT_SECTION && symbol.name !== "",
+      )
+      .map(({ name, value, size }) => ({ name, address: value, size })),
+  });
 }
+
+/** The map that holds these bytes: an array of one element. */
+export const dataSection = (name: string, data: DataSpec): MapSpec => ({
+  name,
+  origin: "data",
+  type: BPF_MAP_TYPE.ARRAY,
+  keySize: 4,
+  valueSize: data.bytes.length,
+  maxEntries: 1,
+  flags: data.kind === "rodata" ? BPF_F.RDONLY_PROG : 0,
+  pinning: "none",
+  ...NO_TYPES,
+  data,
+});
 
 /** Bound on what a corrupt SHT_NOBITS size may make us allocate; the kernel refuses such values anyway (KMALLOC_MAX_SIZE). */
 const MAX_DATA_BYTES = 64 * 1024 * 1024;

@@ -165,8 +165,8 @@ describe("objects that are refused", () => {
   it.each([
     [
       "an unknown section",
-      object("tcx/ingress"),
-      /^tcx\/ingress: unknown program section; known are kprobe, /,
+      object("tcy/ingress"),
+      /^tcy\/ingress: unknown program section; known are kprobe, /,
     ],
     ["another machine", object("kprobe", { machine: 62 }), /expected machine 247/],
     ["big endian", object("kprobe", { littleEndian: false }), /little-endian/],

@@ -16,6 +16,8 @@ import {
   SHT_NOBITS,
   SHT_PROGBITS,
   STT_FUNC,
+  STV_HIDDEN,
+  STV_INTERNAL,
 } from "@alien-ts/elf";
 import type { ElfFile, ElfSection, ElfSymbol } from "@alien-ts/elf";
 import { ParseError } from "../errors.ts";
@@ -23,7 +25,7 @@ import { btfMaps, dataMap, legacyMaps } from "./maps.ts";
 import { programSection } from "./program-sections.ts";
 import { resolveRelocations } from "./relocations.ts";
 import { functionKey } from "./spec.ts";
-import type { FunctionSpec, MapSpec, ObjectSpec, ProgramSpec } from "./spec.ts";
+import type { DataLayout, FunctionSpec, MapSpec, ObjectSpec, ProgramSpec } from "./spec.ts";
 
 const EM_NONE = 0;
 
@@ -59,15 +61,21 @@ export function parseObject(bytes: Uint8Array): ObjectSpec {
     maps,
     functions,
     btf: file.btf,
-    dataLayout: {
-      sectionSizes: new Map(file.sections.map((section) => [section.name, section.size])),
-      variableOffsets: new Map(
-        file.symbols.filter(({ type }) => type !== STT_FUNC).map((symbol) => [symbol.name, symbol.value]),
-      ),
-    },
-    coreSections: Array.from(file.ext?.coreRelocations.keys() ?? []),
+    dataLayout: layoutOf(file),
   };
 }
+
+const layoutOf = ({ sections, symbols }: ObjectFile): DataLayout => ({
+  sectionSizes: new Map(sections.map((section) => [section.name, section.size])),
+  variableOffsets: new Map(
+    symbols.filter(({ type }) => type !== STT_FUNC).map((symbol) => [symbol.name, symbol.value]),
+  ),
+  hiddenFunctions: new Set(
+    symbols
+      .filter(({ type, other }) => type === STT_FUNC && (other === STV_HIDDEN || other === STV_INTERNAL))
+      .map(({ name }) => name),
+  ),
+});
 
 function openObject(bytes: Uint8Array): ObjectFile {
   const elf = unwrap("", parseElf(bytes));
@@ -172,6 +180,7 @@ function readFunctions(
       ),
       funcInfo: recordsOf(file.ext?.funcInfo, section.name, isInside).map(rebase),
       lineInfo: recordsOf(file.ext?.lineInfo, section.name, isInside).map(rebase),
+      coreRelocations: recordsOf(file.ext?.coreRelocations, section.name, isInside).map(rebase),
     };
   });
 }

@@ -5,7 +5,7 @@
  * Relocations name what they mean, not how the file said it.
  */
 import type { Insn } from "@alien-ts/bpf-isa";
-import type { Btf, FuncInfo, LineInfo } from "@alien-ts/btf";
+import type { Btf, CoreRelocation, FuncInfo, LineInfo } from "@alien-ts/btf";
 import type { ProgramSection } from "./program-sections.ts";
 
 export interface ObjectSpec {
@@ -21,14 +21,15 @@ export interface ObjectSpec {
   readonly btf: Btf | undefined;
   /** Sizes of sections and offsets of variables, which compilers leave out of a DATASEC. */
   readonly dataLayout: DataLayout;
-  /** Sections that have CO-RE relocations. */
-  readonly coreSections: readonly string[];
 }
 
+/** What compilers leave out of an object's BTF. */
 export interface DataLayout {
   readonly sectionSizes: ReadonlyMap<string, number>;
   /** By symbol name. */
   readonly variableOffsets: ReadonlyMap<string, number>;
+  /** Functions that other objects cannot see: the verifier checks them where they are called, like static ones. */
+  readonly hiddenFunctions: ReadonlySet<string>;
 }
 
 export interface ProgramSpec {
@@ -49,6 +50,7 @@ export interface FunctionSpec {
   /** Offsets are in instructions from the start of this function. */
   readonly funcInfo: readonly FuncInfo[];
   readonly lineInfo: readonly LineInfo[];
+  readonly coreRelocations: readonly CoreRelocation[];
 }
 
 export type Relocation =
@@ -56,7 +58,23 @@ export type Relocation =
   | { readonly kind: "data"; readonly map: string; readonly address: number }
   /** A call (`isCall`), or the address of a callback. */
   | { readonly kind: "function"; readonly key: string; readonly isCall: boolean }
-  | { readonly kind: "extern"; readonly name: string; readonly isWeak: boolean };
+  | ExternRelocation
+  | ResolvedExtern;
+
+/** Something that the kernel is to have. */
+export interface ExternRelocation {
+  readonly kind: "extern";
+  readonly name: string;
+  readonly isWeak: boolean;
+}
+
+/** What an extern is in one kernel. */
+export type ResolvedExtern =
+  /** Ids are the kernel's BTF ids. */
+  | { readonly kind: "kernelFunction"; readonly id: number }
+  | { readonly kind: "kernelVariable"; readonly id: number }
+  | { readonly kind: "address"; readonly address: bigint }
+  | { readonly kind: "missing"; readonly name: string };
 
 export const functionKey = (sectionIndex: number, address: number): string => `${sectionIndex}:${address}`;
 
@@ -90,4 +108,14 @@ export interface DataSymbol {
   readonly name: string;
   readonly address: number;
   readonly size: number;
+}
+
+/** The spec with every function replaced by what `map` makes of it. */
+export function mapFunctions(spec: ObjectSpec, map: (fn: FunctionSpec) => FunctionSpec): ObjectSpec {
+  const functions = new Map(Array.from(spec.functions, ([key, fn]) => [key, map(fn)]));
+  const programs = Array.from(spec.programs.values(), (program) => {
+    const { sectionIndex, address } = program.function;
+    return { ...program, function: functions.get(functionKey(sectionIndex, address)) ?? program.function };
+  });
+  return { ...spec, functions, programs: new Map(programs.map((program) => [program.name, program])) };
 }

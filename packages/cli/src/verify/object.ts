@@ -2,13 +2,14 @@
  * `alien verify FILE.bpf.o`: the programs of an object file as a loader would pass them, and what the verifier says of each.
  *
  * Maps exist as descriptions only; the contents of `.rodata` are known, as they are after a loader froze the map.
- * Differs from loaders: CO-RE relocations are not applied, so that an object that has any cannot be judged.
+ * CO-RE relocations and externs are resolved with the kernel's types.
  */
 import type { Insn } from "@alien-ts/bpf-isa";
 import { valueFields, verifyWithReport } from "@alien-ts/bpf-verifier";
 import type { MapInfo, ProgramBtf, Report } from "@alien-ts/bpf-verifier";
+import { BtfError, parseBtf } from "@alien-ts/btf";
 import type { Btf } from "@alien-ts/btf";
-import { linkProgram, parseObject } from "aya-ts";
+import { applyCore, fixupBtf, linkProgram, needsCore, parseObject, resolveExterns } from "aya-ts";
 import type { MapSpec, ObjectSpec, ProgramSpec } from "aya-ts";
 import { environment } from "./environment.ts";
 import type { Machine } from "./environment.ts";
@@ -38,9 +39,7 @@ export function verifyObject(
   only: string | undefined,
   machine: Machine,
 ): ProgramVerdict[] {
-  const spec = parseObject(bytes);
-  const [core] = spec.coreSections;
-  if (core !== undefined) throw new Error(`${core}: CO-RE relocations are not supported`);
+  const spec = withLoadedBtf(resolved(parseObject(bytes), machine.kernelBtf));
   const programs = [...spec.programs.values()].filter(({ name }) => only === undefined || name === only);
   if (programs.length === 0) {
     const known = [...spec.programs.keys()].join(", ");
@@ -50,6 +49,29 @@ export function verifyObject(
   }
   const maps = describeMaps(spec, machine.kernelBtf);
   return programs.map((program) => verifyOne(spec, program, maps, machine));
+}
+
+/** KERNEL_VERSION code of the Linux whose verdicts are given. */
+const VERSION = 0x06_12_00;
+
+/** Where symbols without a type are: a verdict does not depend on it. */
+const SYMBOL = 0xffff_ffff_8100_0000n;
+
+function resolved(spec: ObjectSpec, types: Btf | undefined): ObjectSpec {
+  if (types === undefined) {
+    if (needsCore(spec))
+      throw new Error("the object has CO-RE relocations: give the kernel's types with --btf FILE");
+    return spec;
+  }
+  return resolveExterns(applyCore(spec, types), { types, version: VERSION, address: () => SYMBOL });
+}
+
+/** The types as a kernel is given them. */
+function withLoadedBtf(spec: ObjectSpec): ObjectSpec {
+  if (spec.btf === undefined) return spec;
+  const btf = parseBtf(fixupBtf(spec.btf, spec.dataLayout, new Map()));
+  if (btf instanceof BtfError) throw btf;
+  return { ...spec, btf };
 }
 
 interface Maps {
