@@ -13,7 +13,7 @@ import type { MapData } from "./maps/map-data.ts";
 import { fixupBtf, neededFeatures } from "./obj/btf-fixup.ts";
 import type { BtfFeature } from "./obj/btf-fixup.ts";
 import { needsCore } from "./obj/core.ts";
-import { forKernel } from "./obj/kernel.ts";
+import { forKernel, readKernelTypes } from "./obj/kernel.ts";
 import { overrideGlobals } from "./obj/globals.ts";
 import type { GlobalOverride } from "./obj/globals.ts";
 import { parseObject } from "./obj/object.ts";
@@ -194,7 +194,8 @@ class Loading {
     const maps = new Map<string, MapData>();
     try {
       const version = await KernelVersion.current(this.#sys);
-      this.#spec = await forKernel(this.#sys, this.#spec, version.code);
+      const types = once(() => readKernelTypes(this.#sys));
+      this.#spec = await forKernel(this.#sys, this.#spec, { version: version.code, types });
       await this.#createMaps(maps, btfFd, version);
       const context: ProgramContext = {
         sys: this.#sys,
@@ -203,6 +204,7 @@ class Loading {
         hasNames: await this.#features.hasNames(),
         kernelVersion: this.#spec.kernelVersion ?? version.code,
         logLevel: this.#options.verifierLogLevel ?? VERIFIER_LOG.DEBUG | VERIFIER_LOG.STATS,
+        kernelTypes: types,
         mapFd: (name) => maps.get(name)!.fd,
         raiseMemlock: (result) => raiseMemlock(this.#sys, version, result),
       };
@@ -302,3 +304,9 @@ async function raiseMemlock(sys: SerialSys, version: KernelVersion, result: numb
 }
 
 const list = (names: Iterable<string>): string => Array.from(names).join(", ") || "none";
+
+/** `make`, called when the value is first asked for. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let value: Promise<T> | undefined;
+  return () => (value ??= make());
+}

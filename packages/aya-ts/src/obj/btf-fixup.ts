@@ -84,7 +84,8 @@ function completeType(btf: Btf, type: BtfType, layout: DataLayout, isFunctionPro
         ? { ...type, linkage: "static" }
         : type;
     case "var":
-      return type.linkage === "extern" ? { ...type, linkage: "global" } : type;
+      // The type may be void.
+      return type.linkage === "extern" ? plainInt(type.name, 4) : type;
     default:
       return type;
   }

@@ -4,8 +4,10 @@
  */
 import { BPF_PROG_TYPE } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
+import type { Btf } from "@alien-ts/btf";
 import { ProgramError, SyscallError } from "../errors.ts";
 import { Features } from "../features.ts";
+import { isForTarget, targetId } from "../obj/kernel.ts";
 import { linkProgram } from "../obj/link.ts";
 import type { ObjectSpec, ProgramSpec } from "../obj/spec.ts";
 import { objectName, progLoad, withLogRetry } from "../sys/bpf.ts";
@@ -23,6 +25,8 @@ export interface ProgramContext {
   /** KERNEL_VERSION code to load with. */
   readonly kernelVersion: number;
   readonly logLevel: number;
+  /** The types of the kernel. */
+  readonly kernelTypes: () => Promise<Btf>;
   readonly mapFd: (name: string) => number;
   /** Frees RLIMIT_MEMLOCK and says whether a failed call is worth another try. */
   readonly raiseMemlock: (result: number) => Promise<boolean>;
@@ -80,6 +84,9 @@ export class Program {
       expectedAttachType: spec.section.expectedAttachType,
       kernelVersion: context.kernelVersion,
       ...(context.btfFd !== undefined && { btfFd: context.btfFd }),
+      ...(isForTarget(spec.section) && {
+        attachBtfId: targetId(this.name, spec.section, await context.kernelTypes()),
+      }),
       funcInfo: linked.funcInfo,
       lineInfo: linked.lineInfo,
     };

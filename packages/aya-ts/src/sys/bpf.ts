@@ -228,6 +228,8 @@ export interface ProgLoad {
   readonly expectedAttachType?: number;
   readonly kernelVersion?: number;
   readonly btfFd?: number;
+  /** What a tracing or LSM program is for, in the kernel's types. */
+  readonly attachBtfId?: number;
   readonly funcInfo?: readonly FuncInfo[];
   readonly lineInfo?: readonly LineInfo[];
 }
@@ -262,6 +264,7 @@ export function progLoad(sys: Sys, program: ProgLoad, log: LogRequest = NO_LOG):
       attr.prog_name = program.name ?? "";
       attr.expected_attach_type = program.expectedAttachType ?? 0;
       attr.prog_btf_fd = program.btfFd ?? 0;
+      attr.attach_btf_id = program.attachBtfId ?? 0;
       if (funcInfo.length > 0) {
         attr.func_info_rec_size = FUNC_INFO_BYTES;
         attr.func_info = funcInfoAt;
