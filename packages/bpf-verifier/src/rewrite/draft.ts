@@ -21,16 +21,23 @@ export class Draft {
 
   /** Replaces each instruction by what `by` gives; undefined leaves it. Only what stands alone for a jump may be one. */
   replace(by: (insn: Insn, index: number) => readonly Insn[] | undefined): void {
-    const parts = this.insns.map((insn, index) => by(insn, index) ?? [insn]);
+    const before = this.insns;
+    const parts = before.map((insn, index) => by(insn, index));
+    if (parts.every((part) => part === undefined)) return;
     const starts = new Int32Array(parts.length + 1);
-    parts.forEach((part, index) => {
-      starts[index + 1] = starts[index]! + part.length;
-    });
-    const { origin } = this;
-    this.insns = parts.flatMap((part, index) =>
-      part.length === 1 ? [redirect(part[0]!, index, starts)] : part,
-    );
-    this.origin = parts.flatMap((part, index) => part.map(() => origin[index]!));
+    for (let index = 0; index < parts.length; index++)
+      starts[index + 1] = starts[index]! + (parts[index]?.length ?? 1);
+    const insns: Insn[] = [];
+    const origin: number[] = [];
+    for (let index = 0; index < parts.length; index++) {
+      const part = parts[index];
+      if (part === undefined) insns.push(redirect(before[index]!, index, starts));
+      else if (part.length === 1) insns.push(redirect(part[0]!, index, starts));
+      else insns.push(...part);
+      while (origin.length < insns.length) origin.push(this.origin[index]!);
+    }
+    this.insns = insns;
+    this.origin = origin;
   }
 }
 
