@@ -55,8 +55,10 @@ export function lookup(w: Writer, map: MapShape): void {
   const { random } = w;
   w.emit(asm.storeImm(8, 10, PLACE.key, random.below(6)));
   w.pointTo(2, PLACE.key);
-  w.emit(asm.mapFd(1, map.fd));
+  const isChecked = !w.slips;
+  w.emit(asm.mapFd(1, isChecked ? map.fd : MAP.hash.fd));
   w.call(1, "none");
+  if (!isChecked) return lookupUnchecked(w, map);
   switch (random.below(4)) {
     case 0:
       w.emit(asm.movReg(1, 0));
@@ -73,6 +75,16 @@ export function lookup(w: Writer, map: MapShape): void {
       w.leave(asm.jumpImm("jeq", 0, 0, 0));
       return w.emit(asm.movReg(1, 0));
   }
+}
+
+/** One of two values is looked at, and the other one used. */
+function lookupUnchecked(w: Writer, map: MapShape): void {
+  w.emit(asm.storeReg(8, 10, PLACE.late, 0), asm.storeImm(8, 10, PLACE.key, 1));
+  w.pointTo(2, PLACE.key);
+  w.emit(asm.mapFd(1, map.fd));
+  w.call(1, "none");
+  w.leave(asm.jumpImm("jeq", 0, 0, 0));
+  w.emit(asm.load(8, 1, 10, PLACE.late));
 }
 
 /** The stack through a variable offset. */
@@ -138,7 +150,7 @@ export function accessPacket(w: Writer): void {
     const size = random.pick(SIZES);
     const range = w.ranges[kept]!;
     if (range < size) return;
-    w.access(kept, random.below(range - size + 1), size, packetAccess(w));
+    w.access(kept, random.below(range - size + 1) + (w.slips ? 4 : 0), size, packetAccess(w));
     return;
   }
   const isMeta = w.kind.dataMeta >= 0 && random.oneIn(5);
@@ -146,7 +158,7 @@ export function accessPacket(w: Writer): void {
   w.emit(asm.load(4, 1, 6, start), asm.load(4, 2, 6, end));
   w.set(1, "none");
   w.set(2, "none");
-  const index = random.oneIn(2) ? w.having("number") : undefined;
+  const index = random.below(3) > 0 ? w.having("number") : undefined;
   if (index !== undefined) {
     w.emit(asm.movReg(3, index));
     w.set(3, "none");
@@ -154,6 +166,7 @@ export function accessPacket(w: Writer): void {
     w.emit(asm.aluReg("add", 1, 3));
     w.set(3, "number");
   }
+  if (index !== undefined && random.oneIn(3)) moveOn(w);
   const length = random.between(1, 24);
   const size = random.pick(SIZES);
   w.emit(asm.movReg(4, 1), asm.aluImm("add", 4, length));
@@ -166,13 +179,20 @@ export function accessPacket(w: Writer): void {
       asm.jumpReg("jle", 2, 4, 0),
     ]),
   );
-  const last = length - size + (random.oneIn(40) ? 1 : 0);
+  const last = length - size + (w.slips ? 1 : 0);
   if (last >= 0) w.access(1, random.below(last + 1), size, packetAccess(w));
   if (!random.oneIn(2)) return;
   const saved = random.pick(SAVED);
   w.emit(asm.movReg(saved, 1));
   w.set(saved, "packet");
   w.ranges[saved] = length;
+}
+
+/** What was compared with the end moves by an unknown number: it must be compared again. */
+function moveOn(w: Writer): void {
+  w.emit(asm.movReg(4, 1), asm.aluImm("add", 4, w.random.between(1, 16)));
+  w.leave(asm.jumpReg("jgt", 4, 2, 0));
+  w.emit(asm.aluReg("add", 1, 3));
 }
 
 /** Helpers after which the packet may be elsewhere. */

@@ -177,13 +177,18 @@ export function linked(w: Writer): void {
   if (random.oneIn(2)) w.emit(asm.aluReg("mov", 3, 3, 32));
   w.set(3, "none");
   const isSpilled = random.oneIn(3);
-  w.emit(isSpilled ? asm.storeReg(8, 10, PLACE.bound, 3) : asm.aluReg("mov", 2, 3, bits));
+  const isExtended = random.oneIn(4);
+  if (isExtended) {
+    // An extension is a copy where the sign is known.
+    if (random.oneIn(2)) w.emit(asm.aluImm("and", 3, random.pick([0x7f, 0xff, 0x7fff])));
+    w.emit(asm.movsx(random.pick([8, 16] as const), 2, 3, bits));
+  } else w.emit(isSpilled ? asm.storeReg(8, 10, PLACE.bound, 3) : asm.aluReg("mov", 2, 3, bits));
   w.set(2, "none");
   if (distance > 0) w.emit(asm.aluImm("add", 3, distance, bits));
   const limit = random.pick([7, 15, 31]);
   w.leave(asm.jumpImm("jgt", 3, limit, 0, random.oneIn(4) ? 32 : 64));
   if (random.oneIn(2)) w.leave(asm.jumpImm(random.pick(["jlt", "jslt"] as const), 3, distance, 0));
-  if (isSpilled) w.emit(asm.load(8, 2, 10, PLACE.bound));
+  if (isSpilled && !isExtended) w.emit(asm.load(8, 2, 10, PLACE.bound));
   if (distance > 0 && random.oneIn(2)) w.leave(asm.jumpImm("jgt", 2, limit, 0));
   w.set(3, "number");
   useAsOffset(w, 2, limit);

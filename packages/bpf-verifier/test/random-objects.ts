@@ -1,7 +1,7 @@
 /** Statements of random programs about what must be given back: records, dynptrs, iterators, locks, sections, sockets. */
 import { asm } from "@alien-ts/bpf-isa";
 import { MAP } from "./random-maps.ts";
-import { lookup } from "./random-memory.ts";
+import { lookup, movePacket } from "./random-memory.ts";
 import { kfuncId } from "./random-types.ts";
 import { PLACE, SAVED, SIZES, SLOTS } from "./random-writer.ts";
 import type { Resource, Writer } from "./random-writer.ts";
@@ -22,7 +22,7 @@ function useObject(w: Writer, place: number, size: number, block: Block): void {
       w.emit(asm.aluReg("add", 1, 2));
       w.set(2, "number");
     }
-    if (w.random.oneIn(60)) off += 1;
+    if (w.slips) off += 1;
     w.access(1, off, access);
     if (w.random.oneIn(2)) block(1);
   }
@@ -46,6 +46,7 @@ export function record(w: Writer, block: Block): void {
       w.call(random.pick([132, 133]), "none");
     },
   );
+  if (w.slips) w.emit(asm.load(8, 1, 10, PLACE.record), asm.load(4, 8, 1, 0));
 }
 
 /** A slice of the dynptr at `place`: read and written behind NULL checks. */
@@ -63,8 +64,9 @@ function useDynptr(w: Writer, place: number, block: Block, isPlain: boolean): vo
     w.kfunc(kfuncId(isWritable ? "bpf_dynptr_slice_rdwr" : "bpf_dynptr_slice"), "none");
     const skip = w.jump(asm.jumpImm("jeq", 0, 0, 0));
     const before = w.copyKinds();
-    w.emit(asm.movReg(1, 0));
+    w.emit(asm.movReg(1, 0), asm.storeReg(8, 10, PLACE.late, 0));
     w.access(1, 0, random.pick(SIZES.filter((bytes) => bytes <= size)), isWritable ? "plain" : "read");
+    if (w.slips) useLate(w);
     w.join(before);
     w.aim(skip);
     w.set(0, "none");
@@ -73,7 +75,7 @@ function useDynptr(w: Writer, place: number, block: Block, isPlain: boolean): vo
     w.emit(asm.movImm(2, random.below(8)), asm.movImm(3, size));
     w.call(203, "none");
     w.leave(asm.jumpImm("jeq", 0, 0, 0));
-    w.emit(asm.storeReg(8, 10, PLACE.bound, 0), asm.movReg(1, 0));
+    w.emit(asm.storeReg(8, 10, PLACE.late, 0), asm.movReg(1, 0));
     w.access(1, 0, 1);
   } else {
     w.pointTo(1, -8 * random.between(2, SLOTS));
@@ -86,6 +88,14 @@ function useDynptr(w: Writer, place: number, block: Block, isPlain: boolean): vo
     w.smeared();
   }
   if (random.oneIn(2)) block(1);
+}
+
+/** A slice behind something that may have ended it. */
+function useLate(w: Writer): void {
+  if (w.random.oneIn(2)) movePacket(w);
+  else w.emit(asm.storeImm(8, 10, PLACE.dynptr, 0));
+  w.emit(asm.load(8, 1, 10, PLACE.late), asm.load(1, 8, 1, 0));
+  w.set(8, "number");
 }
 
 function changeDynptr(w: Writer, place: number): void {
@@ -151,6 +161,7 @@ export function dynptr(w: Writer, block: Block): void {
     w.pointTo(1, at);
     w.emit(asm.movImm(2, 0));
     w.call(random.pick([199, 200]), "none");
+    if (w.slips) w.emit(asm.load(8, 1, 10, PLACE.late), asm.load(1, 8, 1, 0));
   });
 }
 
@@ -191,7 +202,12 @@ export function locked(w: Writer, block: Block): void {
       w.isLocked = true;
       w.emit(asm.load(8, 1, 10, PLACE.locked));
       w.set(1, "none");
-      w.access(1, random.pick([0, 12, 16]), random.pick([1, 2, 4] as const));
+      w.access(
+        1,
+        w.slips ? random.between(6, 12) : random.pick([0, 12, 16]),
+        random.pick([1, 2, 4] as const),
+        "plain",
+      );
       block(random.below(3));
       w.isLocked = false;
     },
@@ -236,6 +252,7 @@ export function iterate(w: Writer, block: Block): void {
       w.kfunc(kfuncId("bpf_iter_num_next"), "none");
       const out = w.jump(asm.jumpImm("jeq", 0, 0, 0));
       const to = random.pick([1, 7, 8]);
+      w.emit(asm.storeReg(8, 10, PLACE.late, 0));
       w.emit(random.oneIn(2) ? asm.load(4, to, 0, 0) : asm.loadSigned(4, to, 0, 0));
       w.set(to, "number");
       block(random.between(1, 3));
@@ -247,6 +264,7 @@ export function iterate(w: Writer, block: Block): void {
     () => {
       w.pointTo(1, at);
       w.kfunc(kfuncId("bpf_iter_num_destroy"), "none");
+      if (w.slips) w.emit(asm.load(8, 1, 10, PLACE.late), asm.load(1, 8, 1, 0));
     },
   );
 }

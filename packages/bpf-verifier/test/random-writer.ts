@@ -35,6 +35,8 @@ export const PLACE = {
   locked: -152,
   buffer: -168,
   socket: -176,
+  /** A pointer that outlives what it points to. */
+  late: -184,
 } as const;
 export type Resource = keyof typeof PLACE;
 
@@ -69,6 +71,8 @@ export class Writer {
   hasContext = true;
   /** A lock is held. */
   isLocked = false;
+  /** Some programs break a rule here and there: most of these are refused, and must be. */
+  readonly isSloppy: boolean;
   /** Frames that may still be opened. */
   framesLeft = 2;
   readonly busy = new Set<Resource>();
@@ -77,6 +81,12 @@ export class Writer {
     this.random = random;
     this.kind = kind;
     this.kinds[10] = "stack";
+    this.isSloppy = random.oneIn(3);
+  }
+
+  /** A rule is broken now. */
+  get slips(): boolean {
+    return this.isSloppy && this.random.oneIn(5);
   }
 
   get length(): number {
@@ -151,6 +161,7 @@ export class Writer {
 
   /** Pointers into the packet are no longer good. */
   packetMoved(): void {
+    if (this.slips) return;
     this.kinds = this.kinds.map((kind) => (kind === "packet" ? "none" : kind));
   }
 
@@ -205,7 +216,7 @@ export class Writer {
   /** Bounds the number in `register` to [0, limit], in one of the ways that programs do it; now and then a little too far. */
   bound(register: number, limit: number): void {
     const { random } = this;
-    const most = random.oneIn(40) ? limit + random.between(1, 9) : limit;
+    const most = this.slips ? limit + random.pick([1, 1, 1, 8]) : limit;
     const bits: Bits = random.oneIn(3) ? 32 : 64;
     const mask = 2 ** Math.floor(Math.log2(most + 1)) - 1;
     switch (random.below(9)) {
@@ -244,7 +255,7 @@ export class Writer {
   /** Reads or writes `size` bytes behind a pointer, in the ways that are allowed; now and then in another. */
   access(pointer: number, off: number, size: AccessBytes, ways: "all" | "plain" | "read" = "all"): void {
     const { random } = this;
-    const choice = random.oneIn(40)
+    const choice = this.slips
       ? random.below(10)
       : ways === "read"
         ? 9

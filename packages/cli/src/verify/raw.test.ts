@@ -106,3 +106,23 @@ test("--unprivileged is for objects and cases", () => {
     expect(parseVerifyArguments(args)).toMatchObject({ isUnprivileged: false });
   }
 });
+
+test("a program with any bytes in any places gets a verdict", () => {
+  const seed = 909;
+  let state = seed;
+  const random = (n: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return (state >>> 8) % n;
+  };
+  const verdicts = new Map<unknown, number>();
+  for (let round = 0; round < 400; round++) {
+    const digits = [...hex(...lookup)];
+    for (let times = random(5); times > 0; times--)
+      digits[random(digits.length)] = "0123456789abcdef"[random(16)]!;
+    const line = { insns: digits.join(""), prog_type: 1 + random(30), fixups: { map_hash_8b: [3] } };
+    const { verdict, error } = answer(line);
+    expect({ seed, round, error }).toEqual({ seed, round, error: undefined });
+    verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
+  }
+  expect([...verdicts.keys()].toSorted()).toEqual(["ACCEPT", "REJECT"]);
+});
