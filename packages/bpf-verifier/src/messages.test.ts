@@ -1,0 +1,50 @@
+/**
+ * Every message of the verifier has a test that expects it. Those that have none are listed in `test/messages-without-test.txt`: the
+ * list must shrink, so that a message that is added needs a test, and one that is tested is struck off.
+ */
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const SOURCE = fileURLToPath(new URL(".", import.meta.url));
+const LIST = fileURLToPath(new URL("../test/messages-without-test.txt", import.meta.url));
+const OWN = "messages.test.ts";
+
+const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" }).filter((name) =>
+  name.endsWith(".ts"),
+);
+const textOf = (name: string): string => readFileSync(join(SOURCE, name), "utf8");
+const isTest = (name: string): boolean => name.endsWith(".test.ts");
+
+const STRING = /"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`/g;
+const unescaped = (text: string): string => text.replaceAll("\\n", "\n").replaceAll("\\`", "`");
+/** What a refusal is made from: a string, or a template with its holes. */
+const REFUSAL =
+  /(?:reject|Reject|reserved|refuse\w*)\(\s*(?:[\w.!]+,\s*)?("(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`)/g;
+const HOLE = /\$\{(?:[^{}]|\{[^{}]*\})*\}/;
+
+function messages(): string[] {
+  const isOurs = (name: string): boolean => !isTest(name) && !/^report|fuzz/.test(name);
+  const found = files
+    .filter(isOurs)
+    .flatMap((name) => [...textOf(name).matchAll(REFUSAL)].map(([, text]) => text!));
+  return [...new Set(found)].map((text) => unescaped(text.slice(1, -1))).filter((text) => text !== "");
+}
+
+const escaped = (text: string): string => text.replaceAll(/[$()*+.?[\\\]^{|}]/g, "\\$&");
+const patternOf = (message: string): RegExp => new RegExp(message.split(HOLE).map(escaped).join(".*"), "s");
+
+test("every message has a test that expects it, but for those of the list", async () => {
+  const expected = files
+    .filter((name) => isTest(name) && name !== OWN)
+    .flatMap((name) =>
+      [...textOf(name).matchAll(STRING)].map(([, plain, template]) => unescaped(plain ?? template ?? "")),
+    );
+  const lacking = messages().filter((message) => {
+    const pattern = patternOf(message);
+    return !expected.some((text) => pattern.test(text));
+  });
+  const list = lacking.map((message) => message.replaceAll("\n", "\\n")).sort();
+  await expect(`${list.join("\n")}\n`).toMatchFileSnapshot(LIST);
+});
