@@ -40,7 +40,7 @@ const MAY_SLEEP: Record<string, readonly string[]> = { bpf_dummy_ops: ["test_sle
 
 export function checkAttach(env: ProgramEnv): Check {
   const { type, attachType } = env.programType;
-  const { isSleepable, attach, kernelBtf } = env;
+  const { isSleepable, attach } = env;
   if (type === SYSCALL)
     return isSleepable ? undefined : reject(EINVAL, "Syscall programs can only be sleepable");
   const maySleep =
@@ -56,6 +56,7 @@ export function checkAttach(env: ProgramEnv): Check {
   }
   if (type === STRUCT_OPS) return checkOperation(env);
   if (type !== TRACING && type !== LSM && type !== EXT) return undefined;
+  const { kernelBtf } = env;
   if (attach === undefined || kernelBtf === undefined)
     return reject(EINVAL, "Tracing programs must provide btf_id");
   return checkTarget(env, kernelBtf, attach);

@@ -56,7 +56,8 @@ export function isReturnedReference(env: ProgramEnv, register: Register): boolea
 }
 
 function prototypeResult(env: ProgramEnv): number | undefined {
-  const prototype = env.kernelBtf?.type(env.attach?.prototype ?? 0);
+  const { attach } = env;
+  const prototype = attach === undefined ? undefined : env.kernelBtf?.type(attach.prototype);
   return prototype?.kind === "func_proto" ? prototype.type : undefined;
 }
 

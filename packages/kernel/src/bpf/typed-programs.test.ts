@@ -354,6 +354,16 @@ test("a package from outside adds a structure and a function that programs call"
   });
 });
 
+test("programs that have nothing to do with types are loaded without them", () => {
+  const kernel = ipcKernel();
+  runProgram(kernel, function* (program) {
+    expect((yield* load(program, { ...nothing, type: BPF_PROG_TYPE.KPROBE, attachType: 0 })).result).toBe(0);
+    expect(kernel.mem.u8[kernel.btf.start]).toBe(0);
+    yield* load(program, { ...nothing, target: 1 });
+    expect(kernel.mem.u8[kernel.btf.start]).toBe(0x9f);
+  });
+});
+
 test("attaching fails, and the kernel log says so", () => {
   const kernel = ipcKernel();
   runProgram(kernel, function* (program) {
