@@ -30,6 +30,9 @@ export const PSEUDO = {
 /** Source register of a call: whom it calls. */
 export const CALL = { HELPER: 0, LOCAL: 1, KFUNC: 2 } as const;
 
+/** Opcode of a barrier against mispredicted paths, which only the kernel puts into programs (`BPF_ST | BPF_NOSPEC`). */
+export const NOSPEC = 0xc2;
+
 /** Registers by role: r0 result, r1–r5 arguments, r6–r9 saved by the callee, r10 read-only frame pointer. */
 export const REG = { R0: 0, R1: 1, R2: 2, R3: 3, R4: 4, R5: 5, R6: 6, R7: 7, R8: 8, R9: 9, R10: 10 } as const;
 

@@ -3,7 +3,7 @@
  *
  * `disassemble` never fails: what is no instruction is printed as the kernel prints it (`BUG_…`, or the class's name).
  */
-import { CLASS } from "./constants.ts";
+import { CLASS, NOSPEC } from "./constants.ts";
 import { wideConstant } from "./instruction.ts";
 import type { Insn } from "./instruction.ts";
 import { identify } from "./opcodes.ts";
@@ -141,7 +141,7 @@ function unknownText(insn: Insn): string {
     case CLASS.LDX:
       return `BUG_ldx_${code}`;
     case CLASS.ST:
-      return `BUG_st_${code}`;
+      return insn.opcode === NOSPEC ? `(${code}) nospec` : `BUG_st_${code}`;
     case CLASS.STX:
       return `BUG_${code}`;
     case CLASS.ALU:

@@ -3,7 +3,7 @@
  * breaks it, with the message of Linux 6.18. `r1 = map hash` loads a map.
  */
 import { EBADF } from "@alien-ts/abi";
-import { AssembleError, assemble } from "@alien-ts/bpf-isa";
+import { AssembleError, assemble, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { expect, test } from "vitest";
 import type { MapInfo, ProgramEnv } from "./env.ts";
@@ -325,4 +325,44 @@ test("addresses of maps are not told, and without CAP_BPF every number counts", 
   const { log } = verdictOn("socket_filter", `r1 = map hash\n${EXIT}`, UNPRIVILEGED, 2);
   expect(log).toContain("(18) r1 = 0x0 ");
   expect(log).toContain("R0=P0");
+});
+
+function listed(text: string): string {
+  const verdict = verdictOn("socket_filter", text);
+  if (!verdict.ok) throw new Error(verdict.log);
+  const { insns } = verdict.xlated.listed!;
+  const lines = insns.map((insn, i) => disassemble(insn, insns[i + 1]).replace("(c2) ", ""));
+  return lines.join("\n");
+}
+
+// What Linux 6.18 gives back for each (BPF_OBJ_GET_INFO_BY_FD).
+test.each([
+  [
+    "a barrier stands before what a mispredicted path must not reach",
+    `r2 = 0\nr3 = r1\nr0 = *(u32 *)(r1 +0)\nif r0 == 0x7 goto pc+2\nr3 = 1\nif r2 == 0x0 goto pc+1\nr0 = *(u32 *)(r3 +0)\n${EXIT}`,
+    "r2 = 0\nr3 = r1\nr0 = *(u32 *)(r1 +0)\nif r0 == 0x7 goto pc+2\nr3 = 1\nif r2 == 0x0 goto pc+2\nnospec\nr0 = *(u32 *)(r3 +0)\nr0 = 0\nexit",
+  ],
+  [
+    "a barrier stands behind a spill",
+    `*(u64 *)(r10 -8) = r1\n${EXIT}`,
+    "*(u64 *)(r10 -8) = r1\nnospec\nr0 = 0\nexit",
+  ],
+  [
+    "a jump over a barrier leads to where it led",
+    `r0 = *(u32 *)(r1 +0)\nif r0 == 0x7 goto pc+1\n*(u64 *)(r10 -8) = r1\n${EXIT}`,
+    "r0 = *(u32 *)(r1 +0)\nif r0 == 0x7 goto pc+2\n*(u64 *)(r10 -8) = r1\nnospec\nr0 = 0\nexit",
+  ],
+])("%s", (_, given, expected) => {
+  expect(listed(given)).toBe(expected);
+});
+
+test("what is added to a pointer is masked", () => {
+  const text = listed(`${VALUE}\nr1 = *(u8 *)(r0 +0)\nr1 &= 7\nr0 += r1\n${EXIT}`);
+  const mask = "w11 = 7\nr11 -= r1\nr11 |= r1\nr11 = -r11\nr11 s>>= 63\nr11 &= r1\nr0 += r11";
+  expect(text).toContain(`r1 &= 7\n${mask}\nr0 = 0\nexit`);
+});
+
+test("the index of a tail call is bounded before it", () => {
+  const text = listed(`r2 = map others\nr3 = 1\ncall bpf_tail_call#12\n${EXIT}`);
+  expect(text).toContain("if r3 >= 0x8 goto pc+2\nw3 &= 7\ncall unknown#12");
 });

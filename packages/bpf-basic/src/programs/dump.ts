@@ -4,7 +4,7 @@ import type { BpfProgram } from "./program.ts";
 
 const WIDE_LOAD = 0x18;
 
-export function dumpInsns({ insns, origin, mapLoads }: BpfProgram): Insn[] {
+export function dumpInsns({ listed: { insns, origin }, mapLoads }: BpfProgram): Insn[] {
   return insns.map((insn, index) => {
     const load = mapLoads.get(origin[index]!);
     if (load !== undefined && insn.opcode === WIDE_LOAD) {

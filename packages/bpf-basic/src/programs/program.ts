@@ -51,9 +51,10 @@ export class BpfProgram {
   readonly isSleepable: boolean;
   /** As rewritten by the verifier. */
   readonly insns: readonly Insn[];
-  readonly origin: readonly number[];
   readonly mapLoads: ReadonlyMap<number, MapLoad>;
-  /** Its functions and lines, by instruction as rewritten; none without BTF. */
+  /** What is shown: with the barriers and masks of programs of the unprivileged, which computing needs none of. */
+  readonly listed: Pick<Xlated, "insns" | "origin">;
+  /** Its functions and lines, by instruction as shown; none without BTF. */
   readonly functions: LoadedProgramBtf["functions"];
   readonly lines: LoadedProgramBtf["lines"];
   /** 16 hexadecimal digits that name it by what was loaded. */
@@ -80,10 +81,10 @@ export class BpfProgram {
     this.isGplCompatible = options.isGplCompatible;
     this.isSleepable = options.isSleepable;
     this.insns = options.xlated.insns;
-    this.origin = options.xlated.origin;
     this.mapLoads = options.mapLoads;
-    this.functions = relocate(options.btf?.functions ?? [], options.xlated);
-    this.lines = relocate(options.btf?.lines ?? [], options.xlated);
+    this.listed = options.xlated.listed ?? options.xlated;
+    this.functions = relocate(options.btf?.functions ?? [], this.listed);
+    this.lines = relocate(options.btf?.lines ?? [], this.listed);
     this.tag = options.tag;
     this.prepared = options.prepared;
     this.maps = options.maps;

@@ -19,7 +19,7 @@ export class Draft {
     this.origin = insns.map((_, index) => index);
   }
 
-  /** Replaces each instruction by what `by` gives; undefined leaves it. Only what stands alone for a jump may be one. */
+  /** Replaces each instruction by what `by` gives; undefined leaves it. For a jump stands one alone, or itself among others. */
   replace(by: (insn: Insn, index: number) => readonly Insn[] | undefined): void {
     const before = this.insns;
     const parts = before.map((insn, index) => by(insn, index));
@@ -33,7 +33,10 @@ export class Draft {
       const part = parts[index];
       if (part === undefined) insns.push(redirect(before[index]!, index, starts));
       else if (part.length === 1) insns.push(redirect(part[0]!, index, starts));
-      else insns.push(...part);
+      else
+        part.forEach((insn, at) =>
+          insns.push(insn === before[index] ? redirect(insn, index, starts, at) : insn),
+        );
       while (origin.length < insns.length) origin.push(this.origin[index]!);
     }
     this.insns = insns;
@@ -41,11 +44,14 @@ export class Draft {
   }
 }
 
-/** The instruction that stood at `index`, with its distance as it is when instructions start at `starts`. */
-function redirect(insn: Insn, index: number, starts: Int32Array): Insn {
+/**
+ * The instruction that stood at `index`, with its distance as it is when instructions start at `starts`, and it stands `at` behind. One
+ * that leads to itself goes on to do so.
+ */
+function redirect(insn: Insn, index: number, starts: Int32Array, at = 0): Insn {
   const field = distanceField(insn);
-  if (field === undefined) return insn;
-  const distance = starts[index + 1 + insn[field]]! - starts[index]! - 1;
+  if (field === undefined || insn[field] === -1) return insn;
+  const distance = starts[index + 1 + insn[field]]! - starts[index]! - at - 1;
   return distance === insn[field] ? insn : { ...insn, [field]: distance };
 }
 

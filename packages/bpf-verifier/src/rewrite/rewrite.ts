@@ -4,6 +4,7 @@
  */
 import { type Insn, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
+import { withBarriers } from "./barriers.ts";
 import { convertContext } from "./context.ts";
 import { removeDeadCode, trapDeadCode } from "./dead-code.ts";
 import { Draft } from "./draft.ts";
@@ -14,6 +15,8 @@ export interface Xlated {
   readonly origin: readonly number[];
   /** Slots of loads through pointers that nobody vouches for: at a bad address they give 0. (Linux: BPF_PROBE_MEM) */
   readonly untrusted: ReadonlySet<number>;
+  /** As Linux shows the program and runs it, where that has barriers and masks (`barriers.ts`). */
+  readonly listed: Pick<Xlated, "insns" | "origin"> | undefined;
 }
 
 const WIDE_LOAD = 0x18;
@@ -36,7 +39,10 @@ export function rewrite(analysis: Analysis, insns: readonly Insn[]): Xlated {
   draft.insns.forEach((insn, index) => {
     if ((insn.opcode & 7) === LDX && noteAt(index).isUntrusted) untrusted.add(index);
   });
-  return { insns: draft.insns, origin: draft.origin, untrusted };
+  const { insns: plain, origin } = draft;
+  if (env.privileges.bypassesSpecV1) return { insns: plain, origin, untrusted, listed: undefined };
+  withBarriers(draft, noteAt);
+  return { insns: plain, origin, untrusted, listed: { insns: draft.insns, origin: draft.origin } };
 }
 
 const LDX = 1;
