@@ -173,6 +173,8 @@ export interface MapInfo extends MapDescription {
   readonly inner: MapInfo | undefined;
   readonly fields: readonly ValueField[];
   readonly isFrozen: boolean;
+  /** Of an arena: whether it is known where in the process's memory it lies; known where it is not said. */
+  readonly isMapped?: boolean;
   /** A frozen, read-only map: the number of `size` bytes at `offset` of its value. */
   readonly constantAt: ((offset: number, size: number) => bigint | undefined) | undefined;
   readonly btf: Btf | undefined;

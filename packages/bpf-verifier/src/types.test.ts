@@ -67,6 +67,7 @@ function programOf(text: string): Insn[] {
 interface Program {
   readonly type: number;
   readonly attachType?: number;
+  readonly license?: string;
   readonly text: string;
   /** Declarations of its functions, and the instructions at which they begin. */
   readonly functions?: readonly [declarations: string, starts: readonly number[]];
@@ -79,14 +80,14 @@ function programBtf([declarations, starts]: readonly [string, readonly number[]]
 }
 
 /** The last two lines of a refusal's log, without the statistics. */
-function answer({ type, attachType = 0, text, functions }: Program): string {
+function answer({ type, attachType = 0, license = "GPL", text, functions }: Program): string {
   const verdict = verifyProgram({
     insns: programOf(text),
     programType: linuxProgramType(type, attachType)!,
     helper: (id) => linuxHelper(id, type),
     map: (fd) => MAPS[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
-    license: "GPL",
+    license,
     privileges: PRIVILEGED,
     log: { level: 1 },
     kernelBtf: undefined,
@@ -116,8 +117,8 @@ const OPTION = (size: number): string =>
   `r2 = *(u64 *)(r1 +8)\nr3 = *(u64 *)(r1 +16)\nr4 = r2\nr4 += 1\nif r4 > r3 goto pc+1\n*(u${8 * size} *)(r2 +0) = 0\nr0 = 1\nexit`;
 const SIGNED = `call bpf_get_prandom_u32#7\nif w0 s> 0x2 goto pc+2\nif w0 s< 0x0 goto pc+1\nr0 = r9\n${EXIT}`;
 
-const [SOCKET_FILTER, KPROBE, SCHED_CLS, XDP, SOCK_OPS, SOCK_ADDR, SOCKOPT, SYSCALL] = [
-  1, 2, 3, 6, 13, 18, 25, 31,
+const [SOCKET_FILTER, KPROBE, SCHED_CLS, XDP, PERF_EVENT, SOCK_OPS, SOCK_ADDR, SOCKOPT, SYSCALL] = [
+  1, 2, 3, 6, 7, 13, 18, 25, 31,
 ];
 
 interface Rule {
@@ -127,7 +128,48 @@ interface Rule {
   readonly message: string;
 }
 
+const POP = (call: string): string =>
+  `*(u64 *)(r10 -8) = 0\nr2 = r10\nr2 += -8\nr3 = r2\nr4 = 0\nr1 = map sockets\n${call}\n${EXIT}`;
+const ROUTE = (size: number): string =>
+  `r2 = r10\nr2 += -64\nr3 = ${size}\nr4 = 0\ncall bpf_fib_lookup#69\n${EXIT}`;
+const TASK = `call bpf_get_current_task#35\n${EXIT}`;
+const SIGNAL = `r1 = 9\ncall bpf_send_signal#109\n${EXIT}`;
+
 const RULES: readonly Rule[] = [
+  {
+    rule: "sockets are looked up in maps of sockets, but not taken out",
+    kept: { type: SCHED_CLS, text: FORGET },
+    broken: { type: SCHED_CLS, text: POP("call bpf_map_pop_elem#88") },
+    message: "invalid arg_type for sockmap/sockhash",
+  },
+  {
+    rule: "a lookup of a route writes what it is given",
+    kept: { type: SCHED_CLS, text: ROUTE(64) },
+    broken: { type: SCHED_CLS, text: ROUTE(72) },
+    message: "invalid write to stack R2 off=-64 size=72",
+  },
+  {
+    rule: "some helpers are for programs under the GPL",
+    kept: { type: KPROBE, license: "MIT", text: SIGNAL },
+    broken: { type: KPROBE, license: "MIT", text: TASK },
+    message: "cannot call GPL-restricted function from non-GPL compatible program",
+  },
+  {
+    rule: "stacks are for them too, but for programs of perf events",
+    kept: {
+      type: PERF_EVENT,
+      license: "MIT",
+      text: `r2 = r1\nr0 = 0\nif r0 == 0x0 goto pc+1\ncall bpf_get_stackid#27\n${EXIT}`,
+    },
+    broken: { type: KPROBE, license: "MIT", text: `call bpf_get_stackid#27\n${EXIT}` },
+    message: "cannot call GPL-restricted function from non-GPL compatible program",
+  },
+  {
+    rule: "programs of sessions say whether the return is wanted",
+    kept: { type: KPROBE, attachType: 56, text: "r0 = 1\nexit" },
+    broken: { type: KPROBE, attachType: 56, text: "r0 = 2\nexit" },
+    message: "At program exit the register R0 has smin=2 smax=2 should have been in [0, 1]",
+  },
   {
     rule: "programs that may run with a socket locked do not change maps of sockets",
     kept: { type: SOCKET_FILTER, text: FORGET },

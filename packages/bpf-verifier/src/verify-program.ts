@@ -7,7 +7,7 @@
 import { E2BIG, EINVAL, EPERM } from "@alien-ts/abi";
 import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { ARENA_MAP, Analysis, startRegisters } from "./analysis.ts";
+import { Analysis, startRegisters } from "./analysis.ts";
 import { HELPER } from "./call/callback-kinds.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
@@ -16,8 +16,10 @@ import { checkAttach } from "./check/attach.ts";
 import { checkFunctionRecords, checkProgramInfo } from "./check/program-info.ts";
 import { exceptionCallbackStart } from "./check/exception-callback.ts";
 import { checkDepth } from "./check/depth.ts";
+import { checkUsedMap } from "./check/used-maps.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { LOG } from "./log.ts";
+import { isAttachedById } from "./linux/attach-target.ts";
 import { allowsAttachType, mayLoadType } from "./linux/program-types.ts";
 import { findComponents } from "./prune/components.ts";
 import { Loops } from "./prune/loops.ts";
@@ -51,7 +53,8 @@ export function verifyProgram(env: ProgramEnv): Verdict {
       processed: 0,
       refusal: { message: NOT_FOR_LOADER, insn: undefined },
     };
-  if (!allowsAttachType(type, attachType)) return { ok: false, log: "", errno: EINVAL, processed: 0 };
+  if (!allowsAttachType(type, attachType) || (env.attach !== undefined && !isAttachedById(type)))
+    return { ok: false, log: "", errno: EINVAL, processed: 0 };
   const verification = new Verification(env);
   const run = new Run(verification, env);
   const refused = run.check();
@@ -151,7 +154,7 @@ class Run {
       const fd = isIndexed ? fdArray!(insn.imm) : insn.imm;
       const map = isErr(fd) ? fd : this.#env.map(fd);
       if (isErr(map)) return reject(map, `fd ${insn.imm} is not pointing to valid bpf_map`);
-      const bad = checkMapProgram(map, this.#env);
+      const bad = checkUsedMap(this.#env, map, [...maps.values()]);
       if (bad !== undefined) return bad;
       maps.set(index, map);
     }
@@ -280,30 +283,3 @@ class Run {
 const isIteratorNext = (env: ProgramEnv, insn: Insn): boolean =>
   env.kfuncRules?.(calledKfunc(env, insn) ?? "")?.flags.has("iter_next") ?? false;
 const isHelperCall = ({ opcode, src }: Insn): boolean => opcode === 0x85 && src === CALL.HELPER;
-
-const TRACING_LOCK_TYPES: readonly number[] = [2, 5, 7, 17, 24];
-
-/** Maps that some program types may not have. Linux: check_map_prog_compatibility() */
-function checkMapProgram(map: MapInfo, env: ProgramEnv): Check {
-  const { type } = env.programType;
-  const has = (kind: MapInfo["fields"][number]["kind"]): boolean =>
-    map.fields.some((field) => field.kind === kind);
-  if ((has("list_head") || has("rb_root")) && TRACING_LOCK_TYPES.includes(type))
-    return reject(EINVAL, "tracing progs cannot use bpf_{list_head,rb_root} yet");
-  if (has("spin_lock") || has("res_spin_lock")) {
-    if (type === 1) return reject(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
-    if (TRACING_LOCK_TYPES.includes(type))
-      return reject(EINVAL, "tracing progs cannot use bpf_spin_lock yet");
-  }
-  if (has("timer") && TRACING_LOCK_TYPES.includes(type))
-    return reject(EINVAL, "tracing progs cannot use bpf_timer yet");
-  if (has("workqueue") && TRACING_LOCK_TYPES.includes(type))
-    return reject(EINVAL, "tracing progs cannot use bpf_wq yet");
-  if (map.type === ARENA_MAP) {
-    const { mayLeakPointers, isCapable } = env.privileges;
-    if (!mayLeakPointers || !isCapable)
-      return reject(EPERM, "CAP_BPF and CAP_PERFMON are required to use arena");
-  }
-  if (map.type === 26) return reject(EINVAL, "bpf_struct_ops map cannot be used in prog");
-  return undefined;
-}

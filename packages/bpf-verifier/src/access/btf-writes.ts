@@ -72,9 +72,7 @@ function dummyState(btf: Btf, name: string, off: number, size: number): Check {
   const bytes = btf.sizeOf(btf.find("bpf_dummy_ops_state", "struct") ?? 0) ?? 0;
   if (name !== "bpf_dummy_ops_state")
     return reject(EACCES, "only access to bpf_dummy_ops_state is supported");
-  return off + size <= bytes
-    ? undefined
-    : reject(EACCES, `write access at off ${off} with size ${size} beyond the member of bpf_dummy_ops_state`);
+  return off + size <= bytes ? undefined : reject(EACCES, `write access at off ${off} with size ${size}`);
 }
 
 function rangeOf(btf: Btf, path: string): { readonly from: number; readonly to: number } | undefined {

@@ -67,6 +67,8 @@ export function checkArgument(analysis: Analysis, facts: CallFacts, index: numbe
     return analysis.isLeak(number) ? reject(EACCES, `R${number} leaks addr into helper function`) : undefined;
   if (register.isPacket && !mayReadPacket(analysis, facts))
     return reject(EACCES, "helper access to the packet is not allowed");
+  if (isSocketMap(facts) && argument.role === "value" && (argument.isUninitialised || argument.isNullable))
+    return reject(EINVAL, "invalid arg_type for sockmap/sockhash");
   if (!(register.isNull && argument.isNullable)) {
     const wrong =
       checkType(analysis, number, argument, facts) ??
@@ -139,11 +141,11 @@ const PERCPU_ARRAY = 6;
 const SOCKMAP = 15;
 const SOCKHASH = 18;
 
+const isSocketMap = ({ map }: CallFacts): boolean => map?.type === SOCKMAP || map?.type === SOCKHASH;
+
 /** The value of a map of sockets is a socket. */
 function acceptedTypes(argument: ArgumentKind, facts: CallFacts): readonly AcceptedType[] {
-  const { map } = facts;
-  if (argument.role !== "value" || map === undefined || (map.type !== SOCKMAP && map.type !== SOCKHASH))
-    return argument.accepts;
+  if (argument.role !== "value" || !isSocketMap(facts)) return argument.accepts;
   return [
     { kind: "sock_common", flags: 0 },
     { kind: "sock", flags: 0 },

@@ -1,5 +1,5 @@
 /** Helpers that call functions of the program: with what arguments, and what these may return. Linux: set_*_callback_state(). */
-import { EFAULT, EINVAL } from "@alien-ts/abi";
+import { EFAULT, EINVAL, ENOTSUPP } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { markPrecise } from "../prune/precision.ts";
@@ -11,6 +11,8 @@ import { HELPER } from "./callback-kinds.ts";
 import { pushCallback } from "./subprogram.ts";
 
 const BOOL = { min: 0n, max: 1n };
+/** Arrays and hash tables, of which all elements can be visited. */
+const WITH_CALLBACKS: readonly number[] = [1, 2, 5, 6, 9, 10];
 const ZERO = { min: 0n, max: 0n };
 
 export function runCallback(analysis: Analysis, facts: CallFacts): Check {
@@ -34,6 +36,8 @@ export function runCallback(analysis: Analysis, facts: CallFacts): Check {
       return undefined;
     }
     case HELPER.for_each_map_elem:
+      if (map === undefined || !WITH_CALLBACKS.includes(map.type))
+        return reject(ENOTSUPP, "callback function not allowed for map");
       return pushCallback(analysis, {
         ...call,
         arguments: [at(REG.R1), pointer("map_key", { map }), pointer("map_value", { map }), at(REG.R3)],

@@ -32,6 +32,8 @@ export function checkLeaks(
   isException = false,
 ): Check {
   const { state } = analysis;
+  if (withLocks && state.hasLocks)
+    return reject(EINVAL, `${place} cannot be used inside bpf_spin_lock-ed region`);
   const isMain = state.frames.length === 1 || isException;
   const returned = returnedReference(analysis, isException);
   const lingering = state.references.filter(({ id, kind }) => kind === "object" && id !== returned);
@@ -40,7 +42,6 @@ export function checkLeaks(
     return reject(EINVAL, [...lines, `${place} would lead to reference leak`].join("\n"));
   }
   if (!withLocks) return undefined;
-  if (state.hasLocks) return reject(EINVAL, `${place} cannot be used inside bpf_spin_lock-ed region`);
   if (state.activeIrqId !== 0)
     return reject(EINVAL, `${place} cannot be used inside bpf_local_irq_save-ed region`);
   if (state.activeRcuLocks > 0)

@@ -45,7 +45,7 @@ const ROWS = `
 32 skb_change_type int ctx any
 33 skb_under_cgroup int ctx map any
 34 get_hash_recalc int ctx
-35 get_current_task int
+35 !get_current_task int
 36 !probe_write_user int any mem size
 37 current_task_under_cgroup int map any
 38 skb_change_tail int ctx any any
@@ -68,7 +68,7 @@ const ROWS = `
 55 !perf_event_read_value int map any umem size
 56 !perf_prog_read_value int ctx umem size
 57 getsockopt int ctx any any umem size
-58 override_return int ctx any
+58 !override_return int ctx any
 59 sock_ops_cb_flags_set int ctx any
 60 msg_redirect_map int ctx map any any
 61 msg_apply_bytes int ctx any
@@ -79,7 +79,7 @@ const ROWS = `
 66 skb_get_xfrm_state int ctx any umem size any
 67 !get_stack int ctx umem size0 any
 68 skb_load_bytes_relative int ctx any umem size any
-69 !fib_lookup int ctx mem size any
+69 !fib_lookup int ctx wmem size any
 70 sock_hash_update int ctx map key any
 71 msg_redirect_hash int ctx map key any
 72 sk_redirect_hash int ctx map key any
@@ -94,8 +94,8 @@ const ROWS = `
 81 get_local_storage mapval map any
 82 sk_select_reuseport int ctx map key any
 83 skb_ancestor_cgroup_id int ctx any
-84 sk_lookup_tcp sock? ctx mem size any any
-85 sk_lookup_udp sock? ctx mem size any any
+84 sk_lookup_tcp sock? ctx mem size0 any any
+85 sk_lookup_udp sock? ctx mem size0 any any
 86 sk_release int sockrel
 87 map_push_elem int map val any
 88 map_pop_elem int map uval
@@ -109,8 +109,8 @@ const ROWS = `
 96 tcp_sock tcpsock? skcommon
 97 skb_ecn_set_ce int ctx
 98 get_listener_sock sock? skcommon
-99 skc_lookup_tcp skcommon? ctx mem size any any
-100 tcp_check_syncookie int sockbtf mem size mem size
+99 skc_lookup_tcp skcommon? ctx mem size0 any any
+100 !tcp_check_syncookie int sockbtf mem size mem size
 101 sysctl_get_name int ctx uwmem size any
 102 sysctl_get_current_value int ctx umem size
 103 sysctl_get_new_value int ctx umem size
@@ -119,17 +119,17 @@ const ROWS = `
 106 strtoul int mem size any long
 107 sk_storage_get mapval? map sockbtf wval? any
 108 sk_storage_delete int map sockbtf
-109 !send_signal int any
-110 tcp_gen_syncookie int sockbtf mem size mem size
+109 send_signal int any
+110 !tcp_gen_syncookie int sockbtf mem size mem size
 111 !skb_output int btf:sk_buff map any mem size0
 112 !probe_read_user int umem size0 any
 113 !probe_read_kernel int umem size0 any
 114 !probe_read_user_str int umem size0 any
 115 !probe_read_kernel_str int umem size0 any
 116 tcp_send_ack int btf:tcp_sock any
-117 !send_signal_thread int any
+117 send_signal_thread int any
 118 jiffies64 int
-119 read_branch_records int ctx umem? size0 any
+119 !read_branch_records int ctx umem? size0 any
 120 get_ns_current_pid_tgid int any any umem size
 121 !xdp_output int btf:xdp_buff map any mem size0
 122 get_netns_cookie int ctx?
@@ -151,7 +151,7 @@ const ROWS = `
 138 skc_to_tcp_timewait_sock btf?:tcp_timewait_sock sockbtf
 139 skc_to_tcp_request_sock btf?:tcp_request_sock sockbtf
 140 skc_to_udp6_sock btf?:udp6_sock sockbtf
-141 !get_task_stack int btf:task_struct umem size0 any
+141 get_task_stack int btf:task_struct umem size0 any
 142 load_hdr_opt int ctx wmem size any
 143 store_hdr_opt int ctx mem size any
 144 reserve_hdr_opt int ctx any any
@@ -159,7 +159,7 @@ const ROWS = `
 146 inode_storage_delete int map btf?:inode
 147 d_path int btf:path umem size0
 148 copy_from_user int umem size0 any
-149 !snprintf_btf int umem size mem size any
+149 snprintf_btf int umem size mem size any
 150 !seq_printf_btf int btf:seq_file mem size0 any
 151 skb_cgroup_classid int ctx
 152 redirect_neigh int any mem? size0 any
@@ -168,25 +168,25 @@ const ROWS = `
 155 redirect_peer int any any
 156 task_storage_get mapval? map btf?:task_struct wval? any
 157 task_storage_delete int map btf?:task_struct
-158 get_current_task_btf tbtf:task_struct
+158 !get_current_task_btf tbtf:task_struct
 159 bprm_opts_set int btf:linux_binprm any
 160 ktime_get_coarse_ns int
 161 ima_inode_hash int btf:inode umem size
 162 sock_from_file btf?:socket btf:file
-163 check_mtu int ctx any wu32 any any
+163 !check_mtu int ctx any wu32 any any
 164 for_each_map_elem int map func stack? any
-165 snprintf int umem? size0 str mem? size0
+165 !snprintf int umem? size0 str mem? size0
 166 sys_bpf int any mem size
 167 btf_find_by_name_kind int mem size any any
 168 sys_close int any
-169 timer_init int timer map any
-170 timer_set_callback int timer func
-171 timer_start int timer any any
-172 timer_cancel int timer
+169 !timer_init int timer map any
+170 !timer_set_callback int timer func
+171 !timer_start int timer any any
+172 !timer_cancel int timer
 173 !get_func_ip int ctx
 174 get_attach_cookie int ctx
-175 task_pt_regs btf:pt_regs btf:task_struct
-176 get_branch_snapshot int umem size0 any
+175 !task_pt_regs btf:pt_regs btf:task_struct
+176 !get_branch_snapshot int umem size0 any
 177 !trace_vprintk int mem size mem? size0
 178 skc_to_unix_sock btf?:unix_sock sockbtf
 179 kallsyms_lookup_name int mem size0 any wlong
@@ -214,10 +214,10 @@ const ROWS = `
 201 dynptr_read int umem size0 dynptr any any
 202 dynptr_write int dynptr any mem size0 any
 203 dynptr_data dynmem? dynptr any allocsize
-204 tcp_raw_gen_syncookie_ipv4 int fmem:20 mem size
-205 tcp_raw_gen_syncookie_ipv6 int fmem:40 mem size
-206 tcp_raw_check_syncookie_ipv4 int fmem:20 fmem:20
-207 tcp_raw_check_syncookie_ipv6 int fmem:40 fmem:20
+204 !tcp_raw_gen_syncookie_ipv4 int fmem:20 mem size0
+205 !tcp_raw_gen_syncookie_ipv6 int fmem:40 mem size0
+206 !tcp_raw_check_syncookie_ipv4 int fmem:20 fmem:20
+207 !tcp_raw_check_syncookie_ipv6 int fmem:40 fmem:20
 208 ktime_get_tai_ns int
 209 user_ringbuf_drain int map func stack? any
 210 cgrp_storage_get mapval? map btf?:cgroup wval? any
@@ -297,6 +297,10 @@ for (const id of [136, 137, 138, 139, 140, 178, 196]) {
   const { needs: _, ...free } = table[id]!;
   variants.set(`${id}/${SYSCALL}`, free);
 }
+
+/** Programs of perf events may ask for stacks whatever their license is. */
+const PERF_EVENT = 7;
+variants.set(`27/${PERF_EVENT}`, { ...table[27]!, gplOnly: false });
 
 const RAW_TP = 23;
 const FENTRY = 24;

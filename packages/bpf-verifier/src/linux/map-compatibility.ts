@@ -88,7 +88,6 @@ const MAPS_OF_HELPER: Record<number, readonly number[]> = {
   210: [32],
   211: [32],
   195: [5, 6, 10],
-  164: [1, 2, 5, 6, 9, 10],
 };
 
 export function checkMapHelper(

@@ -151,6 +151,9 @@ function hasOptions(type: number, attachType: number, operation: string | undefi
 
 /** Where the attach type changes the rules: "program type/attach type". */
 const VARIANTS: Record<string, Variant> = {
+  // Sessions of kprobes and uprobes: whether the return is wanted too.
+  "2/56": { returns: BOOL },
+  "2/57": { returns: BOOL },
   "6/33": { context: "xdp_devmap" },
   "8/1": { returns: { min: 0n, max: 3n } },
   "9/12": { context: "cgroup_post_bind4" },

@@ -89,7 +89,7 @@ const STRUCT_OPS = 27;
 
 /** What the load names, by name or by id. */
 function targetOf(btf: Btf, { attach, attachType, type }: Parts): AttachTarget | undefined {
-  if (attach === undefined || !isAttachedById(type)) return undefined;
+  if (attach === undefined || (typeof attach === "string" && !isAttachedById(type))) return undefined;
   const id = typeof attach === "number" ? attach : targetId(btf, attach, type, attachType);
   return id === 0 ? undefined : attachTarget(btf, { type, attachType }, id);
 }

@@ -21,16 +21,19 @@ export interface MapShape {
   readonly valueType?: number;
   readonly content?: Uint8Array;
   readonly isFrozen?: boolean;
+  readonly isMapped?: boolean;
 }
 
 const ARRAY = 2;
 const ARENA = 33;
 const PAGE_BYTES = 4096;
 const READ_ONLY = 0x80;
+/** Maps of devices, which programs never write: the kernel adds the flag. */
+const DEVICES: readonly number[] = [14, 25];
 
 export function mapInfo(shape: MapShape, index: number): MapInfo {
   const address = FIRST_ADDRESS + index * ADDRESS_STEP;
-  const { content } = shape;
+  const { content, flags = 0 } = shape;
   const hasValues = (shape.type === ARRAY && shape.entries === 1) || shape.type === ARENA;
   return {
     address,
@@ -41,12 +44,13 @@ export function mapInfo(shape: MapShape, index: number): MapInfo {
     name: shape.name ?? "",
     keySize: shape.key,
     maxEntries: shape.entries,
-    flags: shape.flags ?? 0,
+    flags: DEVICES.includes(shape.type) ? flags | READ_ONLY : flags,
     inner: shape.inner === undefined ? undefined : mapInfo(shape.inner, index + 1000),
     fields: shape.fields ?? [],
     isFrozen: shape.isFrozen ?? false,
+    isMapped: shape.isMapped ?? true,
     constantAt:
-      content === undefined || ((shape.flags ?? 0) & READ_ONLY) === 0
+      content === undefined || (flags & READ_ONLY) === 0
         ? undefined
         : (offset, size) => constantAt(content, offset, size),
     btf: shape.btf,
@@ -131,6 +135,7 @@ export interface LoadedMap {
   readonly btf_value_type_id?: number;
   readonly inner_map_fd?: number;
   readonly value0?: string | null;
+  readonly map_extra?: number;
   readonly frozen?: boolean | number;
 }
 
@@ -152,6 +157,7 @@ export function loadedShape(
     flags: map.map_flags,
     name: map.name,
     isFrozen: map.frozen === true || map.frozen === 1,
+    ...(map.map_extra === undefined ? {} : { isMapped: map.map_extra !== 0 }),
     ...(inner === undefined ? {} : { inner: { ...loadedShape(inner, [], btf, kernelBtf), name: "" } }),
     ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType, kernelBtf) } : {}),
     ...(typeof map.value0 === "string" ? { content: Buffer.from(map.value0, "hex") } : {}),

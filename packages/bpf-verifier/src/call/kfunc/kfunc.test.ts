@@ -180,6 +180,13 @@ const TASK_TYPE = KERNEL.find("task_struct", "struct")!;
 /** Rule, program type, what keeps it, what breaks it, the message. */
 const RULES: readonly (readonly [string, string, string, string, string])[] = [
   [
+    "of a lock and an object that are held at the end, the lock is told of",
+    "sched_cls",
+    body(NEW("node"), LOCK, UNLOCK, DROP),
+    body(NEW("node"), LOCK),
+    "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
+  ],
+  [
     "maps are what stands for maps",
     "sched_cls",
     body("r1 = map &lists", "call @bpf_map_sum_elem_count"),
