@@ -31,10 +31,6 @@ export function rewrite(analysis: Analysis, insns: readonly Insn[]): Xlated {
   else trapDeadCode(draft, isSeen);
   const noteAt = (index: number): Analysis["notes"][number] => notes[draft.origin[index]!]!;
   convertContext(draft, env.programType.context?.rows ?? [], (index) => noteAt(index).pointerKind === "ctx");
-  // What these stood for is an address now. (Linux: convert_pseudo_ld_imm64)
-  draft.replace((insn) =>
-    insn.opcode === WIDE_LOAD && insn.src === PSEUDO.BTF_ID ? [{ ...insn, src: PSEUDO.NONE }] : undefined,
-  );
   const untrusted = new Set<number>();
   draft.insns.forEach((insn, index) => {
     if ((insn.opcode & 7) === LDX && noteAt(index).isUntrusted) untrusted.add(index);
