@@ -290,14 +290,14 @@ const REFUSED: readonly [string, Parts, Errno, string, Extra?][] = [
     [r0, asm.jumpImm("jne", 0, 0, -2), exit()],
     EINVAL,
     "back-edge from insn 1 to 0",
-    { privileges: UNPRIVILEGED },
+    { privileges: UNPRIVILEGED, programType: SOCKET_FILTER },
   ],
   [
     "a function of the unprivileged",
     [asm.callLocal(1), exit(), r0, exit()],
     EPERM,
     "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN",
-    { privileges: UNPRIVILEGED },
+    { privileges: UNPRIVILEGED, programType: SOCKET_FILTER },
   ],
 ];
 
