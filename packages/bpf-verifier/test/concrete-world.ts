@@ -157,6 +157,7 @@ export class World {
   /** A number that means something to the program. */
   word(): number {
     const { random } = this;
+    if (random.oneIn(5)) return random.below(9);
     if (random.oneIn(3)) return random.below(70) - (random.oneIn(3) ? 70 : 0);
     if (random.oneIn(2)) return random.pick(this.#constants);
     if (random.oneIn(2)) return (random.oneIn(3) ? -1 : 1) * random.pick(EDGES);

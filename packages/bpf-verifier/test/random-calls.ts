@@ -1,6 +1,7 @@
 /** Statements of random programs about control: loops, functions of the program, callbacks, tail calls. */
 import { asm } from "@alien-ts/bpf-isa";
 import { MAP } from "./random-maps.ts";
+import { movePacket } from "./random-memory.ts";
 import { number } from "./random-numbers.ts";
 import { keep, loopStart } from "./random-objects.ts";
 import { PLACE, SAVED } from "./random-writer.ts";
@@ -54,7 +55,8 @@ const WITH_CONTEXT: readonly FunctionKind[] = ["static context", "global context
 export function call(w: Writer): void {
   const { random } = w;
   if (random.oneIn(3)) return callback(w);
-  const kind = random.pick(w.hasContext ? [...PLAIN, ...WITH_CONTEXT] : PLAIN);
+  const isOverPacket = w.having("packet") !== undefined && random.oneIn(2);
+  const kind = random.pick(isOverPacket ? WITH_CONTEXT : w.hasContext ? [...PLAIN, ...WITH_CONTEXT] : PLAIN);
   w.emit(asm.movReg(2, w.number()));
   w.set(2, "number");
   if (kind.endsWith("numbers")) w.emit(asm.movReg(1, w.number()));
@@ -121,6 +123,7 @@ export function beginFunction(w: Writer, kind: FunctionKind): void {
     w.access(3, random.below(24 - size + 1), size);
     w.set(3, "none");
   }
+  if (w.hasContext && random.oneIn(3)) movePacket(w);
   for (const register of random.oneIn(2) ? [0, 7] : [0, 8, 9]) number(w, register);
 }
 

@@ -31,7 +31,7 @@ export const MAP = {
   hash: shape(2, 1, 8, 32, 3),
   array: shape(3, ARRAY, 4, 24, 4),
   ring: { ...shape(4, 27, 0, 0, 0) },
-  locked: { ...shape(5, ARRAY, 4, 24, 2), holes: [{ at: 8, size: 4 }] },
+  locked: { ...shape(5, ARRAY, 4, 24, 4), holes: [{ at: 8, size: 4 }] },
   programs: shape(6, 3, 4, 4, 0),
   constant: { ...shape(7, ARRAY, 4, 32, 1), isConstant: true },
   queue: shape(8, 22, 0, 16, 0),

@@ -13,7 +13,7 @@ export function accessValue(w: Writer): void {
   const off = random.below(map.valueSize - size + 1);
   if (random.oneIn(4)) {
     w.set(1, "none");
-    return w.access(1, off, size, map.isConstant ? "read" : "all");
+    return w.access(1, w.slips ? map.valueSize - size + 1 : off, size, map.isConstant ? "read" : "all");
   }
   const index = w.kinds[2] === "number" ? 2 : w.number();
   w.emit(asm.movReg(2, index));

@@ -141,8 +141,8 @@ const CALLS: readonly (readonly [number, Statement])[] = [
   [2, memoryHelper],
 ];
 const WITH_CONTEXT: readonly (readonly [number, Statement])[] = [
-  [4, accessPacket],
-  [1, movePacket],
+  [5, accessPacket],
+  [2, movePacket],
 ];
 
 function statement(w: Writer, depth: number): void {

@@ -86,7 +86,7 @@ export class Writer {
 
   /** A rule is broken now. */
   get slips(): boolean {
-    return this.isSloppy && this.random.oneIn(5);
+    return this.isSloppy && this.random.oneIn(3);
   }
 
   get length(): number {
