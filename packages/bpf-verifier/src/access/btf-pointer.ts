@@ -31,11 +31,13 @@ export const isInRcu = ({ state }: Analysis): boolean =>
   state.activeRcuLocks > 0 || state.activeLocks > 0 || !state.isInSleepable;
 
 /** What a load gives, or the refusal. */
-export function accessBtf(analysis: Analysis, register: Register, access: BtfAccess): Register | Reject {
+export const accessBtf = (analysis: Analysis, register: Register, access: BtfAccess): Register | Reject =>
+  checkPointer(analysis, register, access) ?? accessMember(analysis, register, access);
+
+/** `accessBtf` through a pointer that may be followed. */
+export function accessMember(analysis: Analysis, register: Register, access: BtfAccess): Register | Reject {
   const { off, size } = access;
   const { btf } = register;
-  const refused = checkPointer(analysis, register, access);
-  if (refused !== undefined) return refused;
   const isObject = register.has(FLAG.ALLOC);
   const { kernelBtf } = analysis.env;
   if (access.isWrite && !isObject) {

@@ -1,11 +1,11 @@
 /** Loads of the fields of a map itself: `struct bpf_map` inside the structure of its type. Linux: check_ptr_to_map_access(). */
-import { EACCES, ENOTSUPP } from "@alien-ts/abi";
+import { EACCES, ENOTSUPP, EPERM } from "@alien-ts/abi";
 import type { Analysis } from "../analysis.ts";
 import { pointer } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Reject } from "../verdict.ts";
-import { accessBtf } from "./btf-pointer.ts";
+import { accessMember } from "./btf-pointer.ts";
 import type { BtfAccess } from "./btf-pointer.ts";
 
 /** Names of the structures by `enum bpf_map_type`; `bpf_map` for the others. */
@@ -47,7 +47,9 @@ export function accessMapObject(
   const id = kernelBtf?.find(name, "struct");
   if (kernelBtf === undefined || id === undefined)
     return reject(ENOTSUPP, `map_ptr access not supported for map type ${type}`);
+  if (!analysis.env.privileges.mayLeakPointers)
+    return reject(EPERM, `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
   if (off < 0) return reject(EACCES, `R${number} is ${name} invalid negative access: off=${off}`);
   if (access.isWrite) return reject(EACCES, `only read from ${name} is supported`);
-  return accessBtf(analysis, pointer("ptr_", { btf: kernelBtf, btfId: id }), access);
+  return accessMember(analysis, pointer("ptr_", { btf: kernelBtf, btfId: id }), access);
 }

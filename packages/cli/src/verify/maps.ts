@@ -21,7 +21,6 @@ export interface MapShape {
   readonly valueType?: number;
   readonly content?: Uint8Array;
   readonly isFrozen?: boolean;
-  readonly isMapped?: boolean;
 }
 
 const ARRAY = 2;
@@ -48,7 +47,8 @@ export function mapInfo(shape: MapShape, index: number): MapInfo {
     inner: shape.inner === undefined ? undefined : mapInfo(shape.inner, index + 1000),
     fields: shape.fields ?? [],
     isFrozen: shape.isFrozen ?? false,
-    isMapped: shape.isMapped ?? true,
+    // Loaders map an arena before they load what uses it.
+    isMapped: true,
     constantAt:
       content === undefined || (flags & READ_ONLY) === 0
         ? undefined
@@ -135,7 +135,6 @@ export interface LoadedMap {
   readonly btf_value_type_id?: number;
   readonly inner_map_fd?: number;
   readonly value0?: string | null;
-  readonly map_extra?: number;
   readonly frozen?: boolean | number;
 }
 
@@ -157,7 +156,6 @@ export function loadedShape(
     flags: map.map_flags,
     name: map.name,
     isFrozen: map.frozen === true || map.frozen === 1,
-    ...(map.map_extra === undefined ? {} : { isMapped: map.map_extra !== 0 }),
     ...(inner === undefined ? {} : { inner: { ...loadedShape(inner, [], btf, kernelBtf), name: "" } }),
     ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType, kernelBtf) } : {}),
     ...(typeof map.value0 === "string" ? { content: Buffer.from(map.value0, "hex") } : {}),
