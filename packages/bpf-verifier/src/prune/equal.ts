@@ -2,17 +2,18 @@
  * Whether what was proven for an old state holds for the current one: the old one allows at least as much. Answers to
  * states_equal(), regsafe() and stacksafe() in kernel/bpf/verifier.c.
  *
- * `exact` modes: "exact" means the same state; "within" compares all numbers by range, "safe" those alone that decided something.
+ * `exact` modes: "exact" means the same state; "within" compares all numbers by range and wants what is in each byte of the stack
+ * to be of one kind, "ranges" the numbers alone; "safe" looks at those numbers alone that decided something.
  */
 import { UNKNOWN } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import type { StackSlot } from "../state/stack.ts";
 import type { Frame, State } from "../state/state.ts";
 
-export type Exactness = "exact" | "within" | "safe";
+export type Exactness = "exact" | "within" | "ranges" | "safe";
 
 /** Pairs of ids that must stand for each other. */
-class IdMap {
+export class IdMap {
   /** Old and current ids by turns. */
   private readonly pairs: number[] = [];
   private temporary = 1 << 30;
@@ -34,10 +35,13 @@ class IdMap {
     return true;
   }
 
-  /** A number without id is like one whose id nothing shares. */
+  /**
+   * Of an old number that nothing shared nothing was concluded about others; one without id now is like one whose id nothing
+   * shares. Linux: check_scalar_ids()
+   */
   matchesScalar(old: number, now: number): boolean {
-    if (old === 0 && now === 0) return true;
-    return this.matches(old === 0 ? (this.temporary += 1) : old, now === 0 ? (this.temporary += 1) : now);
+    if (old === 0) return true;
+    return this.matches(old, now === 0 ? (this.temporary += 1) : now);
   }
 }
 
@@ -116,6 +120,9 @@ function framesEqual(old: Frame, now: Frame, live: number, comparison: Compariso
 const sameDelta = (a: Register, b: Register): boolean =>
   a.hasDelta === b.hasDelta && (!a.hasDelta || a.deltaBits === b.deltaBits);
 
+const sameDistance = (a: Register, b: Register): boolean =>
+  sameDelta(a, b) && (!a.hasDelta || a.off === b.off);
+
 /** Everything but ids and the variable part. */
 const sameShape = (a: Register, b: Register): boolean =>
   a.kind === b.kind &&
@@ -133,7 +140,8 @@ const sameShape = (a: Register, b: Register): boolean =>
   a.isFirstSlot === b.isFirstSlot &&
   a.subprogram === b.subprogram;
 
-const isExact = (old: Register, now: Register, ids: IdMap): boolean =>
+/** Linux: regs_exact() */
+export const isExact = (old: Register, now: Register, ids: IdMap): boolean =>
   sameShape(old, now) &&
   old.scalar.equals(now.scalar) &&
   ids.matches(old.id, now.id) &&
@@ -160,7 +168,7 @@ function registerSafe(old: Register, now: Register, comparison: Comparison): boo
       if (comparison.comparesExactly)
         return sameShape(old, now) && old.scalar.equals(now.scalar) && ids.matchesScalar(old.id, now.id);
       if (!old.isPrecise && exactness === "safe" && (!comparison.arePrecise || old === UNKNOWN)) return true;
-      if (!sameDelta(old, now) || (old.hasDelta && old.off !== now.off)) return false;
+      if (old.id !== 0 && !sameDistance(old, now)) return false;
       return old.scalar.contains(now.scalar) && ids.matchesScalar(old.id, now.id);
     case "map_key":
     case "map_value":
@@ -201,9 +209,12 @@ function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
       if (!sameIds(a.spilled, ids)) return false;
       continue;
     }
-    if (exactness === "exact") {
-      if (b === undefined || a.types !== b.types || !isExact(a.spilled, b.spilled, ids)) return false;
-      continue;
+    if (exactness === "exact" || exactness === "within") {
+      if (b === undefined || a.types !== b.types) return false;
+      if (exactness === "exact") {
+        if (!isExact(a.spilled, b.spilled, ids)) return false;
+        continue;
+      }
     }
     if (a.types === "????????") continue;
     const oldScalar = scalarOf(a, mayReadAnything);

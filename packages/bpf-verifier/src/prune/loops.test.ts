@@ -252,3 +252,37 @@ cur state: R1=ctx() R6=1 R10=fp0
 old state: R1=ctx() R6=P1 R10=fp0
 processed 12 insns`);
 });
+
+test("a number that was tied to another a turn ago and is not now is unknown in the next turn", () => {
+  const { ok, log } = verify(`
+r7 = r10
+call bpf_get_prandom_u32#7
+r6 = r0
+r1 = r10
+r1 += -8
+r2 = 0
+r3 = 10
+call @bpf_iter_num_new
+turn:
+r1 = r10
+r1 += -8
+call @bpf_iter_num_next
+if r0 == 0x0 goto done
+r6 += 1
+if r6 != 0x2a goto other
+r7 = 7
+goto turn
+other:
+r1 = r7
+goto turn
+done:
+r1 = r10
+r1 += -8
+call @bpf_iter_num_destroy
+r0 = 0
+exit`);
+  expect(ok).toBe(true);
+  // Two numbers 42 of which one is still tied to what it was made from are not the same: no turn counts on from 42.
+  expect(log).toContain("R6=42");
+  expect(log).not.toContain("R6=43");
+});

@@ -207,10 +207,11 @@ export class Visited {
 
   #matchClosed(old: State, now: State): Match {
     // Marks of precision may be missing: all numbers count.
+    if (isIncompleteInLinux(old)) return this.#equal(old, now, "within") ? "loops" : "no";
     const isLoop = isIncomplete(old);
-    const exactness = isLoop || this.#analysis.env.observer?.comparesAllNumbers === true ? "within" : "safe";
+    const exactness = isLoop || this.#analysis.env.observer?.comparesAllNumbers === true ? "ranges" : "safe";
     if (!this.#equal(old, now, exactness)) return "no";
-    return !isLoop ? "covers" : isIncompleteInLinux(old) ? "loops" : "calls back";
+    return isLoop ? "calls back" : "covers";
   }
 
   /** The old state's paths are still open: the current one is a later turn of a loop. */

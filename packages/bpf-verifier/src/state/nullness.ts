@@ -22,9 +22,9 @@ export function notNull(register: Register): Register {
       mapUid: hasTimer ? register.id : register.mapUid,
     });
   }
-  if (map.type === XSKMAP) return register.with({ kind: "xdp_sock", flags, map: undefined });
-  if (map.type === SOCKMAP || map.type === SOCKHASH)
-    return register.with({ kind: "sock", flags, map: undefined });
+  // Sockets keep the map that they were found in: those of others are not the same.
+  if (map.type === XSKMAP) return register.with({ kind: "xdp_sock", flags });
+  if (map.type === SOCKMAP || map.type === SOCKHASH) return register.with({ kind: "sock", flags });
   return register.with({ flags });
 }
 
