@@ -1,15 +1,16 @@
 /**
  * Shell patterns: fnmatch(3) and glob(3).
  *
- * A backslash quotes the next character. `patternSource` is the regular expression of a pattern, for those who anchor it
- * themselves; `glob` walks the file system, with names in byte order, and never matches a leading period with a wildcard.
+ * A backslash quotes the next character. `patternRegex` is the regular expression of a pattern; `glob` walks the file system, with names in byte order, and never matches a leading period with a wildcard.
  */
 import { DT } from "@alien-ts/abi";
 import { readDirectory } from "./directories.ts";
 import { SystemError } from "./errors.ts";
 import { isDirectory, tryLstat, tryStat } from "./files.ts";
 import type { Process } from "./process.ts";
-import { RegexError, quoteRegex, translateBracket } from "./regex.ts";
+import { ANY, RegexError, charSet, parseBracket } from "./regex-sets.ts";
+import type { RegexNode } from "./regex-syntax.ts";
+import { Regex } from "./regex.ts";
 import { joinPath } from "./text.ts";
 
 /** Whether a wildcard is in the pattern that no backslash quotes. A bracket that nothing closes is none. */
@@ -20,32 +21,51 @@ export const unescapePattern = (pattern: string): string => pattern.replace(/\\(
 /** Quotes what a pattern would treat specially. */
 export const escapePattern = (text: string): string => text.replace(/[*?[\]\\]/g, "\\$&");
 
-/** The source of a regular expression that matches what the pattern does; with `lazy`, `*` takes as little as it can. */
-export function patternSource(pattern: string, options: { readonly lazy?: boolean } = {}): string {
-  let source = "";
+export interface PatternOptions {
+  readonly ignoreCase?: boolean;
+  /** The part of a text that is to match: all of it (the default), its start, or its end. */
+  readonly part?: "all" | "start" | "end";
+}
+
+/** The regular expression that matches what the pattern does. */
+export function patternRegex(
+  pattern: string,
+  { ignoreCase = false, part = "all" }: PatternOptions = {},
+): Regex {
+  const parts: RegexNode[] = part === "end" ? [] : [{ kind: "assert", what: "lineStart" }];
   for (let i = 0; i < pattern.length;) {
     const char = pattern[i]!;
     i += 1;
-    if (char === "*") source += options.lazy === true ? "[^]*?" : "[^]*";
-    else if (char === "?") source += "[^]";
-    else if (char === "[") {
-      const bracket = tryBracket(pattern, i);
-      source += bracket?.source ?? "\\[";
-      i = bracket?.next ?? i;
-    } else if (char === "\\" && i < pattern.length) {
-      source += quoteRegex(pattern[i]!);
-      i += 1;
-    } else source += quoteRegex(char);
+    const bracket = char === "[" ? tryBracket(pattern, i, ignoreCase) : undefined;
+    if (char === "*") parts.push(ANY_NUMBER);
+    else if (char === "?") parts.push({ kind: "set", set: ANY });
+    else if (bracket !== undefined) {
+      parts.push({ kind: "set", set: bracket.set });
+      i = bracket.next;
+    } else {
+      const isQuote = char === "\\" && i < pattern.length;
+      parts.push({ kind: "set", set: charSet(isQuote ? pattern[i]! : char, ignoreCase) });
+      if (isQuote) i += 1;
+    }
   }
-  return source;
+  if (part !== "start") parts.push({ kind: "assert", what: "lineEnd" });
+  return new Regex({ kind: "cat", parts });
 }
+
+const ANY_NUMBER: RegexNode = {
+  kind: "repeat",
+  body: { kind: "set", set: ANY },
+  min: 0,
+  max: Number.POSITIVE_INFINITY,
+};
 
 function tryBracket(
   pattern: string,
   at: number,
-): { readonly source: string; readonly next: number } | undefined {
+  ignoreCase: boolean,
+): ReturnType<typeof parseBracket> | undefined {
   try {
-    return translateBracket(pattern, at, "!^");
+    return parseBracket(pattern, at, { negation: "!^", ignoreCase });
   } catch (error) {
     if (error instanceof RegexError) return undefined;
     throw error;
@@ -53,8 +73,7 @@ function tryBracket(
 }
 
 /** fnmatch(3) without flags. */
-export const matchesPattern = (pattern: string, text: string): boolean =>
-  new RegExp(`^(?:${patternSource(pattern)})$`).test(text);
+export const matchesPattern = (pattern: string, text: string): boolean => patternRegex(pattern).test(text);
 
 /** The paths that match, sorted; none where nothing does. */
 export async function glob(process: Process, pattern: string): Promise<string[]> {
@@ -80,7 +99,7 @@ async function expandPart(process: Process, base: string, part: string, isLast: 
     const status = isLast ? await tryLstat(process, path) : await tryStat(process, path);
     return typeof status === "number" ? [] : [path];
   }
-  const matcher = new RegExp(`^(?:${patternSource(part)})$`);
+  const matcher = patternRegex(part);
   const showsHidden = part.startsWith(".") || part.startsWith("\\.");
   const names: string[] = [];
   for (const { name, type } of await entriesOf(process, base === "" ? "." : base)) {

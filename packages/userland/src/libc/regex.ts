@@ -1,270 +1,279 @@
 /**
- * POSIX regular expressions (XBD chapter 9), basic and extended, with the GNU operators (`\+ \? \|` in basic ones, `\w \W
- * \s \S \b \B \< \>`), translated to the host's.
+ * POSIX regular expressions (XBD chapter 9), basic and extended, with the GNU operators. Of all matches the leftmost is
+ * found, and of those the longest; groups hold what GNU's sed says they do. Text is in the C locale: one character per byte.
  *
- * Differs from POSIX: of several alternatives the first that matches is taken, not the longest. Text is in the C locale:
- * one character per byte.
+ * A guest chooses pattern and text, so no search may take long: automata need time linear in text times pattern
+ * (`regex-automata.ts`), and the search with back references has a budget (`regex-backrefs.ts`).
+ *
+ * | file | what it does |
+ * |---|---|
+ * | `regex-syntax.ts`, `regex-sets.ts` | patterns and bracket expressions into trees |
+ * | `regex-host.ts` | the patterns that the host's own does as well |
+ * | `regex-program.ts` | trees into instructions |
+ * | `regex-automata.ts` | whether there is a match, where it starts, where it ends |
+ * | `regex-captures.ts` | what its groups matched |
  */
+import { ToolError } from "./errors.ts";
+import { Backward, Forward } from "./regex-automata.ts";
+import { type Budget, MOST_STEPS, STEPS_PER_CHARACTER, matchWithReferences } from "./regex-backrefs.ts";
+import { fillCaptures } from "./regex-captures.ts";
+import { hostRegex, requiredText } from "./regex-host.ts";
+import { type Program, compileProgram } from "./regex-program.ts";
+import { RegexError, charSet } from "./regex-sets.ts";
+import { type RegexNode, parseRegex } from "./regex-syntax.ts";
+
+export { RegexError, classSet } from "./regex-sets.ts";
 
 export interface RegexOptions {
-  /** ERE; BRE otherwise. */
-  readonly extended?: boolean;
+  /** `basic` (the default), `extended`, that of Emacs (find -regex), or `fixed`: the text itself. */
+  readonly syntax?: "basic" | "extended" | "emacs" | "fixed";
+  /** As grep reads patterns: what is no operator where it stands is text, not an error. */
+  readonly isLenient?: boolean;
   readonly ignoreCase?: boolean;
   /** `^` and `$` also match around newlines (sed's M flag). */
   readonly multiline?: boolean;
+  /** A match is a whole line, a whole word (grep -x, -w), or starts where the text does (expr). */
+  readonly bounds?: "line" | "word" | "start";
 }
 
-/** What is wrong with a pattern, in the words of regerror(3). */
-export class RegexError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = "RegexError";
-  }
+export interface RegexMatch {
+  readonly index: number;
+  readonly end: number;
+  /** What matched, and what each group did; undefined for a group that did not. */
+  readonly groups: readonly (string | undefined)[];
 }
 
-/** A global regular expression: set `lastIndex`, call `exec`. */
-export function compileRegex(pattern: string, options: RegexOptions = {}): RegExp {
-  const source = new Translator(pattern, options.extended === true).translate();
-  const flags = `g${options.ignoreCase === true ? "i" : ""}${options.multiline === true ? "m" : ""}`;
-  return new RegExp(source, flags);
+/** The regular expression of one pattern or of several, any of which may match. Throws `RegexError`. */
+export function compileRegex(patterns: string | readonly string[], options: RegexOptions = {}): Regex {
+  const trees: RegexNode[] = [];
+  let groups = 0;
+  for (const pattern of typeof patterns === "string" ? [patterns] : patterns) {
+    const parsed = parsePattern(pattern, options, groups);
+    trees.push(parsed.tree);
+    groups = parsed.groups;
+  }
+  const tree: RegexNode = trees.length === 1 ? trees[0]! : { kind: "alt", branches: trees };
+  return new Regex(trees.length === 0 ? NOTHING : bounded(tree, options.bounds), { ...options, groups });
 }
 
-/** A pattern that matches `text` itself. */
-export const quoteRegex = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
-
-const CLASSES: Readonly<Record<string, string>> = {
-  alpha: "A-Za-z",
-  digit: "0-9",
-  alnum: "0-9A-Za-z",
-  upper: "A-Z",
-  lower: "a-z",
-  space: "\\t-\\r ",
-  blank: "\\t ",
-  punct: "!-\\/:-@\\[-`{-~",
-  print: " -~",
-  graph: "!-~",
-  cntrl: "\\x00-\\x1f\\x7f",
-  xdigit: "0-9A-Fa-f",
-};
-
-/** The inside of a bracket expression for a class name; undefined where there is no such class. */
-export const classRange = (name: string): string | undefined =>
-  Object.hasOwn(CLASSES, name) ? CLASSES[name] : undefined;
-
-const ESCAPES: Readonly<Record<string, string>> = {
-  w: "\\w",
-  W: "\\W",
-  s: "\\s",
-  S: "\\S",
-  b: "\\b",
-  B: "\\B",
-  "<": "\\b(?=\\w)",
-  ">": "\\b(?<=\\w)",
-  "`": "(?<![^])",
-  "'": "(?![^])",
-  n: "\\n",
-  t: "\\t",
-};
-
-class Translator {
-  readonly #pattern: string;
-  readonly #extended: boolean;
-  #at = 0;
-  #out = "";
-  #groups = 0;
-  readonly #open: { readonly group: number; readonly start: number }[] = [];
-  /** Where the last atom starts in `#out`, and whether a repetition follows it already. */
-  #atomStart = 0;
-  #isRepeated = false;
-  /** Whether a repetition may follow: not at the start of the pattern, a group or an alternative. */
-  #hasAtom = false;
-
-  constructor(pattern: string, extended: boolean) {
-    this.#pattern = pattern;
-    this.#extended = extended;
-  }
-
-  translate(): string {
-    while (this.#at < this.#pattern.length) this.#step();
-    if (this.#open.length > 0) throw new RegexError("Unmatched ( or \\(");
-    return this.#out;
-  }
-
-  #step(): void {
-    const char = this.#pattern[this.#at]!;
-    this.#at += 1;
-    if (char === "\\") return this.#escape();
-    if (char === "[") return this.#atom(this.#bracket());
-    if (char === ".") return this.#atom("[^]");
-    if (char === "*") return this.#hasAtom ? this.#repeat("*") : this.#atom("\\*");
-    if (char === "^") return this.#startAnchor();
-    if (char === "$") return this.#endAnchor();
-    if (!this.#extended) return this.#atom(quoteRegex(char));
-    return this.#extendedOperator(char);
-  }
-
-  #extendedOperator(char: string): void {
-    if (char === "(") return this.#openGroup();
-    if (char === ")") return this.#open.length > 0 ? this.#closeGroup() : this.#atom("\\)");
-    if (char === "|") return this.#alternative();
-    if (char === "+" || char === "?")
-      return this.#hasAtom ? this.#repeat(char) : this.#atom(quoteRegex(char));
-    if (char === "{" && this.#hasAtom && /^\d*,?\d*\}/.test(this.#pattern.slice(this.#at))) {
-      return this.#interval("}");
-    }
-    return this.#atom(quoteRegex(char));
-  }
-
-  #escape(): void {
-    const char = this.#pattern[this.#at];
-    if (char === undefined) throw new RegexError("Trailing backslash");
-    this.#at += 1;
-    if (!this.#extended) {
-      if (char === "(") return this.#openGroup();
-      if (char === ")") return this.#closeGroup();
-      if (char === "{") return this.#interval("\\}");
-      if (char === "|") return this.#alternative();
-      if (char === "+" || char === "?")
-        return this.#hasAtom ? this.#repeat(char) : this.#atom(quoteRegex(char));
-    }
-    if (char >= "1" && char <= "9") return this.#backReference(Number(char));
-    this.#atom(Object.hasOwn(ESCAPES, char) ? ESCAPES[char]! : quoteRegex(char));
-  }
-
-  #atom(source: string, start: number = this.#out.length): void {
-    this.#out += source;
-    this.#atomStart = start;
-    this.#isRepeated = false;
-    this.#hasAtom = true;
-  }
-
-  #repeat(operator: string): void {
-    // To the host "a*?" is a lazy "a*": a repetition of a repetition needs a group.
-    if (this.#isRepeated) {
-      this.#out = `${this.#out.slice(0, this.#atomStart)}(?:${this.#out.slice(this.#atomStart)})`;
-    }
-    this.#out += operator;
-    this.#isRepeated = true;
-  }
-
-  #openGroup(): void {
-    this.#groups += 1;
-    this.#open.push({ group: this.#groups, start: this.#out.length });
-    this.#out += "(";
-    this.#hasAtom = false;
-  }
-
-  #closeGroup(): void {
-    const opened = this.#open.pop();
-    if (opened === undefined) throw new RegexError("Unmatched ) or \\)");
-    this.#atom(")", opened.start);
-  }
-
-  #alternative(): void {
-    this.#out += "|";
-    this.#hasAtom = false;
-  }
-
-  #backReference(group: number): void {
-    if (group > this.#groups || this.#open.some((open) => open.group === group)) {
-      throw new RegexError("Invalid back reference");
-    }
-    this.#atom(`(?:\\${group})`);
-  }
-
-  #startAnchor(): void {
-    const isAnchor = this.#extended || !this.#hasAtom;
-    if (!isAnchor) return this.#atom("\\^");
-    this.#out += "^";
-    this.#hasAtom = false;
-  }
-
-  #endAnchor(): void {
-    const rest = this.#pattern.slice(this.#at);
-    const isAnchor = this.#extended || rest === "" || rest.startsWith("\\)") || rest.startsWith("\\|");
-    this.#atom(isAnchor ? "$" : "\\$");
-  }
-
-  #interval(close: string): void {
-    const end = this.#pattern.indexOf(close, this.#at);
-    if (end < 0) throw new RegexError("Unmatched \\{");
-    const text = this.#pattern.slice(this.#at, end);
-    this.#at = end + close.length;
-    const match = /^(\d*)(,?)(\d*)$/.exec(text);
-    if (match === null || text === "") throw new RegexError("Invalid content of \\{\\}");
-    if (!this.#hasAtom) throw new RegexError("Invalid preceding regular expression");
-    const low = Number(match[1] || 0);
-    const high = match[2] === "" ? low : match[3] === "" ? undefined : Number(match[3]);
-    if (low > 32_767 || (high ?? 0) > 32_767) throw new RegexError("Regular expression too big");
-    if (high !== undefined && high < low) throw new RegexError("Invalid content of \\{\\}");
-    this.#repeat(`{${low},${high ?? ""}}`);
-  }
-
-  #bracket(): string {
-    const { source, next } = translateBracket(this.#pattern, this.#at, "^");
-    this.#at = next;
-    return source;
+/** What `run` returns. A `RegexError` becomes the error of a tool, with its exit status. */
+export function withRegex<T>(status: number, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof RegexError) throw new ToolError(error.message, status);
+    throw error;
   }
 }
 
-const hostClassChar = (char: string): string => (/[\\\]^[-]/.test(char) ? `\\${char}` : char);
+const NOTHING: RegexNode = { kind: "set", set: new Uint8Array(256) };
 
-/**
- * A bracket expression whose `[` is before `at`. `negation` is `^`, or `!^` for shell patterns.
- * Throws `RegexError` where it does not end.
- */
-export function translateBracket(
+function parsePattern(
   pattern: string,
-  at: number,
-  negation: string,
-): { readonly source: string; readonly next: number } {
-  let inside = "";
-  let i = at;
-  const isNegated = i < pattern.length && negation.includes(pattern[i]!);
-  if (isNegated) i += 1;
-  const first = i;
-  for (;;) {
-    const item = bracketItem(pattern, i, i === first);
-    if (item === undefined) break;
-    i = item.next;
-    const isRange = pattern[i] === "-" && pattern[i + 1] !== "]" && i + 1 < pattern.length;
-    if (item.char === undefined || !isRange) {
-      inside += item.source;
-      continue;
+  { syntax = "basic", isLenient = false, ignoreCase = false }: RegexOptions,
+  groupsBefore: number,
+): { readonly tree: RegexNode; readonly groups: number } {
+  if (syntax !== "fixed") return parseRegex(pattern, { syntax, isLenient, ignoreCase, groupsBefore });
+  const parts = [...pattern].map((char) => ({ kind: "set" as const, set: charSet(char, ignoreCase) }));
+  return { tree: { kind: "cat", parts }, groups: groupsBefore };
+}
+
+function bounded(tree: RegexNode, bounds: RegexOptions["bounds"]): RegexNode {
+  if (bounds === undefined) return tree;
+  const parts: RegexNode[] = [
+    { kind: "assert", what: bounds === "word" ? "noWordBefore" : "lineStart" },
+    tree,
+  ];
+  if (bounds !== "start") parts.push({ kind: "assert", what: bounds === "word" ? "noWordAfter" : "lineEnd" });
+  return { kind: "cat", parts };
+}
+
+/** What the automata found out about a text: where matches start, and what can be reached from each place. */
+interface Scan {
+  readonly text: string;
+  readonly isStart: Uint8Array;
+  readonly steps: Int32Array;
+  readonly generation: number;
+  readonly budget: Budget;
+}
+
+interface Engines {
+  readonly program: Program;
+  readonly hasReferences: boolean;
+  readonly search: Forward;
+  readonly forward: Forward;
+  readonly backward: Backward;
+}
+
+function enginesOf(
+  tree: RegexNode,
+  options: { readonly groups: number; readonly isMultiline: boolean },
+): Engines {
+  const program = compileProgram(tree, options);
+  const hasReferences = program.code.some(({ op }) => op === "back");
+  // Where a reference may be anything all that match are found, and more; the search for references decides.
+  const relaxed = hasReferences ? compileProgram(tree, { ...options, isRelaxed: true }) : program;
+  return {
+    program,
+    hasReferences,
+    search: new Forward(relaxed, true),
+    forward: new Forward(relaxed, false),
+    backward: new Backward(relaxed),
+  };
+}
+
+/** Characters of a match that grows no more before it is asked whether it still can. */
+const PATIENCE = 16;
+
+export class Regex {
+  readonly groups: number;
+  readonly #host: RegExp | undefined;
+  readonly #required: string;
+  readonly #ignoreCase: boolean;
+  readonly #engines: () => Engines;
+  #scan: Scan | undefined;
+
+  /** Of a tree with so many groups. Throws `RegexError` where it is too big. */
+  constructor(
+    tree: RegexNode,
+    {
+      groups = 0,
+      ignoreCase = false,
+      multiline = false,
+    }: { readonly groups?: number; readonly ignoreCase?: boolean; readonly multiline?: boolean } = {},
+  ) {
+    this.groups = groups;
+    this.#ignoreCase = ignoreCase;
+    this.#host = hostRegex(tree, multiline);
+    this.#required = requiredText(tree);
+    let engines: Engines | undefined;
+    this.#engines = () => (engines ??= enginesOf(tree, { groups, isMultiline: multiline }));
+    if (this.#host === undefined) this.#engines();
+  }
+
+  /** Whether the text has a match. Throws `RegexError` where that takes too long (back references only). */
+  test(text: string): boolean {
+    if (this.#host !== undefined) {
+      this.#host.lastIndex = 0;
+      return this.#host.test(text);
     }
-    const end = bracketItem(pattern, i + 1, false);
-    if (end?.char === undefined || end.char < item.char) throw new RegexError("Invalid range end");
-    inside += `${item.source}-${end.source}`;
-    i = end.next;
+    if (!text.includes(this.#required)) return false;
+    const { hasReferences, search } = this.#engines();
+    if (hasReferences) return this.exec(text) !== undefined;
+    return this.#run(search, text, 0, true) >= 0;
   }
-  const source = inside === "" ? (isNegated ? "[^]" : "(?!)") : `[${isNegated ? "^" : ""}${inside}]`;
-  return { source, next: i + 1 };
+
+  /** The first match that starts at `from` or later. Throws as `test` does. */
+  exec(text: string, from = 0): RegexMatch | undefined {
+    if (from > text.length) return undefined;
+    if (this.#host !== undefined) return hostMatch(this.#host, text, from);
+    const { hasReferences, program, search, forward } = this.#engines();
+    if (this.#scan?.text !== text) {
+      if (!text.includes(this.#required) || this.#run(search, text, 0, true) < 0) return undefined;
+      this.#scan = this.#scanned(text);
+    }
+    const { isStart } = this.#scan;
+    if (hasReferences) return this.#execWithReferences(this.#scan, from);
+    const index = isStart.indexOf(1, from);
+    if (index < 0) return undefined;
+    const end = this.#run(forward, text, index, false);
+    const spans = this.groups === 0 ? [] : fillCaptures(program, text, index, end);
+    return matchOf(text, index, end, spans);
+  }
+
+  /** All matches from left to right, none inside another. */
+  *matches(text: string): Generator<RegexMatch> {
+    for (let from = 0; ;) {
+      const match = this.exec(text, from);
+      if (match === undefined) return;
+      yield match;
+      from = match.end > match.index ? match.end : match.end + 1;
+    }
+  }
+
+  /** Where the shortest match ends that starts at the start; undefined where none does. */
+  shortestEnd(text: string): number | undefined {
+    const end = this.#run(this.#engines().forward, text, 0, true);
+    return end < 0 ? undefined : end;
+  }
+
+  /** The last place where a match starts; undefined where none does. */
+  lastStart(text: string): number | undefined {
+    const start = this.#scanned(text).isStart.lastIndexOf(1);
+    return start < 0 ? undefined : start;
+  }
+
+  #execWithReferences({ text, isStart, budget }: Scan, from: number): RegexMatch | undefined {
+    // All matches of a text share a budget.
+    if (from === 0) budget.steps = MOST_STEPS + STEPS_PER_CHARACTER * text.length;
+    const { program } = this.#engines();
+    for (let at = isStart.indexOf(1, from); at >= 0; at = isStart.indexOf(1, at + 1)) {
+      const found = matchWithReferences(program, text, at, { ignoreCase: this.#ignoreCase, budget });
+      if (found !== undefined) return matchOf(text, at, found.end, found.spans);
+    }
+    return undefined;
+  }
+
+  /** Where the longest match (the first that is found, with `isFirst`) ends; -1 where there is none. */
+  #run(automaton: Forward, text: string, start: number, isFirst: boolean): number {
+    const { classOf, classes } = automaton.program;
+    let state = automaton.startState(text, start);
+    let end = -1;
+    for (let at = start; ; at++) {
+      const cls = at < text.length ? classOf[text.charCodeAt(at) & 0xff]! : classes;
+      let step = automaton.steps[state * automaton.stride + cls]!;
+      if (step < 0) step = automaton.step(state, cls);
+      if ((step & 1) === 1) {
+        end = at;
+        if (isFirst) return end;
+      }
+      state = step >> 1;
+      if (at >= text.length) return end;
+      if (!isFirst && at - end > PATIENCE && end >= 0 && this.#isHopeless(automaton.members(state), at + 1))
+        return end;
+    }
+  }
+
+  /** Whether no match can be reached any more. */
+  #isHopeless(members: Int32Array, at: number): boolean {
+    if (members.length === 0) return true;
+    const scan = this.#scan;
+    const { backward } = this.#engines();
+    if (scan === undefined || scan.generation !== backward.generation) return false;
+    return backward.isHopeless(members, scan.steps[at]!);
+  }
+
+  #scanned(text: string): Scan {
+    const automaton = this.#engines().backward;
+    const { classOf, classes } = automaton.program;
+    const isStart = new Uint8Array(text.length + 1);
+    const steps = new Int32Array(text.length + 1);
+    let state = automaton.endState();
+    const { generation } = automaton;
+    for (let at = text.length; at >= 0; at--) {
+      const cls = at > 0 ? classOf[text.charCodeAt(at - 1) & 0xff]! : classes;
+      const index = state * automaton.stride + cls;
+      let step = automaton.steps[index]!;
+      if (step < 0) step = automaton.step(state, cls);
+      isStart[at] = step & 1;
+      steps[at] = index;
+      state = step >> 1;
+    }
+    return { text, isStart, steps, generation, budget: { steps: MOST_STEPS } };
+  }
 }
 
-interface BracketItem {
-  readonly source: string;
-  /** The character, unless the item is a class. */
-  readonly char?: string;
-  readonly next: number;
+function hostMatch(host: RegExp, text: string, from: number): RegexMatch | undefined {
+  host.lastIndex = from;
+  const match = host.exec(text);
+  if (match === null) return undefined;
+  return { index: match.index, end: match.index + match[0].length, groups: match };
 }
 
-/** One element of a bracket expression; undefined at its closing bracket. */
-function bracketItem(pattern: string, at: number, isFirst: boolean): BracketItem | undefined {
-  const char = pattern[at];
-  if (char === undefined) throw new RegexError("Unmatched [, [^, [:, [., or [=");
-  if (char === "]" && !isFirst) return undefined;
-  const kind = pattern[at + 1];
-  if (char !== "[" || kind === undefined || !":.=".includes(kind)) {
-    return { source: hostClassChar(char), char, next: at + 1 };
+function matchOf(text: string, index: number, end: number, spans: readonly number[]): RegexMatch {
+  const groups: (string | undefined)[] = [text.slice(index, end)];
+  for (let i = 0; i < spans.length; i += 2) {
+    groups.push(spans[i + 1]! < 0 ? undefined : text.slice(spans[i], spans[i + 1]));
   }
-  const end = pattern.indexOf(`${kind}]`, at + 2);
-  if (end < 0) throw new RegexError("Unmatched [, [^, [:, [., or [=");
-  const name = pattern.slice(at + 2, end);
-  if (kind !== ":") {
-    if (name.length !== 1) throw new RegexError("Invalid collation character");
-    return { source: hostClassChar(name), char: name, next: end + 2 };
-  }
-  const range = classRange(name);
-  if (range === undefined) throw new RegexError("Invalid character class name");
-  return { source: range, next: end + 2 };
+  return { index, end, groups };
 }

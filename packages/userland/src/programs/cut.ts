@@ -1,7 +1,7 @@
 /** cut(1), tr(1). */
 import { ToolError, UsageError } from "../libc/errors.ts";
 import { closeInput, openInput } from "../libc/files.ts";
-import { classRange } from "../libc/regex.ts";
+import { classSet } from "../libc/regex.ts";
 import { fromBytes } from "../libc/text.ts";
 import { forEachOperand, tool } from "../libc/tool.ts";
 
@@ -171,12 +171,11 @@ function expandNamed(match: RegExpExecArray, room: number): string {
     const times = count === "" ? Math.max(room, 0) : Number.parseInt(count, count.startsWith("0") ? 8 : 10);
     return repeated.repeat(times || Math.max(room, 0));
   }
-  const range = classRange(name ?? "");
-  if (range === undefined) throw new ToolError(`invalid character class '${name ?? ""}'`);
-  const matcher = new RegExp(`[${range}]`);
-  return Array.from({ length: 256 }, (_, code) => String.fromCharCode(code))
-    .filter((char) => matcher.test(char))
-    .join("");
+  const set = classSet(name ?? "");
+  if (set === undefined) throw new ToolError(`invalid character class '${name ?? ""}'`);
+  return Array.from({ length: 256 }, (_, code) => (set[code] === 1 ? String.fromCharCode(code) : "")).join(
+    "",
+  );
 }
 
 function readChar(text: string, at: number): { readonly char: string; readonly next: number } {

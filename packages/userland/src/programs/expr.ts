@@ -1,6 +1,6 @@
 /** expr(1): 0 where the value is neither empty nor zero, 1 where it is, 2 where the expression is wrong. */
 import { ToolError, UsageError } from "../libc/errors.ts";
-import { RegexError, compileRegex } from "../libc/regex.ts";
+import { compileRegex, withRegex } from "../libc/regex.ts";
 import { compareBytes } from "../libc/text.ts";
 import { tool } from "../libc/tool.ts";
 
@@ -131,12 +131,9 @@ function calculate(operator: string, a: string, b: string): string {
 
 /** The pattern is anchored at the start: its group, or the number of characters that match. */
 function match(text: string, pattern: string): string {
-  try {
-    const found = new RegExp(`^(?:${compileRegex(pattern).source})`).exec(text);
-    const hasGroup = /\\\(/.test(pattern);
-    return hasGroup ? (found?.[1] ?? "") : String(found?.[0].length ?? 0);
-  } catch (error) {
-    if (error instanceof RegexError) throw new ToolError(error.message, SYNTAX);
-    throw error;
-  }
+  return withRegex(SYNTAX, () => {
+    const regex = compileRegex(pattern, { bounds: "start" });
+    const found = regex.exec(text);
+    return regex.groups > 0 ? (found?.groups[1] ?? "") : String(found?.end ?? 0);
+  });
 }

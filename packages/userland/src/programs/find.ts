@@ -5,9 +5,10 @@ import { spawn, waitFor } from "../libc/children.ts";
 import { listNames } from "../libc/directories.ts";
 import { SystemError, ToolError } from "../libc/errors.ts";
 import { type FileStatus, isDirectory, isRegular, lstat, rmdir, stat, unlink } from "../libc/files.ts";
-import { patternSource } from "../libc/glob.ts";
+import { patternRegex } from "../libc/glob.ts";
 import { applyModeChange, formatMode } from "../libc/modes.ts";
 import type { Process } from "../libc/process.ts";
+import { type Regex, compileRegex, withRegex } from "../libc/regex.ts";
 import { basename, joinPath } from "../libc/text.ts";
 import { clockGetTime } from "../libc/time.ts";
 import { complain, tool } from "../libc/tool.ts";
@@ -206,6 +207,7 @@ class ExpressionParser {
       case "-wholename":
       case "-ipath":
       case "-regex":
+      case "-iregex":
         return nameTest(word, this.#argument(word));
       case "-type":
         return typeTest(this.#argument(word));
@@ -334,11 +336,16 @@ function compareTest(text: string, value: (visit: Visit) => number): Test {
 }
 
 function nameTest(word: string, pattern: string): Test {
-  const source = word === "-regex" ? pattern : patternSource(pattern);
-  const matcher = new RegExp(`^(?:${source})$`, word.startsWith("-i") ? "i" : "");
+  const ignoreCase = word.startsWith("-i");
+  const matcher = word.endsWith("regex")
+    ? pathRegex(pattern, ignoreCase)
+    : patternRegex(pattern, { ignoreCase });
   const isWhole = /path|wholename|regex/.test(word);
-  return (_walk, { path }) => matcher.test(isWhole ? path : basename(path));
+  return (_walk, { path }) => withRegex(1, () => matcher.test(isWhole ? path : basename(path)));
 }
+
+const pathRegex = (pattern: string, ignoreCase: boolean): Regex =>
+  withRegex(1, () => compileRegex(pattern, { syntax: "emacs", isLenient: true, ignoreCase, bounds: "line" }));
 
 function typeTest(letters: string): Test {
   const bits = letters.split(",").map((letter) => TYPE_BITS[letter]);

@@ -5,7 +5,7 @@ import { closeInput, isDirectory, openInput, readFile, tryStat } from "../libc/f
 import type { Options } from "../libc/getopt.ts";
 import { matchesPattern } from "../libc/glob.ts";
 import type { Process } from "../libc/process.ts";
-import { RegexError, compileRegex, quoteRegex } from "../libc/regex.ts";
+import { type Regex, compileRegex, withRegex } from "../libc/regex.ts";
 import type { Stream } from "../libc/stdio.ts";
 import { isTerminal } from "../libc/terminal.ts";
 import { basename, joinPath, linesOf } from "../libc/text.ts";
@@ -83,33 +83,18 @@ async function patternsAndFiles(
   };
 }
 
-function compile(patterns: readonly string[], options: Options, kind: "G" | "E" | "F"): RegExp {
-  const form = options.last("E", "F", "G") ?? kind;
-  const ignoreCase = options.has("i") || options.has("y");
-  try {
-    const sources = patterns.map((pattern) => {
-      const source =
-        form === "F" ? quoteRegex(pattern) : compileRegex(pattern, { extended: form === "E" }).source;
-      if (options.has("x")) return `^(?:${source})$`;
-      return options.has("w") ? `(?<!\\w)(?:${source})(?!\\w)` : `(?:${source})`;
-    });
-    // No pattern at all (an empty -f file) selects nothing.
-    const source = sources.length === 0 ? "(?!)" : renumber(sources).join("|");
-    return new RegExp(source, ignoreCase ? "gi" : "g");
-  } catch (error) {
-    if (error instanceof RegexError) throw new ToolError(error.message, 2);
-    throw error;
-  }
-}
+const SYNTAXES = { E: "extended", F: "fixed", G: "basic" } as const;
 
-/** Back references count the groups of their own pattern only. */
-function renumber(sources: readonly string[]): string[] {
-  let groups = 0;
-  return sources.map((source) => {
-    const shifted = source.replace(/\(\?:\\(\d)\)/g, (_, digit: string) => `(?:\\${Number(digit) + groups})`);
-    groups += (source.match(/(?<!\\)(?:\\\\)*\((?!\?)/g) ?? []).length;
-    return shifted;
-  });
+function compile(patterns: readonly string[], options: Options, kind: "G" | "E" | "F"): Regex {
+  const isWord = options.has("w");
+  return withRegex(2, () =>
+    compileRegex(patterns, {
+      syntax: SYNTAXES[(options.last("E", "F", "G") ?? kind) as "E" | "F" | "G"],
+      isLenient: true,
+      ignoreCase: options.has("i") || options.has("y"),
+      ...(options.has("x") ? { bounds: "line" as const } : isWord && { bounds: "word" as const }),
+    }),
+  );
 }
 
 function numberOption(options: Options, key: string): number | undefined {
@@ -123,7 +108,7 @@ class Grep {
   readonly #process: Process;
   readonly #name: string;
   readonly #options: Options;
-  readonly #regex: RegExp;
+  readonly #regex: Regex;
   readonly #before: number;
   readonly #after: number;
   readonly #limit: number;
@@ -132,7 +117,7 @@ class Grep {
   #found = false;
   #failed = false;
 
-  constructor(process: Process, name: string, options: Options, regex: RegExp) {
+  constructor(process: Process, name: string, options: Options, regex: Regex) {
     this.#process = process;
     this.#name = name;
     this.#options = options;
@@ -238,8 +223,7 @@ class Grep {
       const text = line.charCodeAt(line.length - 1) === terminator ? line.slice(0, -1) : line;
       const current = { text, number, offset };
       offset += line.length;
-      this.#regex.lastIndex = 0;
-      const isSelected = this.#regex.test(text) !== options.has("v");
+      const isSelected = withRegex(2, () => this.#regex.test(text)) !== options.has("v");
       if (isSelected) {
         count += 1;
         if (stopsAtFirst) return count;
@@ -279,11 +263,11 @@ class Grep {
       return this.#process.stdout.write(name + number + offset + this.#highlight(line.text) + end);
     }
     if (separator === "-" || options.has("v")) return;
-    this.#regex.lastIndex = 0;
-    for (const match of line.text.matchAll(this.#regex)) {
-      if (match[0] === "") continue;
+    for (const match of withRegex(2, () => [...this.#regex.matches(line.text)])) {
+      const found = line.text.slice(match.index, match.end);
+      if (found === "") continue;
       const offset = options.has("b") ? `${line.offset + match.index}:` : "";
-      await this.#process.stdout.write(name + number + offset + this.#paint(match[0]) + end);
+      await this.#process.stdout.write(name + number + offset + this.#paint(found) + end);
     }
   }
 
@@ -292,8 +276,13 @@ class Grep {
   }
 
   #highlight(text: string): string {
-    return this.#colored && !this.#options.has("v")
-      ? text.replace(this.#regex, (match) => this.#paint(match))
-      : text;
+    if (!this.#colored || this.#options.has("v")) return text;
+    let out = "";
+    let copied = 0;
+    for (const { index, end } of withRegex(2, () => [...this.#regex.matches(text)])) {
+      out += text.slice(copied, index) + this.#paint(text.slice(index, end));
+      copied = end;
+    }
+    return out + text.slice(copied);
   }
 }

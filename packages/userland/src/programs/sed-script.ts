@@ -1,18 +1,18 @@
 /** The language of sed(1): addresses, functions and their arguments, parsed into commands. */
 import { ToolError } from "../libc/errors.ts";
-import { RegexError, compileRegex } from "../libc/regex.ts";
+import { type Regex, RegexError, compileRegex } from "../libc/regex.ts";
 
 export type Address =
   | { readonly kind: "line"; readonly line: number }
   | { readonly kind: "last" }
   | { readonly kind: "step"; readonly first: number; readonly step: number }
   /** Undefined: the last regular expression used. */
-  | { readonly kind: "regex"; readonly regex: RegExp | undefined };
+  | { readonly kind: "regex"; readonly regex: Regex | undefined };
 
 export type EndAddress = Address | { readonly kind: "count"; readonly count: number };
 
 export interface Substitution {
-  readonly regex: RegExp | undefined;
+  readonly regex: Regex | undefined;
   readonly replacement: readonly ReplacementPart[];
   readonly global: boolean;
   /** Replace this match only (and, with `global`, those after it). */
@@ -140,11 +140,11 @@ class SedParser {
     return { kind: "count", count: Number(this.#skip(/\d+/y)) };
   }
 
-  #compile(source: string, flags: string): RegExp | undefined {
+  #compile(source: string, flags: string): Regex | undefined {
     if (source === "") return undefined;
     try {
       return compileRegex(source, {
-        extended: this.#options.extended,
+        syntax: this.#options.extended ? "extended" : "basic",
         ignoreCase: /[iI]/.test(flags),
         multiline: /[mM]/.test(flags),
       });
@@ -280,7 +280,7 @@ class SedParser {
     if (file === undefined) this.#ended(undefined);
     const parts = parseReplacement(replacement);
     const regex = this.#compile(source, flags.replace(/[gp0-9]/g, ""));
-    const groups = regex === undefined ? 9 : new RegExp(`${regex.source}|`).exec("")!.length - 1;
+    const groups = regex?.groups ?? 9;
     for (const part of parts) {
       if (part.kind === "group" && part.group > groups) {
         throw this.#error(`invalid reference \\${part.group} on \`s' command's RHS`);

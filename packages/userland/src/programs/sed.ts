@@ -3,6 +3,7 @@ import { O } from "@alien-ts/abi";
 import { SystemError, ToolError, UsageError } from "../libc/errors.ts";
 import { closeInput, openInput, openOutput, readFile, stat, chmod, tryRename } from "../libc/files.ts";
 import type { Process } from "../libc/process.ts";
+import { type Regex, type RegexMatch, withRegex } from "../libc/regex.ts";
 import type { Stream } from "../libc/stdio.ts";
 import { complain, parseCount, tool } from "../libc/tool.ts";
 import {
@@ -12,6 +13,9 @@ import {
   type Substitution,
   parseSedScript,
 } from "./sed-script.ts";
+
+/** The status where a search takes too long (GNU: a panic). */
+const SEARCH_FAILED = 4;
 
 export const sed = tool({
   name: "sed",
@@ -106,7 +110,7 @@ class Editor {
   #line = 0;
   #appended: { readonly text?: string; readonly file?: string }[] = [];
   #replaced = false;
-  #lastRegex: RegExp | undefined;
+  #lastRegex: Regex | undefined;
   #missingNewline = false;
   status = 0;
 
@@ -213,13 +217,12 @@ class Editor {
           : this.#line >= address.first && (this.#line - address.first) % address.step === 0;
       case "regex": {
         const regex = this.#regex(address.regex);
-        regex.lastIndex = 0;
-        return regex.test(this.#pattern);
+        return withRegex(SEARCH_FAILED, () => regex.test(this.#pattern));
       }
     }
   }
 
-  #regex(regex: RegExp | undefined): RegExp {
+  #regex(regex: Regex | undefined): Regex {
     const used = regex ?? this.#lastRegex;
     if (used === undefined) throw new ToolError("no previous regular expression");
     this.#lastRegex = used;
@@ -353,7 +356,7 @@ class Editor {
 
   async #substitute(substitution: Substitution): Promise<void> {
     const regex = this.#regex(substitution.regex);
-    const { text, count } = replace(this.#pattern, regex, substitution);
+    const { text, count } = withRegex(SEARCH_FAILED, () => replace(this.#pattern, regex, substitution));
     if (count === 0) return;
     this.#pattern = text;
     this.#replaced = true;
@@ -374,7 +377,7 @@ class Editor {
 
 function replace(
   text: string,
-  regex: RegExp,
+  regex: Regex,
   { replacement, global, nth }: Substitution,
 ): { text: string; count: number } {
   let out = "";
@@ -382,23 +385,22 @@ function replace(
   let seen = 0;
   let count = 0;
   let previousEnd = -1;
-  regex.lastIndex = 0;
-  for (const match of text.matchAll(regex)) {
-    const end = match.index + match[0].length;
+  for (const match of regex.matches(text)) {
+    const { index, end } = match;
     // An empty match at the end of another is none: "abc" with s/b*/x/g is "xaxcx".
-    const isNone = match[0] === "" && match.index === previousEnd;
+    const isNone = index === end && index === previousEnd;
     previousEnd = end;
     if (isNone) continue;
     seen += 1;
     if (seen < nth || (seen > nth && !global)) continue;
-    out += text.slice(copied, match.index) + expand(replacement, match);
+    out += text.slice(copied, index) + expand(replacement, match);
     copied = end;
     count += 1;
   }
   return { text: out + text.slice(copied), count };
 }
 
-function expand(parts: readonly ReplacementPart[], match: RegExpExecArray): string {
+function expand(parts: readonly ReplacementPart[], match: RegexMatch): string {
   let out = "";
   let mode: "U" | "L" | "E" = "E";
   let once: "u" | "l" | undefined;
@@ -408,7 +410,7 @@ function expand(parts: readonly ReplacementPart[], match: RegExpExecArray): stri
       else mode = part.mode;
       continue;
     }
-    let text = part.kind === "text" ? part.text : (match[part.group] ?? "");
+    let text = part.kind === "text" ? part.text : (match.groups[part.group] ?? "");
     if (mode === "U") text = text.toUpperCase();
     if (mode === "L") text = text.toLowerCase();
     if (once !== undefined && text !== "") {

@@ -5,7 +5,7 @@
  * came from an expansion (only then is it split). Fields are made of pieces at the end. Commands are run by the
  * `ExpansionHost`, which is the shell.
  */
-import { escapePattern, glob, hasWildcard, patternSource, unescapePattern } from "../libc/glob.ts";
+import { escapePattern, glob, hasWildcard, patternRegex, unescapePattern } from "../libc/glob.ts";
 import { readUsers } from "../libc/accounts.ts";
 import type { Process } from "../libc/process.ts";
 import { ArithmeticError, evaluateArithmetic } from "./arithmetic.ts";
@@ -243,12 +243,11 @@ function parameterValue(state: ShellState, name: string): string | undefined {
 function strip(text: string, operator: string, pattern: string): string {
   const isLong = operator.length === 2;
   if (operator.startsWith("#")) {
-    return text.replace(new RegExp(`^(?:${patternSource(pattern, { lazy: !isLong })})`), "");
+    const regex = patternRegex(pattern, { part: "start" });
+    return text.slice((isLong ? regex.exec(text)?.end : regex.shortestEnd(text)) ?? 0);
   }
-  const matcher = new RegExp(`^(?:${patternSource(pattern)})$`);
-  const starts = Array.from({ length: text.length + 1 }, (_, i) => (isLong ? i : text.length - i));
-  const start = starts.find((i) => matcher.test(text.slice(i)));
-  return start === undefined ? text : text.slice(0, start);
+  const regex = patternRegex(pattern, { part: "end" });
+  return text.slice(0, isLong ? regex.exec(text)?.index : regex.lastStart(text));
 }
 
 /** Fields as patterns (with quoted characters escaped). */

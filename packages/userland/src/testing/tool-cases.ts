@@ -356,4 +356,23 @@ export const TOOL_CASES: readonly ToolCase[] = [
     2,
     /^sort: cannot read: nope: No such file or directory\n$/,
   ],
+
+  [
+    "echo abc | grep -oE 'a|ab|abc'; echo abcd | sed -E 's/(a|ab)(c|bcd)(d*)/[\\1][\\2][\\3]/'",
+    "abc\n[a][bcd][]\n",
+  ],
+  [
+    "(head -c 20000 /dev/zero | tr '\\0' a; echo c) >l; grep -cE '(a+)+b' l; sed -nE 's/^(a|aa)+$/x/p' l",
+    "0\n",
+  ],
+  ["grep -E '(a' abc", "", 2, /^grep: Unmatched \( or \\\(\n$/],
+  ["sed -E 's/*a/b/' abc", "", 1, /Invalid preceding regular expression\n$/],
+  [
+    "head -c 2000 /dev/zero | tr '\\0' a >l; echo dc >>l; grep -E '(a*)(a*)(a*)\\1\\2\\3c' l; sed -E 's/(a*)(a*)(a*)\\1\\2\\3c//' l",
+    "",
+    4,
+    /^grep: Memory exhausted\nsed: .*Memory exhausted\n$/,
+  ],
+  ["find d -regex 'd/\\(one\\|two\\)[.]+c?'", "d/two.c\n"],
+  ["x=a.b.c; echo ${x#*.} ${x##*.} ${x%.*} ${x%%.*}", "b.c c a.b a\n"],
 ];
