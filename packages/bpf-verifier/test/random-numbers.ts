@@ -1,7 +1,7 @@
 /** Statements of random programs about numbers: arithmetic, copies, spills, linked registers, branches. */
 import { ALU, JUMP, asm } from "@alien-ts/bpf-isa";
 import type { AluOp, Bits, JumpOp } from "@alien-ts/bpf-isa";
-import { PLACE, REGISTERS, SIZES } from "./random-writer.ts";
+import { PLACE, REGISTERS, SAVED, SIZES } from "./random-writer.ts";
 import type { Writer } from "./random-writer.ts";
 
 const ALU_OPS = Object.keys(ALU) as AluOp[];
@@ -208,6 +208,40 @@ export function lowerHalf(w: Writer): void {
   const limit = random.pick([7, 15, 31, 63]);
   w.bound(2, limit);
   useAsOffset(w, 2, Math.min(limit, 63));
+}
+
+/**
+ * Two values meet and are an offset later. Where a rule is broken one of them is too large: a verifier that does not follow the offset
+ * back to where they part takes both ways for one.
+ */
+export function diverging(w: Writer): void {
+  const { random } = w;
+  const register = random.pick(SAVED);
+  w.emit(asm.movImm(register, w.isSloppy && random.oneIn(2) ? 300 : random.below(8)));
+  w.set(register, "none");
+  const other = compare(w);
+  w.emit(asm.movReg(register, w.number()), asm.aluImm("and", register, 7));
+  w.aim(other);
+  switch (random.below(4)) {
+    case 0:
+      w.emit(asm.storeReg(8, 10, PLACE.bound, register));
+      w.aim(compare(w));
+      w.emit(asm.load(8, 2, 10, PLACE.bound));
+      break;
+    case 1:
+      w.emit(asm.movImm(2, random.below(8)), asm.aluReg("add", 2, register));
+      break;
+    case 2:
+      w.emit(asm.movReg(2, register));
+      w.leave(asm.jumpImm("jgt", register, 310, 0));
+      break;
+    default:
+      w.emit(asm.aluReg("mov", 2, register, random.oneIn(2) ? 64 : 32));
+  }
+  w.set(2, "none");
+  w.aim(compare(w));
+  useAsOffset(w, 2, 15);
+  w.set(register, "number");
 }
 
 /** An if, sometimes with an else; or a way to the end. */
