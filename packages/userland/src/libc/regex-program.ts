@@ -38,7 +38,7 @@ export const MATCH = 0;
 /** What an assertion can see on one side. */
 export const SIDE = { edge: 0, newline: 1, word: 2, other: 3 } as const;
 
-/** A step that no state was made for yet takes up to this many; measured at 10 to 20 ns each. */
+/** A step that no state was made for yet takes up to this many: the longest time that a guest can ask for one character. */
 const MOST_INSTRUCTIONS = 8192;
 /** Optional copies with groups that are nested the way of GNU; more take a form whose sets of states stay small. */
 const MOST_NESTED = 64;

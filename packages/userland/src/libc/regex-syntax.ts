@@ -47,8 +47,6 @@ export interface SyntaxOptions {
   readonly groupsBefore: number;
 }
 
-export const EMPTY: RegexNode = { kind: "cat", parts: [] };
-
 /** RE_DUP_MAX of Linux (limits.h). */
 const MOST_REPEATS = 32_767;
 /** Parentheses inside each other: the tree is walked by recursion. */
