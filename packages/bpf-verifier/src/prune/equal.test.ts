@@ -20,8 +20,8 @@ function stateWith(registers: readonly Register[], slot: StackSlot = EMPTY_SLOT)
   return state;
 }
 
-function covers(old: State, now: State, exactness: Exactness): boolean {
-  const comparison = new Comparison(Uint16Array.of(0x3ff), true);
+function covers(old: State, now: State, exactness: Exactness, mayReadAnything = true): boolean {
+  const comparison = new Comparison(Uint16Array.of(0x3ff), mayReadAnything);
   comparison.exactness = exactness;
   return statesEqual(old, now, comparison);
 }
@@ -65,6 +65,18 @@ test("in a loop whose needs are not known yet the stack holds what it held, to t
     expect(covers(written, now, "within")).toBe(false);
   }
   expect(covers(written, written.copy(), "within")).toBe(true);
+});
+
+test("a slot of which nothing was written is a number that nobody knows, for those who may read it", () => {
+  const written = (isPrecise: boolean): State =>
+    stateWith([], { types: "rrrrrrrr", spilled: constRegister(0n).withPrecision(isPrecise) });
+  const empty = stateWith([]);
+  expect(covers(written(false), empty, "safe")).toBe(true);
+  expect(covers(written(true), empty, "safe")).toBe(false);
+  expect(covers(written(false), empty, "within")).toBe(false);
+  expect(covers(written(false), empty, "safe", false)).toBe(false);
+  empty.top.stack.pop();
+  expect(covers(written(false), empty, "safe")).toBe(false);
 });
 
 test("sockets out of different maps are different, and other than those that were looked up", () => {

@@ -197,7 +197,7 @@ function registerSafe(old: Register, now: Register, comparison: Comparison): boo
 function scalarOf({ types, spilled }: StackSlot, mayReadAnything: boolean): Register | undefined {
   if (types === "rrrrrrrr" && spilled.isScalar) return spilled;
   const isData = mayReadAnything ? /^[m?]{8}$/.test(types) : types === "mmmmmmmm";
-  return isData && types !== "????????" ? UNKNOWN : undefined;
+  return isData ? UNKNOWN : undefined;
 }
 
 function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
