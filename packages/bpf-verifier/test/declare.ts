@@ -2,7 +2,8 @@
  * BTF from declarations in C, as small as tests need it: structures, functions, variables, tags.
  *
  * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u32, u64, void, char.
- * Functions are static but where `global` stands before them. Tags: `__tag(kptr)` behind `*` tags what is pointed to;
+ * Functions are static but where `global` stands before them; members and parameters may be pointers to functions,
+ * `int (*less)(struct a *x)`. Tags: `__tag(kptr)` behind `*` tags what is pointed to;
  * `__contains(type, member)` behind a member makes it a list of such; `__thrown(f)` behind a function makes `f` run when it throws.
  */
 import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
@@ -109,8 +110,7 @@ class Declarations {
     let size = 0;
     this.#next("{");
     while (this.#peek() !== "}") {
-      let type = this.#type();
-      const member = this.#next();
+      let { type, name: member } = this.#declarator();
       if (this.#peek() === "[") type = this.#array(type);
       const bytes = this.#sizes.get(type) ?? 0;
       size = Math.ceil(size / Math.min(bytes || 1, 8)) * Math.min(bytes || 1, 8);
@@ -153,6 +153,32 @@ class Declarations {
     return id;
   }
 
+  /** A type with the name that it gives to something, or "". */
+  #declarator(): BtfParam {
+    const type = this.#type();
+    if (this.#peek() !== "(") return { name: /^\w/.test(this.#peek()) ? this.#next() : "", type };
+    this.#next("(");
+    this.#next("*");
+    const name = this.#next();
+    this.#next(")");
+    const prototype = this.#builder.add({ kind: "func_proto", name: "", type, params: this.#parameters() });
+    const pointer = this.#builder.add({ kind: "ptr", name: "", type: prototype });
+    this.#sizes.set(pointer, 8);
+    return { name, type: pointer };
+  }
+
+  /** What stands in parentheses behind a function's name; `void` is nothing. */
+  #parameters(): readonly BtfParam[] {
+    const params: BtfParam[] = [];
+    this.#next("(");
+    while (this.#peek() !== ")") {
+      if (this.#peek() === ",") this.#next();
+      params.push(this.#declarator());
+    }
+    this.#next(")");
+    return params.length === 1 && params[0]!.type === 0 ? [] : params;
+  }
+
   #functionOrVariable(): void {
     const isGlobal = this.#peek() === "global";
     if (isGlobal) this.#next();
@@ -163,23 +189,14 @@ class Declarations {
       this.#builder.add({ kind: "var", name, type, linkage: "global" });
       return;
     }
-    this.#next("(");
-    const params: BtfParam[] = [];
-    while (this.#peek() !== ")") {
-      if (this.#peek() === ",") this.#next();
-      const param = this.#type();
-      params.push({ name: /^\w/.test(this.#peek()) ? this.#next() : "", type: param });
-    }
-    this.#next(")");
+    const params = this.#parameters();
     const callbacks: string[] = [];
     while (this.#peek() === "__thrown") callbacks.push(this.#tag());
     this.#next(";");
-    const isVoid = params.length === 1 && params[0]!.type === 0;
-    const prototype = { kind: "func_proto", name: "", type, params: isVoid ? [] : params } as const;
     const func = this.#builder.add({
       kind: "func",
       name,
-      type: this.#builder.add(prototype),
+      type: this.#builder.add({ kind: "func_proto", name: "", type, params }),
       linkage: isGlobal ? "global" : "static",
     });
     for (const callback of callbacks) {
