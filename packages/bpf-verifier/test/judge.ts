@@ -1,0 +1,337 @@
+/**
+ * Puts programs, written as text, to the verifier: `judge(program)` is the end of its log and its errno; `testPairs` tests rules,
+ * each with a program that is accepted and one that is refused.
+ *
+ * Code is what `assemble` reads, and
+ *
+ *     r1 = map NAME          a map of `MAPS`, of the program's own, or an array of one structure NAME of its types
+ *     r1 = value NAME+8      the value of such an array
+ *     r1 = kernel NAME       a variable or function of the kernel
+ *     r1 = function NAME     the function that begins at the label
+ *     call @NAME             a function of the kernel
+ *     #NAME, ##NAME          the id of a type of the program, of the kernel
+ *
+ * A label that a function of the program's types has for its name begins it, `main` begins at 0. Code that ends neither in `exit` nor in
+ * `goto` ends in `out: r0 = 0; exit`.
+ */
+import { EBADF } from "@alien-ts/abi";
+import { AssembleError, assemble } from "@alien-ts/bpf-isa";
+import type { Insn } from "@alien-ts/bpf-isa";
+import type { Btf } from "@alien-ts/btf";
+import { expect, test } from "vitest";
+import type { KfuncFlag, MapInfo, ProgramBtf, ProgramEnv } from "../src/env.ts";
+import { attachTarget } from "../src/linux/attach-target.ts";
+import { linuxHelper } from "../src/linux/helpers.ts";
+import { linuxKfunc } from "../src/linux/kfuncs.ts";
+import { linuxProgramType } from "../src/linux/program-types.ts";
+import { PRIVILEGED } from "../src/privileges.ts";
+import { valueFields } from "../src/value-fields.ts";
+import { verifyProgram } from "../src/verify-program.ts";
+import { declare } from "./declare.ts";
+import { KERNEL_TYPES } from "./kernel-types.ts";
+
+/** Type and attach type, by the section that programs of it are in. */
+const SECTIONS = {
+  socket: [1, 0],
+  kprobe: [2, 0],
+  "kprobe.session": [2, 56],
+  tc: [3, 0],
+  tracepoint: [5, 0],
+  xdp: [6, 37],
+  perf_event: [7, 0],
+  "cgroup_skb/ingress": [8, 0],
+  "cgroup_skb/egress": [8, 1],
+  "cgroup/sock_create": [9, 2],
+  lwt_in: [10, 0],
+  lwt_xmit: [12, 0],
+  sockops: [13, 3],
+  sk_skb: [14, 0],
+  sk_msg: [16, 7],
+  raw_tp: [17, 0],
+  "cgroup/connect4": [18, 10],
+  flow_dissector: [22, 17],
+  "cgroup/sysctl": [23, 18],
+  "raw_tp.w": [24, 0],
+  "cgroup/setsockopt": [25, 22],
+  tp_btf: [26, 23],
+  fentry: [26, 24],
+  fexit: [26, 25],
+  fmod_ret: [26, 26],
+  iter: [26, 28],
+  struct_ops: [27, 0],
+  freplace: [28, 0],
+  lsm: [29, 27],
+  lsm_cgroup: [29, 43],
+  sk_lookup: [30, 36],
+  syscall: [31, 0],
+  netfilter: [32, 45],
+} as const satisfies Record<string, readonly [type: number, attachType: number]>;
+
+export interface MapShape {
+  /** `enum bpf_map_type` */
+  readonly type: number;
+  readonly keySize?: number;
+  readonly valueSize?: number;
+  /** The structure that its values are, of the program's types. */
+  readonly value?: string;
+  readonly maxEntries?: number;
+  readonly flags?: number;
+  readonly inner?: MapShape;
+  /** What the verifier is told besides. */
+  readonly more?: Partial<MapInfo>;
+}
+
+const MAPS: Record<string, MapShape> = {
+  hash: { type: 1, keySize: 8, valueSize: 48 },
+  array: { type: 2, valueSize: 48 },
+  readonly: { type: 2, valueSize: 48, flags: 0x80 },
+  writeonly: { type: 2, valueSize: 48, flags: 0x100 },
+  programs: { type: 3, maxEntries: 4 },
+  events: { type: 4 },
+  sockets: { type: 15 },
+  ringbuf: { type: 27, keySize: 0, valueSize: 0, maxEntries: 4096 },
+  arena: { type: 33, keySize: 0, valueSize: 0, flags: 0x400, maxEntries: 2 },
+};
+
+/** What code is put to the verifier with. */
+export interface Setting {
+  readonly section: keyof typeof SECTIONS;
+  /** What it is attached to: a function, tracepoint, hook or iterator of the kernel, "structure.operation" of its operations. */
+  readonly to?: string;
+  /** Declarations of the program's types and functions (test/declare.ts). */
+  readonly types?: string;
+  readonly maps?: Record<string, MapShape>;
+  /** Declarations beside `KERNEL_TYPES`. */
+  readonly kernel?: string;
+  /** Flags of functions of the kernel that Linux has not. */
+  readonly kfuncs?: Record<string, readonly KfuncFlag[]>;
+  readonly license?: string;
+  readonly isSleepable?: boolean;
+  /** What else the verifier is told. */
+  readonly env?: Partial<ProgramEnv>;
+}
+
+export interface Program extends Setting {
+  readonly code: string;
+}
+
+export interface Answer {
+  /** The log at its first level, without statistics; "accepted" where that is the verdict. */
+  readonly log: string;
+  /** Its name; "" where there is none. */
+  readonly errno: string;
+}
+
+const FIRST_MAP = 0x10_0000;
+const ARRAY = 2;
+const ENDS = /(?:^|\n)\s*(?:\w+:\s*)?(?:exit|goto \S+)\s*$/;
+const WIDE = /^\s*(?:\w+:)?\s*r\d+ = (?:0x|(?:map|value|kernel|function) |\w+\[)/;
+
+const declared = new Map<string, Btf>();
+
+/** A declaration is read once, and is the same types wherever it stands. */
+function typesOf(text: string): Btf {
+  const types = declared.get(text) ?? declare(text);
+  declared.set(text, types);
+  return types;
+}
+
+/** The verifier's answer. */
+export function judge(program: Program): Answer {
+  const verdict = verifyProgram(envOf(program));
+  if (verdict.ok) return { log: "accepted", errno: "" };
+  return { log: verdict.log.replace(/processed .*\n$/, "").trimEnd(), errno: verdict.errno.name };
+}
+
+function envOf(program: Program): ProgramEnv {
+  const kernel = typesOf(KERNEL_TYPES + (program.kernel ?? ""));
+  const own = program.types === undefined ? undefined : typesOf(program.types);
+  const [type, attachType] = SECTIONS[program.section];
+  const [target, index] = attachId(kernel, program, attachType);
+  const attach =
+    program.to === undefined ? undefined : attachTarget(kernel, { type, attachType: index }, target);
+  const structure = attach?.structure === undefined ? "" : `${attach.structure}.`;
+  const code = new Code(program, kernel, own);
+  return {
+    insns: code.insns,
+    programType: linuxProgramType(type, index, `${structure}${attach?.name ?? ""}`)!,
+    helper: (id) => linuxHelper(id, type),
+    kfunc: (id) => kernel.type(id)?.name,
+    kfuncRules: (name) => rulesOf(program, name),
+    map: (fd) => code.maps[fd] ?? EBADF,
+    addressHigh: 0xffff_8881,
+    license: program.license ?? "GPL",
+    privileges: PRIVILEGED,
+    log: { level: 1 },
+    kernelBtf: kernel,
+    symbol: () => 0x4000,
+    program: own === undefined ? undefined : { btf: own, functions: code.functions, lines: [] },
+    attach,
+    isSleepable: program.isSleepable ?? program.section === "syscall",
+    isStrictAlignment: false,
+    isAnyAlignment: false,
+    isStateFrequent: false,
+    hasFragments: false,
+    ...program.env,
+  };
+}
+
+function rulesOf({ kfuncs }: Program, name: string): ReturnType<typeof linuxKfunc> {
+  const flags = kfuncs?.[name];
+  return flags === undefined ? linuxKfunc(name) : { flags: new Set(flags), allows: () => true };
+}
+
+/** The BTF id, and the attach type: of operations their place in the structure. */
+function attachId(kernel: Btf, { section, to = "" }: Program, attachType: number): readonly [number, number] {
+  if (section === "tp_btf") return [kernel.find(`btf_trace_${to}`, "typedef")!, attachType];
+  if (section !== "struct_ops") return [kernel.find(to, "func")!, attachType];
+  const [structure = "", operation] = to.split(".");
+  const id = kernel.find(structure, "struct")!;
+  return [id, kernel.members(id)!.findIndex(({ name }) => name === operation)];
+}
+
+/** The program's text with all names resolved. */
+class Code {
+  readonly maps: MapInfo[] = [];
+  readonly insns: readonly Insn[];
+  readonly functions: ProgramBtf["functions"];
+  readonly #names: string[] = [];
+  readonly #program: Program;
+  readonly #kernel: Btf;
+  readonly #own: Btf | undefined;
+
+  constructor(program: Program, kernel: Btf, own: Btf | undefined) {
+    this.#program = program;
+    this.#kernel = kernel;
+    this.#own = own;
+    const { code } = program;
+    const lines = (ENDS.test(code) ? code : `${code}\nout: r0 = 0\nexit`)
+      .split("\n")
+      .filter((line) => line.trim() !== "");
+    const { starts, slots } = placesOf(lines);
+    const text = lines.map((line, i) => this.#resolve(line, starts, slots[i]!)).join("\n");
+    const insns = assemble(text);
+    if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${text}`);
+    this.insns = insns;
+    this.functions = [["main", 0] as const, ...starts]
+      .map(([name, insn]) => ({ insn, type: own?.find(name, "func") }))
+      .filter((record): record is ProgramBtf["functions"][number] => record.type !== undefined);
+  }
+
+  #resolve(line: string, starts: ReadonlyMap<string, number>, slot: number): string {
+    const kernel = (name: string, ...kinds: readonly ("func" | "var" | "struct")[]): number =>
+      known(
+        name,
+        kinds.map((kind) => this.#kernel.find(name, kind)).find((id) => id !== undefined),
+      );
+    return line
+      .replace(/call @(\w+)/, (_, name: string) => `call kernel-function#${kernel(name, "func")}`)
+      .replace(/= map (\w+)/, (_, name: string) => `= map_fd[${this.#map(name)}]`)
+      .replace(
+        /= value (\w+)(?:\+(\d+))?/,
+        (_, name: string, at = "0") => `= map_value[${this.#map(name)}][${at}]`,
+      )
+      .replace(/= kernel (\w+)/, (_, name: string) => `= btf_id[${kernel(name, "var", "func")}]`)
+      .replace(/##(\w+)/, (_, name: string) => String(kernel(name, "struct", "func")))
+      .replace(/#([a-z_]\w*)$/, (_, name: string) => String(known(name, this.#own?.find(name, "struct"))))
+      .replace(
+        /= function (\w+)/,
+        (_, name: string) => `= func[${known(name, starts.get(name)) - slot - 1}]`,
+      );
+  }
+
+  #map(name: string): number {
+    const found = this.#names.indexOf(name);
+    if (found !== -1) return found;
+    const shape = this.#program.maps?.[name] ?? MAPS[name] ?? { type: ARRAY, value: name };
+    this.#names.push(name);
+    this.maps.push(this.#info(shape, this.#names.length));
+    return this.#names.length - 1;
+  }
+
+  #info(shape: MapShape, number: number): MapInfo {
+    const { type, value, maxEntries = 1, flags = 0, keySize = 4 } = shape;
+    const structure = value === undefined ? undefined : known(value, this.#own?.find(value, "struct"));
+    const address = FIRST_MAP * number;
+    const isAddressable = type === ARRAY && maxEntries === 1;
+    const valueSize = structure === undefined ? (shape.valueSize ?? 4) : this.#own!.sizeOf(structure)!;
+    return {
+      address,
+      valuesAddress: isAddressable || type === 33 ? address + 0x1000 : undefined,
+      name: value ?? "map",
+      type,
+      keySize,
+      valueSize,
+      maxEntries,
+      flags,
+      inner: shape.inner === undefined ? undefined : this.#info(shape.inner, number + 100),
+      fields: structure === undefined ? [] : valueFields(this.#own!, structure, this.#kernel),
+      isFrozen: false,
+      constantAt: undefined,
+      btf: structure === undefined ? undefined : this.#own,
+      btfValueType: structure ?? 0,
+      ...(type === 33 ? { addressableBytes: maxEntries * 4096 } : {}),
+      ...shape.more,
+    };
+  }
+}
+
+function known(name: string, id: number | undefined): number {
+  if (id === undefined) throw new Error(`${name} is not declared`);
+  return id;
+}
+
+interface Places {
+  /** At which instruction each label stands. */
+  readonly starts: ReadonlyMap<string, number>;
+  /** The instruction of each line. */
+  readonly slots: readonly number[];
+}
+
+/** Wide loads count twice. */
+function placesOf(lines: readonly string[]): Places {
+  const starts = new Map<string, number>();
+  const slots: number[] = [];
+  let at = 0;
+  for (const line of lines) {
+    const [, label, rest] = /^\s*(\w+):\s*(.*)$/.exec(line) ?? [];
+    if (label !== undefined) starts.set(label, at);
+    slots.push(at);
+    if ((rest ?? line).trim() !== "") at += WIDE.test(line) ? 2 : 1;
+  }
+  return { starts, slots };
+}
+
+/** The instruction, or the lines, that two programs of a pair differ in. */
+type Variant = string | Partial<Program>;
+
+/** A rule, with a program that keeps it and one that breaks it; what is not said of them is what both have. */
+export interface Pair extends Partial<Program> {
+  readonly rule: string;
+  /** Stands where `code` has "…"; or all of the code. */
+  readonly accepted: Variant;
+  readonly rejected: Variant;
+  /** The end of the log. */
+  readonly message: string;
+  /** Its name. */
+  readonly errno: string;
+}
+
+/** A test of each rule, of programs in this setting where they do not say otherwise. */
+export function testPairs(setting: Setting, pairs: readonly Pair[]): void {
+  test.each(pairs)("$rule", (pair) => {
+    expect(judge(variantOf(setting, pair, pair.accepted))).toEqual({ log: "accepted", errno: "" });
+    const { log, errno } = judge(variantOf(setting, pair, pair.rejected));
+    expect({ log: `\n${log}`.slice(-pair.message.length - 1), errno }).toEqual({
+      log: `\n${pair.message}`,
+      errno: pair.errno,
+    });
+  });
+}
+
+function variantOf(setting: Setting, pair: Pair, variant: Variant): Program {
+  const own = typeof variant === "string" ? { code: variant } : variant;
+  const { code = "…" } = pair;
+  const whole = code.includes("…") ? code.replace("…", own.code ?? "") : (own.code ?? code);
+  return { ...setting, ...pair, ...own, code: whole };
+}
