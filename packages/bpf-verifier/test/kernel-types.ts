@@ -22,7 +22,7 @@ export const KERNEL_TYPES = `
   int bpf_list_push_front_impl(struct bpf_list_head *head, struct bpf_list_node *node, void *meta__ign, u64 off);
   struct bpf_list_node *bpf_list_pop_front(struct bpf_list_head *head);
   struct bpf_list_node *bpf_list_front(struct bpf_list_head *head);
-  int bpf_rbtree_add_impl(struct bpf_rb_root *root, struct bpf_rb_node *node, void *less, void *meta__ign, u64 off);
+  int bpf_rbtree_add_impl(struct bpf_rb_root *root, struct bpf_rb_node *node, u8 (*less)(struct bpf_rb_node *a, struct bpf_rb_node *b), void *meta__ign, u64 off);
   struct bpf_rb_node *bpf_rbtree_remove(struct bpf_rb_root *root, struct bpf_rb_node *node);
   struct bpf_rb_node *bpf_rbtree_first(struct bpf_rb_root *root);
   struct task_struct *bpf_task_acquire(struct task_struct *p);
@@ -46,7 +46,7 @@ export const KERNEL_TYPES = `
   int bpf_res_spin_lock(struct bpf_res_spin_lock *lock); void bpf_res_spin_unlock(struct bpf_res_spin_lock *lock);
   int bpf_res_spin_lock_irqsave(struct bpf_res_spin_lock *lock, u64 *flags__irq_flag);
   void bpf_res_spin_unlock_irqrestore(struct bpf_res_spin_lock *lock, u64 *flags__irq_flag);
-  void bpf_throw(u64 cookie);
+  void bpf_throw(u64 cookie); void __bpf_trap(void);
   void *bpf_rdonly_cast(const void *obj__ign, u32 id__k);
   void *bpf_cast_to_kern_ctx(void *obj);
   int bpf_map_sum_elem_count(const struct bpf_map *map__map);
