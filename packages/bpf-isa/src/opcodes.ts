@@ -89,9 +89,8 @@ export const OPCODES: readonly OpcodeRow[] = [
   ...wideRows(),
 ];
 
-const rowsByOpcode: readonly OpcodeRow[][] = Array.from({ length: 256 }, (_, opcode) =>
-  OPCODES.filter((row) => row.opcode === opcode),
-);
+const rowsByOpcode: OpcodeRow[][] = Array.from({ length: 256 }, () => []);
+for (const row of OPCODES) rowsByOpcode[row.opcode]!.push(row);
 
 const rowsByName = new Map(OPCODES.map((row) => [row.name, row]));
 

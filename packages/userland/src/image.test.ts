@@ -29,7 +29,14 @@ test("the first segment is the text, and PT_NOTE leads to the program's name", (
   expect(segments.map(({ type }) => type)).toEqual([PT_LOAD, PT_NOTE]);
   expect(segments[0]!.vaddr).toBe(TEXT_BASE);
   const [note] = must(parseNotes(segments[1]!.data, { littleEndian: true, align: 4, fileOffset: 0 }));
-  expect([note!.name, note!.type, fromBytes(note!.desc)]).toEqual(["alien", 1, "demo\0"]);
+  expect([note!.name, note!.type, fromBytes(note!.desc)]).toEqual(["alien", 1, "demo".padEnd(32, "\0")]);
+});
+
+test("a name that has no room in the note is refused", () => {
+  const name = "n".repeat(32);
+  expect(() => buildImage({ ...program, name })).toThrow(
+    `program name "${name}" is longer than the 31 bytes`,
+  );
 });
 
 test("parents of the root file system come before their children", () => {

@@ -17,48 +17,64 @@ import {
   SHF_EXECINSTR,
   SHT_NOTE,
   STT_FUNC,
+  type SymbolSpec,
   buildElf,
   writeNotes,
 } from "@alien-ts/elf";
-import {
-  FUNCTION_BYTES,
-  type Program,
-  SLOT_COUNT,
-  TEXT_BASE,
-  functionNames,
-  slotsOffset,
-} from "./host/program.ts";
+import { FUNCTION_BYTES, type Program, SLOT_COUNT, TEXT_BASE, functionNames } from "./host/program.ts";
 import { OBJECTS } from "./apps/objects.ts";
 import { toBytes } from "./libc/text.ts";
 
 export const NOTE_OWNER = "alien";
 export const NOTE_TYPE = 1;
 
+const PAGE_SIZE = 4096;
 const ADDI_SP_DOWN = 0xff01_0113;
 const CUSTOM_0 = 0x0b;
 const ADDI_SP_UP = 0x0101_0113;
 const RET = 0x0000_8067;
 
+/** Room for a program's name in its note, with the NULs that fill it up. */
+const NAME_BYTES = 32;
+
 /** The executable of a program. */
 export function buildImage(program: Program): Uint8Array {
-  const names = functionNames(program);
-  const text = textOf(names.length + SLOT_COUNT);
-  const slots = {
-    name: "__alien_slots",
-    value: TEXT_BASE + slotsOffset(program),
-    size: SLOT_COUNT * FUNCTION_BYTES,
-    type: STT_FUNC,
-    section: ".text",
-  };
-  const functions = names.map((name, i) => ({
+  const name = toBytes(program.name);
+  if (name.length >= NAME_BYTES)
+    throw new Error(`program name "${program.name}" is longer than the ${NAME_BYTES - 1} bytes of its note`);
+  const { image, nameOffset } = templateOf(functionNames(program));
+  const bytes = image.slice();
+  bytes.set(name, nameOffset);
+  return bytes;
+}
+
+/** An executable without a name, and where the name goes. */
+interface Template {
+  readonly image: Uint8Array;
+  readonly nameOffset: number;
+}
+
+/** By names of functions: nearly every program has `main` alone, and a boot waits for all of them. */
+const templates = new Map<string, Template>();
+
+function templateOf(names: readonly string[]): Template {
+  const key = names.join("\0");
+  let template = templates.get(key);
+  if (template === undefined) templates.set(key, (template = buildTemplate(names)));
+  return template;
+}
+
+function buildTemplate(names: readonly string[]): Template {
+  const text = buildText(names.length + SLOT_COUNT);
+  const textSymbol = (name: string, slot: number, slots: number): SymbolSpec => ({
     name,
-    value: TEXT_BASE + i * FUNCTION_BYTES,
-    size: FUNCTION_BYTES,
+    value: TEXT_BASE + slot * FUNCTION_BYTES,
+    size: slots * FUNCTION_BYTES,
     type: STT_FUNC,
     section: ".text",
-  }));
-  const note = writeNotes([{ name: NOTE_OWNER, type: NOTE_TYPE, desc: toBytes(`${program.name}\0`) }], true);
-  return buildElf({
+  });
+  const note = writeNotes([{ name: NOTE_OWNER, type: NOTE_TYPE, desc: new Uint8Array(NAME_BYTES) }], true);
+  const image = buildElf({
     machine: EM_RISCV,
     type: ET_EXEC,
     entry: TEXT_BASE,
@@ -73,21 +89,17 @@ export function buildImage(program: Program): Uint8Array {
         align: 4,
       },
     ],
-    symbols: [...functions, slots],
+    symbols: [
+      ...names.map((name, slot) => textSymbol(name, slot, 1)),
+      textSymbol("__alien_slots", names.length, SLOT_COUNT),
+    ],
     segments: [
-      { type: PT_LOAD, flags: PF_R | PF_X, sections: [".text", ".note.alien"], align: 4096 },
+      { type: PT_LOAD, flags: PF_R | PF_X, sections: [".text", ".note.alien"], align: PAGE_SIZE },
       { type: PT_NOTE, flags: PF_R, sections: [".note.alien"], align: 4 },
     ],
   });
-}
-
-/** Text by number of functions: nearly every program has one, and its text is that of the others. */
-const texts = new Map<number, Uint8Array>();
-
-function textOf(functionCount: number): Uint8Array {
-  let text = texts.get(functionCount);
-  if (text === undefined) texts.set(functionCount, (text = buildText(functionCount)));
-  return text;
+  // The text is the first to be mapped, at the start of a page; the note follows it and ends in the name.
+  return { image, nameOffset: PAGE_SIZE + text.length + note.length - NAME_BYTES };
 }
 
 function buildText(functionCount: number): Uint8Array {

@@ -245,27 +245,23 @@ function needsOf(id: number): Pick<HelperPrototype, "needs"> {
   return NEEDS_BPF.has(id) ? { needs: "hasCapBpf" } : {};
 }
 
-const table: (HelperPrototype | undefined)[] = [];
-for (const line of ROWS.trim().split("\n")) {
-  const [id = "", title = "", result = "", ...words] = line.split(" ");
-  table[Number(id)] = {
-    name: `bpf_${title.replace("!", "")}`,
-    gplOnly: title.startsWith("!"),
-    args: words.map(parseArgument),
-    ret: parseReturn(result),
-    changesPacket: CHANGES_PACKET.has(Number(id)),
-    mightSleep: MIGHT_SLEEP.has(Number(id)),
-    ...needsOf(Number(id)),
-  };
+function prototypes(): (HelperPrototype | undefined)[] {
+  const table: (HelperPrototype | undefined)[] = [];
+  for (const line of ROWS.trim().split("\n")) {
+    const [id = "", title = "", result = "", ...words] = line.split(" ");
+    table[Number(id)] = {
+      name: `bpf_${title.replace("!", "")}`,
+      gplOnly: title.startsWith("!"),
+      args: words.map(parseArgument),
+      ret: parseReturn(result),
+      changesPacket: CHANGES_PACKET.has(Number(id)),
+      mightSleep: MIGHT_SLEEP.has(Number(id)),
+      ...needsOf(Number(id)),
+    };
+  }
+  return table;
 }
 
-/**
- * Helpers that take something else from programs of some types, by "id/program type". Linux: the types' get_func_proto().
- */
-const VARIANTS: Record<string, string> = {};
-const given = (ids: readonly number[], types: readonly number[], words: string): void => {
-  for (const id of ids) for (const type of types) VARIANTS[`${id}/${type}`] = words;
-};
 /** Classifiers and tunnels. */
 const WITH_CLASSES: readonly number[] = [3, 4, 10, 11, 12, 19];
 const SK_REUSEPORT = 21;
@@ -276,31 +272,25 @@ const STRUCT_OPS = 27;
 const LSM = 29;
 const SK_LOOKUP = 30;
 const SYSCALL = 31;
-given([107], [CGROUP_SOCK], "map ctx wval? any");
-given([107], [TRACING, SYSCALL], "map btf?:sock_common wval? any");
-given([108], [TRACING, SYSCALL], "map btf?:sock_common");
-given([17], WITH_CLASSES, "ctx");
-given([46], [SK_REUSEPORT, TRACING, LSM, SYSCALL], "sockbtf?");
-given([188], [TRACING, LSM, SYSCALL], "btf:xdp_buff");
-given([49], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any mem size");
-given([57], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any umem size");
-given([124], [SK_LOOKUP], "ctx fullsock? any");
-
-const variants = new Map<string, HelperPrototype>();
-for (const [key, words] of Object.entries(VARIANTS)) {
-  const base = table[Number(key.split("/")[0])]!;
-  variants.set(key, { ...base, args: words.split(" ").map(parseArgument) });
-}
-
-// Sockets are nothing new to those who may make system calls.
-for (const id of [136, 137, 138, 139, 140, 178, 196]) {
-  const { needs: _, ...free } = table[id]!;
-  variants.set(`${id}/${SYSCALL}`, free);
-}
-
+/**
+ * Helpers that take something else from programs of some types: ids, types, arguments. Linux: the types' get_func_proto().
+ */
+const OTHER_ARGUMENTS: readonly (readonly [readonly number[], readonly number[], string])[] = [
+  [[107], [CGROUP_SOCK], "map ctx wval? any"],
+  [[107], [TRACING, SYSCALL], "map btf?:sock_common wval? any"],
+  [[108], [TRACING, SYSCALL], "map btf?:sock_common"],
+  [[17], WITH_CLASSES, "ctx"],
+  [[46], [SK_REUSEPORT, TRACING, LSM, SYSCALL], "sockbtf?"],
+  [[188], [TRACING, LSM, SYSCALL], "btf:xdp_buff"],
+  [[49], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any mem size"],
+  [[57], [SOCKOPT, TRACING, STRUCT_OPS, LSM], "sockbtf any any umem size"],
+  [[124], [SK_LOOKUP], "ctx fullsock? any"],
+];
+/** Sockets are nothing new to those who may make system calls. */
+const FREE_FOR_SYSCALLS: readonly number[] = [136, 137, 138, 139, 140, 178, 196];
 /** Programs of perf events may ask for stacks whatever their license is. */
 const PERF_EVENT = 7;
-variants.set(`27/${PERF_EVENT}`, { ...table[27]!, gplOnly: false });
+const GET_STACKID = 27;
 
 const RAW_TP = 23;
 const FENTRY = 24;
@@ -333,16 +323,48 @@ const ALLOWED: readonly (readonly [number, HelperPrototype["allowedIn"]])[] = [
   [161, hooks],
   [193, hooks],
 ];
-for (const [id, allowedIn] of ALLOWED) {
-  const limited = (prototype: HelperPrototype): HelperPrototype => ({ ...prototype, allowedIn: allowedIn! });
-  table[id] = limited(table[id]!);
-  for (const [key, prototype] of variants)
-    if (key.startsWith(`${id}/`)) variants.set(key, limited(prototype));
+/** Prototypes by id, and by "id/program type" where a type has another. */
+interface Tables {
+  readonly table: readonly (HelperPrototype | undefined)[];
+  readonly variants: ReadonlyMap<string, HelperPrototype>;
 }
+
+function makeTables(): Tables {
+  const table = prototypes();
+  const variants = variantsOf(table);
+  for (const [id, allowedIn] of ALLOWED) {
+    const limited = (prototype: HelperPrototype): HelperPrototype => ({
+      ...prototype,
+      allowedIn: allowedIn!,
+    });
+    table[id] = limited(table[id]!);
+    for (const [key, prototype] of variants)
+      if (key.startsWith(`${id}/`)) variants.set(key, limited(prototype));
+  }
+  return { table, variants };
+}
+
+function variantsOf(table: readonly (HelperPrototype | undefined)[]): Map<string, HelperPrototype> {
+  const variants = new Map<string, HelperPrototype>();
+  for (const [ids, types, words] of OTHER_ARGUMENTS) {
+    const args = words.split(" ").map(parseArgument);
+    for (const id of ids) for (const type of types) variants.set(`${id}/${type}`, { ...table[id]!, args });
+  }
+  for (const id of FREE_FOR_SYSCALLS) {
+    const { needs: _, ...free } = table[id]!;
+    variants.set(`${id}/${SYSCALL}`, free);
+  }
+  return variants.set(`${GET_STACKID}/${PERF_EVENT}`, { ...table[GET_STACKID]!, gplOnly: false });
+}
+
+/** Made when a program is first verified: a boot does not wait for it. */
+let tables: Tables | undefined;
 
 /**
  * The helper with this id; undefined for numbers without one.
  * @param type of the programs that call it; without it, what most types are given.
  */
-export const linuxHelper = (id: number, type = 0): HelperPrototype | undefined =>
-  variants.get(`${id}/${type}`) ?? table[id];
+export function linuxHelper(id: number, type = 0): HelperPrototype | undefined {
+  const { table, variants } = (tables ??= makeTables());
+  return variants.get(`${id}/${type}`) ?? table[id];
+}

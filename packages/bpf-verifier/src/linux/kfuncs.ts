@@ -269,13 +269,19 @@ tcp_reno_undo_cwnd
 tcp_slow_start
 `;
 
-const table = new Map<string, KfuncRules>();
-let allows: Allows = () => false;
-for (const line of ROWS.trim().split("\n")) {
-  const [name = "", ...flags] = line.split(" ");
-  if (name.startsWith("[")) allows = GROUPS[name.slice(1, -1)]!;
-  else table.set(name, { flags: new Set(flags as KfuncFlag[]), allows });
+function makeTable(): Map<string, KfuncRules> {
+  const table = new Map<string, KfuncRules>();
+  let allows: Allows = () => false;
+  for (const line of ROWS.trim().split("\n")) {
+    const [name = "", ...flags] = line.split(" ");
+    if (name.startsWith("[")) allows = GROUPS[name.slice(1, -1)]!;
+    else table.set(name, { flags: new Set(flags as KfuncFlag[]), allows });
+  }
+  return table;
 }
 
+/** Made when a program is first verified: a boot does not wait for it. */
+let table: ReadonlyMap<string, KfuncRules> | undefined;
+
 /** Flags of the kernel function and which programs may call it; undefined for functions that none may. */
-export const linuxKfunc = (name: string): KfuncRules | undefined => table.get(name);
+export const linuxKfunc = (name: string): KfuncRules | undefined => (table ??= makeTable()).get(name);

@@ -4,26 +4,15 @@ import type { ImageFile } from "../image.ts";
 import { object as kprobeTrace } from "./bpf/kprobe-trace.object.ts";
 import { object as syscallCount } from "./bpf/syscall-count.object.ts";
 
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/** Node and browsers have it; the library of types that the packages share has it not. */
+const { atob } = globalThis as unknown as { atob(text: string): string };
 
-/** base64 (RFC 4648), without the platform's atob. */
-export function fromBase64(text: string): Uint8Array {
-  const values = new Uint8Array(128);
-  for (let i = 0; i < ALPHABET.length; i++) values[ALPHABET.charCodeAt(i)] = i;
-  const length = text.indexOf("=") < 0 ? text.length : text.indexOf("=");
-  const bytes = new Uint8Array(Math.floor((length * 3) / 4));
-  let bits = 0;
-  let held = 0;
-  let at = 0;
-  for (let i = 0; i < length; i++) {
-    held = ((held << 6) | values[text.charCodeAt(i)]!) & 0xf_ffff;
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    bytes[at++] = held >> bits;
-  }
+const fromBase64 = (text: string): Uint8Array => {
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
   return bytes;
-}
+};
 
 const file = (path: string, text: string): ImageFile => ({
   path,

@@ -46,10 +46,12 @@ export const WORD = setOf(inRanges("09AZaz__"));
 export const SPACE = classSet("space")!;
 export const complement = (set: ByteSet): ByteSet => setOf((code) => set[code] === 0);
 
-const SINGLE = Array.from({ length: 256 }, (_, code) => setOf((each) => each === code));
+/** Sets of one byte, made as they are asked for. */
+const singles: ByteSet[] = [];
 /** The set of one character; of both its cases with `ignoreCase`. */
 export const charSet = (char: string, ignoreCase: boolean): ByteSet => {
-  const set = SINGLE[char.charCodeAt(0) & 0xff]!;
+  const code = char.charCodeAt(0) & 0xff;
+  const set = (singles[code] ??= setOf((each) => each === code));
   return ignoreCase ? foldCase(set) : set;
 };
 
