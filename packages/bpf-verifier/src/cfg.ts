@@ -19,7 +19,6 @@ const JA = 0x05;
 const JA32 = 0x06;
 const CALL_OPCODE = 0x85;
 const EXIT = 0x95;
-const MAY_GOTO = 0xe5;
 export const WIDE_LOAD = 0x18;
 
 /** @param exceptionStart first instruction of the function that runs when the program throws; 0 for none. */
@@ -171,7 +170,7 @@ export function successors(insns: readonly Insn[], index: number, intoCalls = tr
   const target = jumpTarget(insn, index);
   if (target === undefined) return [index + 1];
   const isAlways = insn.opcode === JA || insn.opcode === JA32;
-  return isAlways ? [target] : insn.opcode === MAY_GOTO ? [target, index + 1] : [index + 1, target];
+  return isAlways ? [target] : [index + 1, target];
 }
 
 /** The function that starts at `start`. */

@@ -34,6 +34,7 @@ const map = (type: number, keySize: number, valueSize: number, extra: Partial<Ma
 const MAPS: Record<string, MapInfo> = {
   hash: map(1, 8, 48),
   small: map(1, 8, 16),
+  array: map(2, 4, 48),
   progs: map(3, 4, 4),
   others: map(3, 4, 4, { maxEntries: 8 }),
   arena: map(33, 0, 0),
@@ -92,6 +93,7 @@ r2 = r10
 r2 += -8
 r1 = map hash
 call bpf_map_lookup_elem#1`;
+const ELEMENT = LOOKUP.replace("hash", "array").replace("u64", "u32");
 const VALUE = `r6 = r1\n${LOOKUP}\nif r0 != 0x0 goto pc+1\nexit`;
 const PROHIBITED = "pointer arithmetic with it prohibited for !root";
 
@@ -275,6 +277,20 @@ const WITHOUT_BPF: typeof RULES = [
     "back-edge from insn 2 to 1",
   ],
   [
+    "jumps that may end loops are no exception, and what follows one is looked at first",
+    "socket_filter",
+    `r0 = 2\nmay_goto pc+1\nr0 = 3\n${EXIT}`,
+    `r0 = 2\nmay_goto pc-1\nif r0 > 0xa goto pc-2\n${EXIT}`,
+    "back-edge from insn 2 to 1",
+  ],
+  [
+    "a lookup in an array may fail, whatever the key",
+    "socket_filter",
+    `${ELEMENT}\nif r0 == 0x0 goto pc+1\nr0 = *(u8 *)(r0 +0)\n${EXIT}`,
+    `${ELEMENT}\nr0 = *(u8 *)(r0 +0)\n${EXIT}`,
+    "R0 invalid mem access 'map_value_or_null'",
+  ],
+  [
     "programs have one function",
     "socket_filter",
     EXIT,
@@ -309,6 +325,10 @@ test.each(WITHOUT_BPF)("without CAP_BPF %s", (_, type, kept, broken, message) =>
   expect(messageOf(verdictOn(type, broken, UNPRIVILEGED))).toBe(message);
 });
 
+test("with CAP_BPF a lookup in an array succeeds where the key is known", () => {
+  expect(messageOf(verdictOn("socket_filter", `${ELEMENT}\nr0 = *(u8 *)(r0 +0)\n${EXIT}`))).toBe("accepted");
+});
+
 test("a mispredicted jump is walked, and a barrier ends it where it would do what is forbidden", () => {
   const verdict = verdictOn(
     "socket_filter",
@@ -325,6 +345,12 @@ test("addresses of maps are not told, and without CAP_BPF every number counts", 
   const { log } = verdictOn("socket_filter", `r1 = map hash\n${EXIT}`, UNPRIVILEGED, 2);
   expect(log).toContain("(18) r1 = 0x0 ");
   expect(log).toContain("R0=P0");
+});
+
+test("without CAP_BPF all numbers of an equal state are told to matter", () => {
+  const long = "r3 = 1\n".repeat(8);
+  const joined = `r2 = *(u32 *)(r1 +0)\nr4 = *(u32 *)(r1 +0)\nif r4 > 0x7 goto pc+0\n${long}if r4 > 0x9 goto pc+0\nr0 = r2\nexit`;
+  expect(verdictOn("socket_filter", joined, UNPRIVILEGED, 2).log).toContain("frame 0: propagating r2");
 });
 
 function listed(text: string): string {

@@ -278,11 +278,12 @@ function noteMap(facts: CallFacts, number: number, register: Register): Check {
   return undefined;
 }
 
-/** A key that is a constant on the stack; lookups of arrays with one that is in bounds never fail. */
+/** A key that is a constant on the stack; lookups of arrays with one that is in bounds never fail. Linux: get_constant_map_key() */
 function noteKey(analysis: Analysis, facts: CallFacts, number: number): Check {
   const register = analysis.register(number);
   const size = facts.map!.keySize;
-  if (register.kind !== "fp" || !register.scalar.isConst) return undefined;
+  if (!analysis.env.privileges.isCapable || register.kind !== "fp" || !register.scalar.isConst)
+    return undefined;
   if (facts.map!.type !== ARRAY && facts.map!.type !== PERCPU_ARRAY) return undefined;
   const at = register.off + Number(register.scalar.constant);
   const frame = analysis.state.frames[register.frame]!;

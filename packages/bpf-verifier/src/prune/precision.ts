@@ -57,7 +57,7 @@ export function propagatePrecision(analysis: Analysis, { old, state, isQuiet }: 
     const names: string[] = [];
     for (let number = 0; number < frame.registers.length; number++) {
       const register = frame.registers[number]!;
-      if (!register.isPrecise || !register.isScalar) continue;
+      if (!register.isScalar || !(register.isPrecise || old.areNumbersPrecise)) continue;
       wanted.add(index, number);
       names.push(`r${number}`);
     }
@@ -70,7 +70,7 @@ export function propagatePrecision(analysis: Analysis, { old, state, isQuiet }: 
     if (names.length > 0 && log.isVerbose && !isQuiet)
       log.line(`frame ${index}: propagating ${names.join(",")}`);
   }
-  return trace(analysis, wanted, state);
+  return analysis.env.privileges.isCapable && trace(analysis, wanted, state);
 }
 
 /**
