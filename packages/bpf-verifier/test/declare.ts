@@ -1,10 +1,11 @@
 /**
- * BTF from declarations in C, as small as tests need it: structures, functions, variables, tags.
+ * BTF from declarations in C, as small as tests need it: structures, unions, enumerations, names of types, functions, variables, tags.
  *
- * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u32, u64, void, char.
- * Functions are static but where `global` stands before them; members and parameters may be pointers to functions,
+ * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u16, u32, u64, void, char.
+ * `struct a;` says that there is one; a structure that is declared twice is two types. Functions are static but where `global` stands before them; members and parameters may be pointers to functions,
  * `int (*less)(struct a *x)`. Tags: `__tag(kptr)` behind `*` tags what is pointed to;
- * `__contains(type, member)` behind a member makes it a list of such; `__thrown(f)` behind a function makes `f` run when it throws.
+ * `__contains(type, member)` behind a member makes it a list of such; `__thrown(f)` behind a function makes `f` run when it throws;
+ * `__arg(nonnull)` behind a parameter is a tag of it.
  */
 import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
 import type { Btf, BtfMember, BtfParam } from "@alien-ts/btf";
@@ -13,9 +14,13 @@ const NUMBERS: Record<string, { readonly size: number; readonly isSigned: boolea
   char: { size: 1, isSigned: true },
   u8: { size: 1, isSigned: false },
   int: { size: 4, isSigned: true },
+  u16: { size: 2, isSigned: false },
   u32: { size: 4, isSigned: false },
   u64: { size: 8, isSigned: false },
 };
+
+type Composite = "struct" | "union";
+const isComposite = (word: string): word is Composite => word === "struct" || word === "union";
 
 export function declare(text: string): Btf {
   const parsed = parseBtf(new Declarations(text).build());
@@ -27,7 +32,11 @@ class Declarations {
   readonly #builder = new BtfBuilder();
   readonly #ids = new Map<string, number>();
   readonly #sizes = new Map<number, number>();
+  /** What has its members. */
+  readonly #complete = new Set<number>();
   readonly #tokens: readonly string[];
+  /** Tags of the parameters that were read last. */
+  #tags: readonly (readonly [component: number, name: string])[] = [];
   #at = 0;
 
   constructor(text: string) {
@@ -36,8 +45,11 @@ class Declarations {
 
   build(): Uint8Array {
     while (this.#at < this.#tokens.length) {
-      if (this.#peek() === "struct" && this.#tokens[this.#at + 2] === "{") this.#structure();
-      else if (this.#peek() === "typedef") this.#typedef();
+      const [word, third] = [this.#peek(), this.#tokens[this.#at + 2]];
+      if (isComposite(word) && third === "{") this.#composite(word);
+      else if (isComposite(word) && third === ";") this.#forward(word);
+      else if (word === "enum" && third === "{") this.#enumeration();
+      else if (word === "typedef") this.#typedef();
       else this.#functionOrVariable();
     }
     return this.#builder.build();
@@ -74,16 +86,46 @@ class Declarations {
   }
 
   /** A structure that is named before it is declared is empty until then. */
-  #struct(name: string): number {
-    return this.#known(`struct ${name}`, () =>
-      this.#builder.add({ kind: "struct", name, size: 0, members: [] }),
-    );
+  #named(kind: Composite, name: string): number {
+    return this.#known(`${kind} ${name}`, () => this.#builder.add({ kind, name, size: 0, members: [] }));
+  }
+
+  /** What is only named. */
+  #forward(kind: Composite): void {
+    this.#next();
+    const name = this.#next();
+    this.#known(`${kind} ${name}`, () => this.#builder.add({ kind: "fwd", name, isUnion: kind === "union" }));
+    this.#next(";");
+  }
+
+  #enumeration(): void {
+    this.#next();
+    const name = this.#next();
+    const values: { name: string; value: bigint }[] = [];
+    this.#next("{");
+    while (this.#peek() !== "}") {
+      if (this.#peek() === ",") this.#next();
+      values.push({ name: this.#next(), value: BigInt(values.length) });
+    }
+    this.#next("}");
+    this.#next(";");
+    const id = this.#builder.add({ kind: "enum", name, size: 4, isSigned: false, values });
+    this.#ids.set(`enum ${name}`, id);
+    this.#sizes.set(id, 4);
+  }
+
+  /** A type by its name. */
+  #base(): number {
+    const word = this.#next();
+    if (word === "void") return 0;
+    if (isComposite(word)) return this.#named(word, this.#next());
+    const name = word === "enum" ? `enum ${this.#next()}` : `typedef ${word}`;
+    return this.#ids.get(name) ?? this.#number(word);
   }
 
   #type(): number {
     while (this.#peek() === "const") this.#next();
-    const word = this.#next();
-    let id = word === "struct" ? this.#struct(this.#next()) : word === "void" ? 0 : this.#number(word);
+    let id = this.#base();
     while (this.#peek() === "*") {
       this.#next();
       if (this.#peek() === "__tag") id = this.#builder.add({ kind: "type_tag", name: this.#tag(), type: id });
@@ -101,10 +143,12 @@ class Declarations {
     return name;
   }
 
-  #structure(): void {
-    this.#next("struct");
+  #composite(kind: Composite): void {
+    this.#next(kind);
     const name = this.#next();
-    const id = this.#struct(name);
+    if (this.#complete.has(this.#named(kind, name))) this.#ids.delete(`${kind} ${name}`);
+    const id = this.#named(kind, name);
+    this.#complete.add(id);
     const members: BtfMember[] = [];
     const contains: [number, string][] = [];
     let size = 0;
@@ -115,13 +159,13 @@ class Declarations {
       const bytes = this.#sizes.get(type) ?? 0;
       size = Math.ceil(size / Math.min(bytes || 1, 8)) * Math.min(bytes || 1, 8);
       if (this.#peek() === "__contains") contains.push([members.length, this.#contains()]);
-      members.push({ name: member, type, bitOffset: size * 8, bitSize: 0 });
-      size += bytes;
+      members.push({ name: member, type, bitOffset: kind === "union" ? 0 : size * 8, bitSize: 0 });
+      size = kind === "union" ? Math.max(size, bytes) : size + bytes;
       this.#next(";");
     }
     this.#next("}");
     this.#next(";");
-    this.#builder.set(id, { kind: "struct", name, size, members });
+    this.#builder.set(id, { kind, name, size, members });
     this.#sizes.set(id, size);
     for (const [component, tag] of contains)
       this.#builder.add({ kind: "decl_tag", name: tag, type: id, component });
@@ -130,7 +174,10 @@ class Declarations {
   #typedef(): void {
     this.#next("typedef");
     const type = this.#type();
-    this.#builder.add({ kind: "typedef", name: this.#next(), type });
+    const name = this.#next();
+    const id = this.#builder.add({ kind: "typedef", name, type });
+    this.#ids.set(`typedef ${name}`, id);
+    this.#sizes.set(id, this.#sizes.get(type) ?? 0);
     this.#next(";");
   }
 
@@ -170,12 +217,15 @@ class Declarations {
   /** What stands in parentheses behind a function's name; `void` is nothing. */
   #parameters(): readonly BtfParam[] {
     const params: BtfParam[] = [];
+    const tags: [number, string][] = [];
     this.#next("(");
     while (this.#peek() !== ")") {
       if (this.#peek() === ",") this.#next();
       params.push(this.#declarator());
+      while (this.#peek() === "__arg") tags.push([params.length - 1, `arg:${this.#tag()}`]);
     }
     this.#next(")");
+    this.#tags = tags;
     return params.length === 1 && params[0]!.type === 0 ? [] : params;
   }
 
@@ -190,6 +240,7 @@ class Declarations {
       return;
     }
     const params = this.#parameters();
+    const tags = this.#tags;
     const callbacks: string[] = [];
     while (this.#peek() === "__thrown") callbacks.push(this.#tag());
     this.#next(";");
@@ -199,6 +250,8 @@ class Declarations {
       type: this.#builder.add({ kind: "func_proto", name: "", type, params }),
       linkage: isGlobal ? "global" : "static",
     });
+    for (const [component, tag] of tags)
+      this.#builder.add({ kind: "decl_tag", name: tag, type: func, component });
     for (const callback of callbacks) {
       const tag = { kind: "decl_tag", name: `exception_callback:${callback}`, component: -1 } as const;
       this.#builder.add({ ...tag, type: func });

@@ -8,10 +8,12 @@
  *     r1 = value NAME+8      the value of such an array
  *     r1 = kernel NAME       a variable or function of the kernel
  *     r1 = function NAME     the function that begins at the label
+ *     call bpf_NAME          a helper
  *     call @NAME             a function of the kernel
  *     #NAME, ##NAME          the id of a type of the program, of the kernel
  *
- * A label that a function of the program's types has for its name begins it, `main` begins at 0. Code that ends neither in `exit` nor in
+ * A label that a function of the program's types has for its name begins it, `main` begins at 0; functions that are called and not
+ * declared are of a type without parameters. Code that ends neither in `exit` nor in
  * `goto` ends in `out: r0 = 0; exit`.
  */
 import { EBADF } from "@alien-ts/abi";
@@ -122,6 +124,10 @@ export interface Answer {
   readonly errno: string;
 }
 
+const HELPERS = new Map(
+  Array.from({ length: 212 }, (_, id) => [linuxHelper(id)?.name ?? "", id] as const).reverse(),
+);
+
 const FIRST_MAP = 0x10_0000;
 const ARRAY = 2;
 const ENDS = /(?:^|\n)\s*(?:\w+:\s*)?(?:exit|goto \S+)\s*$/;
@@ -144,8 +150,8 @@ export function judge(program: Program): Answer {
 }
 
 function envOf(program: Program): ProgramEnv {
-  const kernel = typesOf(KERNEL_TYPES + (program.kernel ?? ""));
-  const own = program.types === undefined ? undefined : typesOf(program.types);
+  const kernel = kernelOf(program);
+  const own = program.types === undefined ? undefined : typesOf(withFunctions(program));
   const [type, attachType] = SECTIONS[program.section];
   const [target, index] = attachId(kernel, program, attachType);
   const attach =
@@ -174,6 +180,14 @@ function envOf(program: Program): ProgramEnv {
     hasFragments: false,
     ...program.env,
   };
+}
+
+/** The program's types, with those of functions that it does not declare. */
+function withFunctions({ code, types = "" }: Program): string {
+  const called = [...code.matchAll(/call (\w+)$|= function (\w+)/gm)].map(([, a, b]) => a ?? b ?? "");
+  const isDeclared = (name: string): boolean => types.includes(` ${name}(`);
+  const missing = ["main", ...called].filter((name) => !isDeclared(name) && !HELPERS.has(name));
+  return [types, ...new Set(missing.map((name) => `int ${name}(void);`))].join(" ");
 }
 
 function rulesOf({ kfuncs }: Program, name: string): ReturnType<typeof linuxKfunc> {
@@ -219,20 +233,17 @@ class Code {
   }
 
   #resolve(line: string, starts: ReadonlyMap<string, number>, slot: number): string {
-    const kernel = (name: string, ...kinds: readonly ("func" | "var" | "struct")[]): number =>
-      known(
-        name,
-        kinds.map((kind) => this.#kernel.find(name, kind)).find((id) => id !== undefined),
-      );
+    const kernel = (name: string): number => kernelId(this.#kernel, name);
     return line
-      .replace(/call @(\w+)/, (_, name: string) => `call kernel-function#${kernel(name, "func")}`)
+      .replace(/call (bpf_\w+)$/, (_, name: string) => `call ${known(name, HELPERS.get(name))}`)
+      .replace(/call @(\w+)/, (_, name: string) => `call kernel-function#${kernel(name)}`)
       .replace(/= map (\w+)/, (_, name: string) => `= map_fd[${this.#map(name)}]`)
       .replace(
         /= value (\w+)(?:\+(\d+))?/,
         (_, name: string, at = "0") => `= map_value[${this.#map(name)}][${at}]`,
       )
-      .replace(/= kernel (\w+)/, (_, name: string) => `= btf_id[${kernel(name, "var", "func")}]`)
-      .replace(/##(\w+)/, (_, name: string) => String(kernel(name, "struct", "func")))
+      .replace(/= kernel (\w+)/, (_, name: string) => `= btf_id[${kernel(name)}]`)
+      .replace(/##(\w+)/, (_, name: string) => String(kernel(name)))
       .replace(/#([a-z_]\w*)$/, (_, name: string) => String(known(name, this.#own?.find(name, "struct"))))
       .replace(
         /= function (\w+)/,
@@ -318,20 +329,33 @@ export interface Pair extends Partial<Program> {
 }
 
 /** A test of each rule, of programs in this setting where they do not say otherwise. */
-export function testPairs(setting: Setting, pairs: readonly Pair[]): void {
+export function testPairs(setting: Setting & Partial<Program>, pairs: readonly Pair[]): void {
   test.each(pairs)("$rule", (pair) => {
     expect(judge(variantOf(setting, pair, pair.accepted))).toEqual({ log: "accepted", errno: "" });
-    const { log, errno } = judge(variantOf(setting, pair, pair.rejected));
-    expect({ log: `\n${log}`.slice(-pair.message.length - 1), errno }).toEqual({
-      log: `\n${pair.message}`,
+    const rejected = variantOf(setting, pair, pair.rejected);
+    const { log, errno } = judge(rejected);
+    const message = messageOf(rejected, pair.message);
+    expect({ log: `\n${log}`.slice(-message.length - 1), errno }).toEqual({
+      log: `\n${message}`,
       errno: pair.errno,
     });
   });
 }
 
-function variantOf(setting: Setting, pair: Pair, variant: Variant): Program {
+/** Messages name types of the kernel as code does. */
+function messageOf(program: Program, message: string): string {
+  const kernel = kernelOf(program);
+  return message.replaceAll(/##(\w+)/g, (_, name: string) => String(kernelId(kernel, name)));
+}
+
+const kernelOf = ({ kernel = "" }: Program): Btf => typesOf(KERNEL_TYPES + kernel);
+
+const kernelId = (kernel: Btf, name: string): number =>
+  known(name, kernel.find(name, "struct") ?? kernel.find(name, "func") ?? kernel.find(name, "var"));
+
+function variantOf(setting: Setting & Partial<Program>, pair: Pair, variant: Variant): Program {
   const own = typeof variant === "string" ? { code: variant } : variant;
-  const { code = "…" } = pair;
+  const { code = "…" } = { ...setting, ...pair };
   const whole = code.includes("…") ? code.replace("…", own.code ?? "") : (own.code ?? code);
   return { ...setting, ...pair, ...own, code: whole };
 }

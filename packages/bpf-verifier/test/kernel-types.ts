@@ -12,7 +12,7 @@ export const KERNEL_TYPES = `
   struct __sk_buff { u32 len; }; struct sk_buff { u32 len; u64 data; };
   struct cgroup { u64 id; }; struct css_set { struct cgroup *dfl_cgrp; };
   struct task_struct { int pid; struct css_set *cgroups; struct task_struct *last_wakee; char comm[16]; };
-  struct file { int flags; };
+  struct file { int flags; }; struct kernel_symbol; struct dma_chan { int id; }; struct dma_chan { int cookie; };
   struct btf_task { struct task_struct *task; };
   void *bpf_obj_new_impl(u64 id__k, void *meta__ign);
   void bpf_obj_drop_impl(void *p__alloc, void *meta__ign);
@@ -53,6 +53,10 @@ export const KERNEL_TYPES = `
   int bpf_copy_from_user_str(void *dst, u32 dst__sz, const void *unsafe__ign, u64 flags);
   void __bpf_trace_task(void *data, struct task_struct *task, struct bpf_map *map);
   typedef void btf_trace_task;
+  void __bpf_trace_task_newtask(void *data, struct task_struct *task, u64 flags); typedef void btf_trace_task_newtask;
+  struct linux_binprm { u64 argc; };
+  void __bpf_trace_sched_process_exec(void *data, struct task_struct *p, int old_pid, struct linux_binprm *bprm);
+  typedef void btf_trace_sched_process_exec;
   int vfs_read(struct file *file, u64 count);
   int bpf_lsm_file_open(struct file *file);
 `;

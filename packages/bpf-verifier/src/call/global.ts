@@ -2,7 +2,7 @@
  * Global functions: their prototype in BTF says what callers must pass, and with what they are verified. Linux:
  * btf_prepare_func_args(), btf_check_func_arg_match().
  */
-import { EACCES, EINVAL, ENOENT, EOPNOTSUPP } from "@alien-ts/abi";
+import { EACCES, EINVAL, ENOENT, EOPNOTSUPP, ESRCH } from "@alien-ts/abi";
 import type { Btf, BtfType } from "@alien-ts/btf";
 import { REG } from "@alien-ts/bpf-isa";
 import { structsMatch } from "../access/struct-walk.ts";
@@ -15,6 +15,7 @@ import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { checkDynptrArgument } from "./dynptr.ts";
 import { checkFixedMemory } from "./kfunc/memory.ts";
+import { functionPrototype } from "./kfunc/facts.ts";
 import { isScalarType, kindText, nameOf, typeOf } from "./kfunc/parameters.ts";
 import { checkArgumentOffset } from "./offset.ts";
 
@@ -40,9 +41,8 @@ export function globalArguments(
   const program = env.program!;
   const info = program.functions.find(({ insn }) => insn === subprograms[subprogram]!.start)!;
   const { btf } = program;
-  const func = btf.type(info.type);
-  const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
-  if (prototype?.kind !== "func_proto") return reject(EINVAL, `Invalid type of function ${name}()`);
+  const prototype = functionPrototype(btf, info.type);
+  if (prototype === undefined) throw new Error(`${name}() is of a type that is no function's`);
   const silent = reject(EINVAL, "");
   const isScalar = isScalarType(typeOf(btf, prototype.type));
   if (isStatic && (prototype.params.length > 5 || !isScalar)) return silent;
@@ -153,11 +153,14 @@ function untrusted(
   if (isStruct(found)) return { kind: "btf", id, flags: FLAG.UNTRUSTED };
   return reject(
     EINVAL,
-    `arg#${index} has type ${kindText(found)} '', but only struct or primitive types are allowed`,
+    `arg#${index} has type ${kindText(found)} '${ANONYMOUS}', but only struct or primitive types are allowed`,
   );
 }
 
 const isStruct = (type: BtfType | undefined): boolean => type?.kind === "struct" || type?.kind === "union";
+
+/** What Linux says for a name where there is none. */
+const ANONYMOUS = "(anon)";
 
 /** The kernel's type of the same name and kind. Linux: btf_get_ptr_to_btf_id() */
 function kernelType(analysis: Analysis, btf: Btf, target: number, index: number): number | Reject {
@@ -166,7 +169,10 @@ function kernelType(analysis: Analysis, btf: Btf, target: number, index: number)
   // Names of local flavours end with `___word`.
   const plain = name.split("___")[0]!;
   const { kernelBtf } = analysis.env;
-  if (type === undefined || plain === "") return reject(EINVAL, `arg#${index} type doesn't have a name`);
+  if (type === undefined || plain === "") {
+    const text = `reference type('${kindText(type)} ${name === "" ? ANONYMOUS : name}')`;
+    return reject(EINVAL, `arg#${index} ${text} candidate matching error: -22`);
+  }
   const candidates = (kernelBtf?.findAll(plain) ?? []).filter(
     (id) => kernelBtf!.type(id)?.kind === type.kind,
   );
@@ -175,7 +181,7 @@ function kernelType(analysis: Analysis, btf: Btf, target: number, index: number)
     return reject(ENOENT, `arg#${index} reference type('${kindText(type)} ${name}') has no matches`);
   }
   if (second === undefined) return id;
-  return reject(EINVAL, `arg#${index} reference type('${kindText(type)} ${name}') is ambiguous`);
+  return reject(ESRCH, `arg#${index} reference type('${kindText(type)} ${name}') is ambiguous`);
 }
 
 /** The registers with which a global function is verified. */

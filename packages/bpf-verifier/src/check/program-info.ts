@@ -6,6 +6,7 @@ import { EINVAL } from "@alien-ts/abi";
 import { CALL, CLASS, MODE } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Btf } from "@alien-ts/btf";
+import { functionPrototype } from "../call/kfunc/facts.ts";
 import { isScalarType, typeOf } from "../call/kfunc/parameters.ts";
 import { HELPER } from "../call/callback-kinds.ts";
 import type { ProgramBtf, ProgramEnv } from "../env.ts";
@@ -44,6 +45,7 @@ export function checkProgramInfo({ insns, program }: ProgramEnv, subprograms: re
   for (const [i, { start }] of subprograms.entries()) {
     if (functions[i]!.insn !== start)
       return reject(EINVAL, "func_info BTF section doesn't match subprog layout in BPF program");
+    if (functionPrototype(btf, functions[i]!.type) === undefined) return reject(EINVAL, "");
   }
   return (
     checkBodies(
@@ -77,9 +79,8 @@ const isTailCall = ({ opcode, src, imm }: Insn): boolean =>
   opcode === 0x85 && src === CALL.HELPER && imm === HELPER.tail_call;
 
 function returnsNumber(btf: Btf, id: number): boolean {
-  const func = btf.type(id);
-  const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
-  return prototype?.kind === "func_proto" && isScalarType(typeOf(btf, prototype.type));
+  const prototype = functionPrototype(btf, id);
+  return prototype !== undefined && isScalarType(typeOf(btf, prototype.type));
 }
 
 /** Every function begins with a line. */

@@ -21,8 +21,9 @@ export const hasLock = (register: Register): boolean =>
   (register.kind === "map_value" || register.kind === "ptr_") &&
   hasField(register, "spin_lock", "res_spin_lock");
 
-/** Exactly an object of the program, owned. */
-export const isOwn = ({ kind, flags }: Register): boolean => kind === "ptr_" && flags === FLAG.ALLOC;
+/** Exactly an object of the program, owned. Linux refuses one that nobody holds in words of its own, but no program has such a pointer. */
+export const isOwn = ({ kind, flags, refId }: Register): boolean =>
+  kind === "ptr_" && flags === FLAG.ALLOC && refId !== 0;
 
 /** Flags with which a pointer may be trusted; all others take trust away. */
 const TRUSTED = FLAG.ALLOC | FLAG.TRUSTED | FLAG.NON_OWN_REF;

@@ -1,5 +1,4 @@
 /** Functions of the program that kernel functions call: what they are given, and what they may return. */
-import { EINVAL } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../../analysis.ts";
 import type { MapInfo, ReturnRange } from "../../env.ts";
@@ -22,7 +21,7 @@ export function runKfuncCallback(analysis: Analysis, kfunc: Kfunc, facts: KfuncF
   const bad = pushCallback(analysis, callback);
   if (bad === undefined) return undefined;
   const before = bad.message === "" ? "" : `${bad.message}\n`;
-  return reject(EINVAL, `${before}kfunc ${kfunc.name}#${kfunc.id} failed callback verification`);
+  return reject(bad.errno, `${before}kfunc ${kfunc.name}#${kfunc.id} failed callback verification`);
 }
 
 function callbackOf(analysis: Analysis, { name }: Kfunc, facts: KfuncFacts): Callback | undefined {

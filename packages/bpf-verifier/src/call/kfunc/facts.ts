@@ -66,15 +66,21 @@ export function calledKfunc(env: ProgramEnv, insn: Insn): string | undefined {
   return env.kfunc?.(insn.imm, 0);
 }
 
+/** Of the function with this id. */
+export function functionPrototype(btf: Btf, id: number): BtfFuncProto | undefined {
+  const func = btf.type(id);
+  const prototype = func?.kind === "func" ? btf.type(func.type) : undefined;
+  return prototype?.kind === "func_proto" ? prototype : undefined;
+}
+
 /** What is known of the function with this id; undefined where no program may call it. */
 export function findKfunc(env: ProgramEnv, insn: Insn): Kfunc | undefined {
   const name = calledKfunc(env, insn);
   const btf = env.kernelBtf;
   const rules = name === undefined ? undefined : env.kfuncRules?.(name);
-  const func = btf?.type(insn.imm);
-  const prototype = func?.kind === "func" ? btf?.type(func.type) : undefined;
   if (name === undefined || btf === undefined || rules === undefined) return undefined;
-  if (prototype?.kind !== "func_proto" || !rules.allows(env.programType)) return undefined;
+  const prototype = functionPrototype(btf, insn.imm);
+  if (prototype === undefined || !rules.allows(env.programType)) return undefined;
   return { name, id: insn.imm, btf, prototype, rules };
 }
 

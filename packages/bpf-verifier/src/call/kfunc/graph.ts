@@ -30,7 +30,6 @@ export function checkRoot(
   const isValue = register.kind === "map_value" && register.flags === 0;
   if (!isValue && !isOwn(register))
     return reject(EINVAL, `arg#${index} expected pointer to map value or allocated object`);
-  if (!isValue && register.refId === 0) return reject(EINVAL, "allocated object must be referenced");
   const name = `bpf_${kind}`;
   const field = fieldAt(register, index, kind);
   if (!("kind" in field)) return field;
@@ -73,7 +72,6 @@ export function checkNode(
   const isInserted = role === "list node" || name === "bpf_rbtree_add_impl";
   if (isInserted) {
     if (!isOwn(register)) return reject(EINVAL, `arg#${index} expected pointer to allocated object`);
-    if (register.refId === 0) return reject(EINVAL, "allocated object must be referenced");
   } else {
     if (!register.has(FLAG.NON_OWN_REF) && register.refId === 0)
       return reject(EINVAL, `${name} can only take non-owning or refcounted bpf_rb_node pointer`);

@@ -111,11 +111,14 @@ function checkContext(analysis: Analysis, kfunc: Kfunc, register: Register, para
 function checkOwnObject({ name }: Kfunc, register: Register, { index, facts }: Parameter): Check {
   if (isOwn(register)) {
     if (name !== "bpf_obj_drop_impl") return reject(EINVAL, `arg#${index} expected for bpf_obj_drop_impl()`);
-  } else if (register.kind === "ptr_" && register.flags === (FLAG.ALLOC | FLAG.PERCPU)) {
+  } else if (
+    register.kind === "ptr_" &&
+    register.flags === (FLAG.ALLOC | FLAG.PERCPU) &&
+    register.refId !== 0
+  ) {
     if (name !== "bpf_percpu_obj_drop_impl")
       return reject(EINVAL, `arg#${index} expected for bpf_percpu_obj_drop_impl()`);
   } else return reject(EINVAL, `arg#${index} expected pointer to allocated object`);
-  if (register.refId === 0) return reject(EINVAL, "allocated object must be referenced");
   facts.object = { btf: register.btf!, id: register.btfId };
   return undefined;
 }
