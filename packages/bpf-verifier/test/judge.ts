@@ -11,6 +11,7 @@
  *     call bpf_NAME          a helper
  *     call @NAME             a function of the kernel
  *     #NAME, ##NAME          the id of a type of the program, of the kernel
+ *     (r1 +@NAME.MEMBER)     where the member is in a structure of the kernel
  *
  * A label that a function of the program's types has for its name begins it, `main` begins at 0; functions that are called and not
  * declared are of a type without parameters. Code that ends neither in `exit` nor in
@@ -19,7 +20,7 @@
 import { EBADF } from "@alien-ts/abi";
 import { AssembleError, assemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import type { Btf } from "@alien-ts/btf";
+import type { Btf, BtfKind } from "@alien-ts/btf";
 import { expect, test } from "vitest";
 import type { KfuncFlag, MapInfo, ProgramBtf, ProgramEnv } from "../src/env.ts";
 import { attachTarget } from "../src/linux/attach-target.ts";
@@ -79,6 +80,8 @@ export interface MapShape {
   readonly maxEntries?: number;
   readonly flags?: number;
   readonly inner?: MapShape;
+  /** Its only value, which does not change and which programs may not write: a text. */
+  readonly holds?: string;
   /** What the verifier is told besides. */
   readonly more?: Partial<MapInfo>;
 }
@@ -128,6 +131,8 @@ const HELPERS = new Map(
   Array.from({ length: 212 }, (_, id) => [linuxHelper(id)?.name ?? "", id] as const).reverse(),
 );
 
+/** BPF_F_RDONLY_PROG */
+const READ_ONLY = 0x80;
 const FIRST_MAP = 0x10_0000;
 const ARRAY = 2;
 const ENDS = /(?:^|\n)\s*(?:\w+:\s*)?(?:exit|goto \S+)\s*$/;
@@ -233,17 +238,22 @@ class Code {
   }
 
   #resolve(line: string, starts: ReadonlyMap<string, number>, slot: number): string {
-    const kernel = (name: string): number => kernelId(this.#kernel, name);
+    const kernel = (name: string, ...kinds: readonly BtfKind[]): number =>
+      kernelId(this.#kernel, name, ...kinds);
     return line
       .replace(/call (bpf_\w+)$/, (_, name: string) => `call ${known(name, HELPERS.get(name))}`)
-      .replace(/call @(\w+)/, (_, name: string) => `call kernel-function#${kernel(name)}`)
+      .replace(/call @(\w+)/, (_, name: string) => `call kernel-function#${kernel(name, "func")}`)
+      .replace(
+        /\+@(\w+)\.(\w+)/,
+        (_, name: string, member: string) => `+${offsetOf(this.#kernel, name, member)}`,
+      )
       .replace(/= map (\w+)/, (_, name: string) => `= map_fd[${this.#map(name)}]`)
       .replace(
         /= value (\w+)(?:\+(\d+))?/,
         (_, name: string, at = "0") => `= map_value[${this.#map(name)}][${at}]`,
       )
-      .replace(/= kernel (\w+)/, (_, name: string) => `= btf_id[${kernel(name)}]`)
-      .replace(/##(\w+)/, (_, name: string) => String(kernel(name)))
+      .replace(/= kernel (\w+)/, (_, name: string) => `= btf_id[${kernel(name, "var", "func")}]`)
+      .replace(/##(\w+)/, (_, name: string) => String(kernel(name, "struct", "func")))
       .replace(/#([a-z_]\w*)$/, (_, name: string) => String(known(name, this.#own?.find(name, "struct"))))
       .replace(
         /= function (\w+)/,
@@ -265,7 +275,9 @@ class Code {
     const structure = value === undefined ? undefined : known(value, this.#own?.find(value, "struct"));
     const address = FIRST_MAP * number;
     const isAddressable = type === ARRAY && maxEntries === 1;
-    const valueSize = structure === undefined ? (shape.valueSize ?? 4) : this.#own!.sizeOf(structure)!;
+    const text = shape.holds === undefined ? undefined : new TextEncoder().encode(shape.holds);
+    const ownSize = structure === undefined ? (shape.valueSize ?? 4) : this.#own!.sizeOf(structure)!;
+    const valueSize = text?.length ?? ownSize;
     return {
       address,
       valuesAddress: isAddressable || type === 33 ? address + 0x1000 : undefined,
@@ -281,10 +293,22 @@ class Code {
       constantAt: undefined,
       btf: structure === undefined ? undefined : this.#own,
       btfValueType: structure ?? 0,
+      ...(text === undefined ? {} : { flags: flags | READ_ONLY, isFrozen: true, constantAt: numberIn(text) }),
       ...(type === 33 ? { addressableBytes: maxEntries * 4096 } : {}),
       ...shape.more,
     };
   }
+}
+
+function offsetOf(kernel: Btf, name: string, member: string): number {
+  const members = kernel.members(kernelId(kernel, name, "struct")) ?? [];
+  return known(`${name}.${member}`, members.find((entry) => entry.name === member)?.bitOffset) / 8;
+}
+
+/** Of the bytes of a value that does not change: the number of `size` bytes at `offset`. */
+function numberIn(bytes: Uint8Array): NonNullable<MapInfo["constantAt"]> {
+  return (offset, size) =>
+    bytes.slice(offset, offset + size).reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
 }
 
 function known(name: string, id: number | undefined): number {
@@ -345,13 +369,18 @@ export function testPairs(setting: Setting & Partial<Program>, pairs: readonly P
 /** Messages name types of the kernel as code does. */
 function messageOf(program: Program, message: string): string {
   const kernel = kernelOf(program);
-  return message.replaceAll(/##(\w+)/g, (_, name: string) => String(kernelId(kernel, name)));
+  return message.replaceAll(/##(\w+)/g, (_, name: string) =>
+    String(kernelId(kernel, name, "struct", "func")),
+  );
 }
 
 const kernelOf = ({ kernel = "" }: Program): Btf => typesOf(KERNEL_TYPES + kernel);
 
-const kernelId = (kernel: Btf, name: string): number =>
-  known(name, kernel.find(name, "struct") ?? kernel.find(name, "func") ?? kernel.find(name, "var"));
+const kernelId = (kernel: Btf, name: string, ...kinds: readonly BtfKind[]): number =>
+  known(
+    name,
+    kinds.map((kind) => kernel.find(name, kind)).find((id) => id !== undefined),
+  );
 
 function variantOf(setting: Setting & Partial<Program>, pair: Pair, variant: Variant): Program {
   const own = typeof variant === "string" ? { code: variant } : variant;

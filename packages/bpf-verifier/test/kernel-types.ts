@@ -57,6 +57,10 @@ export const KERNEL_TYPES = `
   struct linux_binprm { u64 argc; };
   void __bpf_trace_sched_process_exec(void *data, struct task_struct *p, int old_pid, struct linux_binprm *bprm);
   typedef void btf_trace_sched_process_exec;
+  struct bpf_wq { u64 opaque[2]; };
+  int bpf_wq_init(struct bpf_wq *wq, void *p__map, u32 flags);
+  int bpf_cgroup_read_xattr(struct cgroup *cgroup, const char *name__str, struct bpf_dynptr *value_p);
+  void __bpf_trace_cgroup_mkdir(void *data, struct cgroup *cgrp, const char *path); typedef void btf_trace_cgroup_mkdir;
   int vfs_read(struct file *file, u64 count);
   int bpf_lsm_file_open(struct file *file);
 `;

@@ -63,13 +63,11 @@ export function checkDynptrArgument(
   const dynptr = dynptrAt(analysis, number);
   if (argument.releases) {
     if (register.kind !== "fp") return reject(EINVAL, "cannot release unowned const bpf_dynptr");
-    if (dynptr === undefined || "errno" in dynptr || dynptr.refId === 0)
+    if (dynptr === undefined || "errno" in dynptr || dynptr.refId === 0 || dynptr.dynptr !== argument.dynptr)
       return reject(EINVAL, `${before(dynptr)}arg ${number} is an unacquired reference`);
   }
   if (dynptr === undefined || "errno" in dynptr)
     return reject(EINVAL, `${before(dynptr)}Expected an initialized dynptr as arg #${number - 1}`);
-  if (argument.dynptr !== undefined && dynptr.dynptr !== argument.dynptr)
-    return reject(EINVAL, `Expected a dynptr of type ${argument.dynptr} as arg #${number - 1}`);
   if (argument.releases) releaseDynptr(analysis, dynptr);
   found({ id: dynptr.id, kind: dynptr.dynptr ?? "local", refId: dynptr.refId });
   return undefined;

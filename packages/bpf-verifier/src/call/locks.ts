@@ -62,8 +62,6 @@ function checkPlace(register: Register, number: number, kind: LockKind, word: st
 function acquire({ state, index }: Analysis, register: Register, kind: LockKind): Check {
   const { id } = register;
   const object = allocationOf(register);
-  if (kind === "lock" && state.references.some((held) => held.kind === "lock"))
-    return reject(EINVAL, "Locking two bpf_spin_locks are not allowed");
   if (kind !== "lock" && findLock(state, RESILIENT, id, object) !== undefined)
     return reject(EINVAL, "Acquiring the same lock again, AA deadlock detected");
   state.references.push({ kind, id, insn: index, object });

@@ -6,7 +6,7 @@ import { FLAG } from "../../state/register.ts";
 import type { Register } from "../../state/register.ts";
 import { reject } from "../../verdict.ts";
 import type { Check } from "../../verdict.ts";
-import { has, isInLess } from "./facts.ts";
+import { has } from "./facts.ts";
 import type { Kfunc } from "./facts.ts";
 
 export function changeRegions(analysis: Analysis, kfunc: Kfunc): Check {
@@ -31,8 +31,6 @@ function changeRcu(analysis: Analysis, kfunc: Kfunc): Check {
     if (isLock) state.activeRcuLocks = 1;
     return isUnlock ? reject(EINVAL, `unmatched rcu read unlock (kernel function ${name})`) : undefined;
   }
-  if ((isLock || isUnlock) && isInLess(analysis))
-    return reject(EACCES, "Calling bpf_rcu_read_{lock,unlock} in unnecessary rbtree callback");
   if (isLock) return reject(EINVAL, `nested rcu read lock (kernel function ${name})`);
   if (isUnlock) {
     state.activeRcuLocks = 0;
