@@ -78,6 +78,8 @@ export class Analysis {
   /** The instruction that is being checked, and the one before it on the path. */
   index = 0;
   previous = -1;
+  /** Where a jump, call or exit goes on; negative where the path ends. */
+  target = -1;
   processed = 0;
   readonly open: OpenPath[] = [];
   /** Function that is being walked on its own, and its result is checked. */
@@ -191,7 +193,7 @@ export class Analysis {
 
   /** The slot of this number is printed, in whichever frame it changed: as Linux does. */
   touchSlot(slot: number): void {
-    this.#slots.add(slot);
+    if (this.log.isEnabled) this.#slots.add(slot);
   }
 
   /** Everything is printed the next time. */
@@ -230,7 +232,7 @@ export class Analysis {
   /** What is remembered of the instruction at hand for walks back. Linux: push_jmp_history() */
   historyEntry(): HistoryEntry {
     const { history } = this.state;
-    const last = history.at(-1);
+    const last = history[history.length - 1];
     if (last?.index === this.index) return last;
     const entry = { index: this.index, previous: this.previous, stack: undefined, linked: undefined };
     history.push(entry);

@@ -118,22 +118,19 @@ type Step = Reject | "next" | "end" | "return";
 function execute(analysis: Analysis, insn: Insn, visited: Visited): Step {
   const { opcode } = insn;
   const kind = opcode & 7;
-  let to = -1;
-  const next = (index: number): void => {
-    to = index;
-  };
+  analysis.target = -1;
   if (kind === CLASS.JMP || kind === CLASS.JMP32) {
     visited.jumps += 1;
     const frames = analysis.state.frames.length;
-    const bad = jump(analysis, insn, next);
+    const bad = jump(analysis, insn);
     if (bad !== undefined) return bad;
-    if (to < 0) return "end";
-    go(analysis, to);
+    if (analysis.target < 0) return "end";
+    go(analysis, analysis.target);
     return opcode === EXIT && analysis.state.frames.length < frames ? "return" : "next";
   }
-  const bad = straight(analysis, insn, kind, next);
+  const bad = straight(analysis, insn, kind);
   if (bad !== undefined) return bad;
-  go(analysis, to >= 0 ? to : analysis.index + (opcode === 0x18 ? 2 : 1));
+  go(analysis, analysis.target >= 0 ? analysis.target : analysis.index + (opcode === 0x18 ? 2 : 1));
   return "next";
 }
 
@@ -142,8 +139,7 @@ function go(analysis: Analysis, to: number): void {
   analysis.index = to;
 }
 
-/** @param next where a load that ends its function goes on. */
-function straight(analysis: Analysis, insn: Insn, kind: number, next: (index: number) => void): Check {
+function straight(analysis: Analysis, insn: Insn, kind: number): Check {
   switch (kind) {
     case CLASS.ALU:
     case CLASS.ALU64:
@@ -154,23 +150,23 @@ function straight(analysis: Analysis, insn: Insn, kind: number, next: (index: nu
       return checkMemoryInsn(analysis, insn);
     default: {
       const mode = insn.opcode & 0xe0;
-      if (mode === MODE.ABS || mode === MODE.IND) return checkPacketLoad(analysis, insn, next);
+      if (mode === MODE.ABS || mode === MODE.IND) return checkPacketLoad(analysis, insn);
       return mode === MODE.IMM ? checkWide(analysis, insn) : reject(EINVAL, "invalid BPF_LD mode");
     }
   }
 }
 
-function jump(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+function jump(analysis: Analysis, insn: Insn): Check {
   const { opcode, dst, src, off, imm } = insn;
   if (opcode === JA || opcode === JA32) {
     const rest = opcode === JA ? imm : off;
     if ((insn.opcode & 8) !== 0 || src !== 0 || dst !== 0 || rest !== 0)
       return reject(EINVAL, "BPF_JA uses reserved fields");
-    next(analysis.index + 1 + (opcode === JA ? off : imm));
+    analysis.target = analysis.index + 1 + (opcode === JA ? off : imm);
     return undefined;
   }
-  if (opcode === EXIT) return checkExit(analysis, insn, next);
-  if (opcode !== CALL_OPCODE) return checkConditional(analysis, insn, next);
+  if (opcode === EXIT) return checkExit(analysis, insn);
+  if (opcode !== CALL_OPCODE) return checkConditional(analysis, insn);
   if (src > CALL.KFUNC || (src !== CALL.KFUNC && off !== 0) || dst !== 0)
     return reject(EINVAL, "BPF_CALL uses reserved fields");
   if (analysis.state.hasLocks) {
@@ -180,11 +176,11 @@ function jump(analysis: Analysis, insn: Insn, next: (index: number) => void): Ch
         : src === CALL.LOCAL || isAllowedUnderLock(calledKfunc(analysis.env, insn) ?? "");
     if (!isAllowed) return reject(EINVAL, "function calls are not allowed while holding a lock");
   }
-  if (src === CALL.LOCAL) return checkLocalCall(analysis, insn, next);
-  if (src === CALL.KFUNC) return checkKfuncCall(analysis, insn, next);
+  if (src === CALL.LOCAL) return checkLocalCall(analysis, insn);
+  if (src === CALL.KFUNC) return checkKfuncCall(analysis, insn);
   const bad = checkHelperCall(analysis, insn);
   if (bad !== undefined) return bad;
-  if (imm === HELPER.tail_call && analysis.state.frames.length > 1) return returnFromTailCall(analysis, next);
-  next(analysis.index + 1);
+  if (imm === HELPER.tail_call && analysis.state.frames.length > 1) return returnFromTailCall(analysis);
+  analysis.target = analysis.index + 1;
   return undefined;
 }

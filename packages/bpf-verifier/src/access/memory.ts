@@ -68,32 +68,24 @@ function dispatch(analysis: Analysis, register: Register, access: MemoryAccess):
   const { number, size, kind } = access;
   const off = access.off + register.off;
   const region: Access = { number, off, size, isZeroAllowed: false };
-  const invalid = reject(EACCES, `R${number} invalid mem access '${kindName(register)}'`);
-  const isLeak =
-    kind === "write" &&
-    access.stored !== undefined &&
-    "number" in access.stored &&
-    analysis.isLeak(access.stored.number);
-  const leak = (where: string): Reject =>
-    reject(EACCES, `R${(access.stored as { number: number }).number} leaks addr into ${where}`);
-  const readOnly = (): Reject => reject(EACCES, `R${number} cannot write into ${kindName(register)}`);
+  const isLeak = kind === "write" && leaks(analysis, access.stored);
   const isMaybeNull = register.isMaybeNull;
   switch (register.kind) {
     case "map_key":
-      if (isMaybeNull) return invalid;
+      if (isMaybeNull) return invalid(register, number);
       if (kind === "write") return reject(EACCES, `write to change key R${number} not allowed`);
       return checkRegion(register, region, register.map!.keySize) ?? UNKNOWN;
     case "map_value":
-      if (isMaybeNull) return invalid;
-      return isLeak ? leak("map") : mapValue(analysis, register, access, region);
+      if (isMaybeNull) return invalid(register, number);
+      return isLeak ? leak(access, "map") : mapValue(analysis, register, access, region);
     case "mem":
-      if (isMaybeNull) return invalid;
-      if (kind === "write" && register.has(FLAG.RDONLY)) return readOnly();
-      if (isLeak) return leak("mem");
+      if (isMaybeNull) return invalid(register, number);
+      if (kind === "write" && register.has(FLAG.RDONLY)) return readOnly(register, number);
+      if (isLeak) return leak(access, "mem");
       if (register.has(FLAG.RDONLY) && register.has(FLAG.UNTRUSTED)) return UNKNOWN;
       return checkRegion(register, region, register.memSize) ?? UNKNOWN;
     case "ctx": {
-      if (isLeak) return leak("ctx");
+      if (isLeak) return leak(access, "ctx");
       const bad = checkContextPointer(register, number);
       return (
         bad ?? accessContext(analysis, { off, size, isWrite: kind === "write", isSigned: access.isSigned })
@@ -104,9 +96,9 @@ function dispatch(analysis: Analysis, register: Register, access: MemoryAccess):
     case "pkt":
     case "pkt_meta":
       if (kind === "write" && !mayWritePacket(analysis)) return reject(EACCES, "cannot write into packet");
-      return isLeak ? leak("packet") : (checkPacket(register, region) ?? UNKNOWN);
+      return isLeak ? leak(access, "packet") : (checkPacket(register, region) ?? UNKNOWN);
     case "flow_keys":
-      if (isLeak) return leak("flow keys");
+      if (isLeak) return leak(access, "flow keys");
       return off < 0 || off + size > 56
         ? reject(EACCES, `invalid access to flow keys off=${off} size=${size}`)
         : UNKNOWN;
@@ -114,26 +106,36 @@ function dispatch(analysis: Analysis, register: Register, access: MemoryAccess):
     case "sock_common":
     case "tcp_sock":
     case "xdp_sock":
-      if (isMaybeNull) return invalid;
-      if (kind === "write") return readOnly();
+      if (isMaybeNull) return invalid(register, number);
+      if (kind === "write") return readOnly(register, number);
       return socket(register, region);
     case "tp_buffer":
       return traceBuffer(register, region);
     case "ptr_":
-      if (isMaybeNull) return invalid;
+      if (isMaybeNull) return invalid(register, number);
       return accessBtf(analysis, register, { number, off, size, isWrite: kind === "write" });
     case "buf":
-      if (isMaybeNull) return invalid;
-      if (kind === "write" && register.has(FLAG.RDONLY)) return readOnly();
+      if (isMaybeNull) return invalid(register, number);
+      if (kind === "write" && register.has(FLAG.RDONLY)) return readOnly(register, number);
       return traceBuffer(register, region);
     case "arena":
       return UNKNOWN;
     case "map_ptr":
       return accessMapObject(analysis, register, { number, off, size, isWrite: kind === "write" });
     default:
-      return invalid;
+      return invalid(register, number);
   }
 }
+
+const invalid = (register: Register, number: number): Reject =>
+  reject(EACCES, `R${number} invalid mem access '${kindName(register)}'`);
+const readOnly = (register: Register, number: number): Reject =>
+  reject(EACCES, `R${number} cannot write into ${kindName(register)}`);
+
+const leaks = (analysis: Analysis, stored: Stored): boolean =>
+  stored !== undefined && "number" in stored && analysis.isLeak(stored.number);
+const leak = ({ stored }: MemoryAccess, where: string): Reject =>
+  reject(EACCES, `R${(stored as { number: number }).number} leaks addr into ${where}`);
 
 function mapValue(
   analysis: Analysis,
@@ -170,16 +172,15 @@ function stack(analysis: Analysis, access: MemoryAccess, off: number): Check {
 /** Linux: check_sock_access() */
 function socket(register: Register, { number, off, size }: Access): Register | Check {
   const { scalar, kind } = register;
-  const refuse = reject(EACCES, `R${number} invalid ${kind} access off=${off} size=${size}`);
-  if (scalar.smin < 0n) {
+  if (scalar.sminHigh < 0) {
     return reject(
       EACCES,
       `R${number} min value is negative, either use unsigned index or do a if (index >=0) check.`,
     );
   }
-  if (!scalar.isConst) return refuse;
-  const isAllowed = SOCKET_FIELDS[kind]?.some((row) => allows(row, { off, size, isWrite: false })) ?? false;
-  return isAllowed ? UNKNOWN : refuse;
+  const isAllowed =
+    scalar.isConst && SOCKET_FIELDS[kind]?.some((row) => allows(row, { off, size, isWrite: false })) === true;
+  return isAllowed ? UNKNOWN : reject(EACCES, `R${number} invalid ${kind} access off=${off} size=${size}`);
 }
 
 const field = (
@@ -219,7 +220,7 @@ function traceBuffer(register: Register, { number, off, size }: Access): Registe
   const buffer = register.has(FLAG.RDONLY) ? "rdonly buffer" : "rdwr buffer";
   const word = register.kind === "buf" ? buffer : "tracepoint buffer";
   if (off < 0) return reject(EACCES, `R${number} invalid ${word} access: off=${off}, size=${size}`);
-  if (!register.scalar.isConst || register.scalar.tnum.value !== 0n) {
+  if (!register.scalar.isConst || !register.scalar.isZero) {
     return reject(
       EACCES,
       `R${number} invalid variable buffer offset: off=${off}, var_off=${tnumText(register.scalar.tnum)}`,

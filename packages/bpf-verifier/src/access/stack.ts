@@ -11,7 +11,18 @@ import { markPrecise } from "../prune/precision.ts";
 import { NOT_INIT, NULL_REGISTER, UNKNOWN, smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { destroyDynptr } from "../state/dynptr.ts";
-import { byteOf, isSpilled, isSpilledScalar, scrubbed, slotOf, withByte } from "../state/stack.ts";
+import {
+  DATA_SLOT,
+  SPILLED,
+  byteOf,
+  isSpecial,
+  isSpilled,
+  isSpilledScalar,
+  scrubbed,
+  slotOf,
+  spilledTypes,
+  withBytes,
+} from "../state/stack.ts";
 import type { StackSlot } from "../state/stack.ts";
 import type { Frame } from "../state/state.ts";
 import { reject } from "../verdict.ts";
@@ -75,7 +86,14 @@ export function readStack(
       `variable offset stack pointer cannot be passed into helper function; var_off=${tnumText(register.scalar.tnum)} off=${off} size=${size}`,
     );
   }
-  const bad = checkInitialised(analysis, { number, off, size, isZeroAllowed: false, kind: "read" });
+  const bad = checkInitialised(analysis, {
+    number,
+    off,
+    size,
+    isZeroAllowed: false,
+    kind: "read",
+    raw: undefined,
+  });
   if (bad !== undefined) return bad;
   const low = register.scalar.sminNumber + off;
   const high = register.scalar.smaxNumber + off + size;
@@ -107,7 +125,7 @@ function readFixed(analysis: Analysis, frame: Frame, off: number, size: number, 
     if (into >= 0) analysis.set(into, allZero(analysis, frame, off, off + size) ? NULL_REGISTER : UNKNOWN);
     return undefined;
   }
-  const spillSize = 8 - slot.types.indexOf("r");
+  const spillSize = slot.types === SPILLED ? 8 : 8 - slot.types.indexOf("r");
   if (size === 8 && spillSize === 8) {
     if (into >= 0) {
       noteAccess(analysis, frame, index);
@@ -239,9 +257,33 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
   }
   const isZero = isZeroStored(analysis, stored);
   if (isZero && register !== undefined) markPrecise(analysis, (stored as { number: number }).number);
-  let { types } = isSpilled(before) ? scrubbed(before) : before;
-  for (let i = 0; i < size; i++) types = withByte(types, byteOf(off + i), isZero ? "0" : "m");
-  frame.stack[index] = { types: types.replaceAll(/[dif]/g, "m"), spilled: NOT_INIT };
+  putBytes(frame, off, size, isZero ? "0" : "m");
+  return undefined;
+}
+
+/** Bytes of one slot hold data, or zeroes; what else was in the slot is data. */
+function putBytes(frame: Frame, off: number, size: number, letter: "m" | "0"): void {
+  const index = slotOf(off);
+  const before = frame.stack[index]!;
+  const rest = isSpilled(before) ? scrubbed(before) : isSpecial(before) ? DATA_SLOT : before;
+  const types = withBytes(rest.types, off, size, letter);
+  frame.stack[index] = types === DATA_SLOT.types ? DATA_SLOT : { types, spilled: NOT_INIT };
+}
+
+/** A helper fills the `size` bytes that register `number` points to, whatever was there. `checkInitialised` allowed it. */
+export function fillStack(analysis: Analysis, number: number, size: number): Check {
+  const register = analysis.register(number);
+  const frame = frameOf(analysis, register);
+  const low = register.off + register.scalar.constantNumber;
+  for (let at = low, end = low; at < low + size; at = end) {
+    const index = slotOf(at);
+    end = Math.min(low + size, -8 * index);
+    noteBarrier(analysis, frame.stack[index]!, 1, undefined);
+    const destroyed = destroyDynptr(analysis, frame, index);
+    if (destroyed !== undefined) return destroyed;
+    analysis.touchSlot(index);
+    putBytes(frame, at, end - at, "m");
+  }
   return undefined;
 }
 
@@ -254,13 +296,7 @@ function noteBarrier(analysis: Analysis, slot: StackSlot, size: number, stored: 
 
 /** Linux: save_register_state() */
 function spill(frame: Frame, index: number, register: Register, size: number): void {
-  const before = frame.stack[index]!.types;
-  let types = "";
-  for (let i = 0; i < 8 - size; i++) {
-    const letter = before[i]!;
-    types += letter === "0" || letter === "?" ? letter : "m";
-  }
-  frame.stack[index] = { types: types + "r".repeat(size), spilled: register };
+  frame.stack[index] = { types: spilledTypes(frame.stack[index]!, size), spilled: register };
 }
 
 /** Linux: check_stack_write_var_off() */
@@ -304,10 +340,7 @@ function writeVariable(
     const keepsZero = isZero && letter === "0";
     usedZero ||= keepsZero;
     const types = slot.types.replaceAll("r", "m");
-    frame.stack[index] = {
-      types: withByte(types, byteOf(at), keepsZero ? "0" : "m"),
-      spilled: NOT_INIT,
-    };
+    frame.stack[index] = { types: withBytes(types, at, 1, keepsZero ? "0" : "m"), spilled: NOT_INIT };
   }
   if (usedZero && stored !== undefined && "number" in stored) markPrecise(analysis, stored.number);
   return undefined;
@@ -319,8 +352,13 @@ export interface StackRange {
   readonly size: number;
   readonly isZeroAllowed: boolean;
   readonly kind: AccessKind;
-  /** The memory need not be initialised: the call will write it. Told the range that it covers. */
-  readonly onRaw?: (number: number, size: number) => void;
+  /** The memory need not be initialised, since the call will write it: the range is noted there. */
+  readonly raw: RawMemory | undefined;
+}
+
+export interface RawMemory {
+  /** Stack that a call will write. */
+  raw: { readonly number: number; readonly size: number } | undefined;
 }
 
 /** A helper's access to the stack. Linux: check_stack_range_initialized() */
@@ -340,29 +378,37 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
   const low = scalar.sminNumber + off;
   const high = scalar.smaxNumber + off + size;
   const frame = frameOf(analysis, register);
-  if (range.onRaw !== undefined && scalar.isConst) {
+  if (range.raw !== undefined && scalar.isConst) {
     for (let at = low; at < high; at++) {
       if (frame.stack[slotOf(at)]?.types[7] === "d")
         return reject(EACCES, `potential write to dynptr at off=${at} disallowed`);
     }
-    range.onRaw(number, size);
+    range.raw.raw = { number, size };
     return undefined;
   }
   for (let at = low; at < high; at++) {
     const index = slotOf(at);
-    const slot = frame.stack[index]!;
-    const letter = slot.types[byteOf(at)]!;
-    const isFilled = letter === "0" || (letter === "?" && analysis.env.privileges.mayReadUninitialised);
-    const isSpill = isSpilled(slot) && (slot.spilled.isScalar || analysis.env.privileges.mayLeakPointers);
-    if (letter === "m" || isFilled || isSpill) {
-      analysis.liveStack.read(frame.index, index);
-      if (kind === "write" && isFilled)
-        frame.stack[index] = { ...slot, types: withByte(slot.types, byteOf(at), "m") };
-      if (kind === "write" && letter !== "m" && !isFilled) frame.stack[index] = scrubbed(slot);
-      continue;
+    if (!useByte(analysis, frame, at, kind)) {
+      const where = scalar.isConst ? `off ${low}` : `var_off ${tnumText(scalar.tnum)}`;
+      return reject(EACCES, `invalid read from stack R${number} ${where}+${at - low} size ${size}`);
     }
-    const where = scalar.isConst ? `off ${low}` : `var_off ${tnumText(scalar.tnum)}`;
-    return reject(EACCES, `invalid read from stack R${number} ${where}+${at - low} size ${size}`);
+    analysis.liveStack.read(frame.index, index);
+    if (frame.stack[index] === DATA_SLOT) at = -8 * index - 1;
   }
   return undefined;
+}
+
+/** Whether a helper may use the byte; one that it may write is data afterwards. */
+function useByte(analysis: Analysis, frame: Frame, at: number, kind: AccessKind): boolean {
+  const { mayReadUninitialised, mayLeakPointers } = analysis.env.privileges;
+  const index = slotOf(at);
+  const slot = frame.stack[index]!;
+  const { types, spilled } = slot;
+  const letter = types[byteOf(at)]!;
+  if (letter === "m") return true;
+  const isFilled = letter === "0" || (letter === "?" && mayReadUninitialised);
+  if (!isFilled && !(isSpilled(slot) && (spilled.isScalar || mayLeakPointers))) return false;
+  if (kind === "write")
+    frame.stack[index] = isFilled ? { types: withBytes(types, at, 1, "m"), spilled } : scrubbed(slot);
+  return true;
 }

@@ -2,6 +2,7 @@
 import { EACCES, EINVAL } from "@alien-ts/abi";
 import { checkStored } from "../access/kptr.ts";
 import { checkAlignment } from "../access/memory.ts";
+import type { RawMemory } from "../access/stack.ts";
 import { structsMatch } from "../access/struct-walk.ts";
 import type { Analysis } from "../analysis.ts";
 import type { HelperPrototype, MapInfo } from "../env.ts";
@@ -20,13 +21,11 @@ import { accessHelperMemory, checkSize } from "./memory-arguments.ts";
 import { checkConstantString, checkKptrArgument, checkMapField } from "./value-fields.ts";
 
 /** What the arguments of one call say together (struct bpf_call_arg_meta). */
-export interface CallFacts {
+export interface CallFacts extends RawMemory {
   readonly id: number;
   readonly prototype: HelperPrototype;
   map: MapInfo | undefined;
   mapUid: number;
-  /** Stack that the call will write. */
-  raw: { readonly number: number; readonly size: number } | undefined;
   refId: number;
   releases: number;
   memSize: number;
@@ -173,9 +172,6 @@ function noteReferences(analysis: Analysis, facts: CallFacts, number: number, ar
 
 function checkRole(analysis: Analysis, facts: CallFacts, number: number, argument: ArgumentKind): Check {
   const register = analysis.register(number);
-  const raw = (at: number, size: number): void => {
-    facts.raw = { number: at, size };
-  };
   const kind = argument.isWritten ? "write" : "read";
   switch (argument.role) {
     case "map":
@@ -188,6 +184,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
           size: facts.map.keySize,
           kind: "read",
           isZeroAllowed: false,
+          raw: undefined,
         }) ?? noteKey(analysis, facts, number)
       );
     case "value":
@@ -205,7 +202,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
         size: facts.map.valueSize,
         kind,
         isZeroAllowed: false,
-        ...(argument.isUninitialised ? { onRaw: raw } : {}),
+        raw: argument.isUninitialised ? facts : undefined,
       });
     case "fixed memory": {
       const bad = accessHelperMemory(analysis, {
@@ -213,7 +210,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
         size: argument.bytes,
         kind,
         isZeroAllowed: false,
-        ...(argument.isUninitialised ? { onRaw: raw } : {}),
+        raw: argument.isUninitialised ? facts : undefined,
       });
       if (bad !== undefined || !argument.mustBeAligned) return bad;
       return checkAlignment(analysis, register, 0, argument.bytes, true);
@@ -224,7 +221,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
       return checkSize(analysis, number, {
         kind: memory.isWritten ? "write" : "read",
         isZeroAllowed: argument.isZeroAllowed,
-        ...(memory.isUninitialised ? { onRaw: raw } : {}),
+        raw: memory.isUninitialised ? facts : undefined,
       });
     }
     case "alloc size":

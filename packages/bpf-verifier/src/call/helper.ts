@@ -2,8 +2,8 @@
 import { EACCES, EINVAL, ENOTSUPP } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { checkMemory } from "../access/memory.ts";
 import { isReadOnlyMap } from "../access/region.ts";
+import { fillStack } from "../access/stack.ts";
 import type { Analysis } from "../analysis.ts";
 import { checkLeaks } from "../check/exit.ts";
 import { isGplCompatible, mayCall } from "../env.ts";
@@ -47,7 +47,7 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
   return (
     checkMapIsWritable(facts) ??
     checkTailCallIndex(analysis, facts) ??
-    writeRaw(analysis, facts) ??
+    (facts.raw === undefined ? undefined : fillStack(analysis, facts.raw.number, facts.raw.size)) ??
     release(analysis, facts) ??
     checkSpecial(analysis, facts) ??
     conclude(analysis, facts)
@@ -80,25 +80,6 @@ function checkTailCallIndex(analysis: Analysis, { id, map }: CallFacts): Check {
   return scalar.isConst && scalar.tnum.value < BigInt(map.maxEntries)
     ? markPrecise(analysis, REG.R3)
     : undefined;
-}
-
-/** Memory that the call fills holds data afterwards. */
-function writeRaw(analysis: Analysis, { raw }: CallFacts): Check {
-  if (raw === undefined) return undefined;
-  for (let off = 0; off < raw.size; off++) {
-    const bad = checkMemory(analysis, {
-      number: raw.number,
-      off,
-      size: 1,
-      kind: "write",
-      into: -1,
-      stored: undefined,
-      isStrict: false,
-      isSigned: false,
-    });
-    if (bad !== undefined) return bad;
-  }
-  return undefined;
 }
 
 function release(analysis: Analysis, facts: CallFacts): Check {

@@ -4,6 +4,7 @@ import { accessBtf } from "../access/btf-pointer.ts";
 import { checkMapPermission, checkMapValue, checkPacket, checkRegion } from "../access/region.ts";
 import type { AccessKind } from "../access/region.ts";
 import { checkInitialised } from "../access/stack.ts";
+import type { RawMemory } from "../access/stack.ts";
 import type { Analysis } from "../analysis.ts";
 import { accessContext } from "../access/context.ts";
 import { markPrecise } from "../prune/precision.ts";
@@ -16,8 +17,8 @@ export interface HelperAccess {
   readonly size: number;
   readonly kind: AccessKind;
   readonly isZeroAllowed: boolean;
-  /** The call writes all of it: it need not be initialised. Told the register and size on the stack. */
-  readonly onRaw?: (number: number, size: number) => void;
+  /** The call writes all of it: it need not be initialised. Where it is on the stack is noted there. */
+  readonly raw: RawMemory | undefined;
 }
 
 export function accessHelperMemory(analysis: Analysis, access: HelperAccess): Check {
@@ -47,7 +48,7 @@ export function accessHelperMemory(analysis: Analysis, access: HelperAccess): Ch
         size,
         isZeroAllowed,
         kind,
-        ...(access.onRaw === undefined ? {} : { onRaw: access.onRaw }),
+        raw: access.raw,
       });
     case "ptr_": {
       const result = accessBtf(analysis, register, { number, off: register.off, size, isWrite: false });
@@ -71,7 +72,7 @@ function flatContext(analysis: Analysis, { size, kind }: HelperAccess, off: numb
   return result instanceof Reject ? result : undefined;
 }
 
-const MAX_SIZE = 1n << 29n;
+const MAX_SIZE = 2 ** 29;
 
 /** The size in register `number`, of the memory in the register before it. */
 export function checkSize(
@@ -80,19 +81,19 @@ export function checkSize(
   access: Omit<HelperAccess, "number" | "size">,
 ): Check {
   const { scalar } = analysis.register(number);
-  if (scalar.smin < 0n)
+  if (scalar.sminHigh < 0)
     return reject(EACCES, `R${number} min value is negative, either use unsigned or 'var &= const'`);
-  if (scalar.umin === 0n && !access.isZeroAllowed)
+  if (!access.isZeroAllowed && scalar.umin === 0n)
     return reject(EACCES, `R${number} invalid zero-sized read: u64=[${scalar.umin},${scalar.umax}]`);
-  if (scalar.umax >= MAX_SIZE)
+  if (scalar.umaxNumber >= MAX_SIZE)
     return reject(EACCES, `R${number} unbounded memory access, use 'var &= const' or 'if (var < const)'`);
-  const { onRaw, ...rest } = access;
   return (
     accessHelperMemory(analysis, {
-      ...rest,
       number: number - 1,
-      size: Number(scalar.umax),
-      ...(onRaw !== undefined && scalar.isConst ? { onRaw } : {}),
+      size: scalar.umaxNumber,
+      kind: access.kind,
+      isZeroAllowed: access.isZeroAllowed,
+      raw: scalar.isConst ? access.raw : undefined,
     }) ?? markPrecise(analysis, number)
   );
 }

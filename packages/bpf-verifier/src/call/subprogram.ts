@@ -25,10 +25,10 @@ import { checkGlobalArguments } from "./global.ts";
 import { forgetPackets } from "./release.ts";
 import { callsCallback } from "./callback-kinds.ts";
 
-export function checkLocalCall(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+export function checkLocalCall(analysis: Analysis, insn: Insn): Check {
   const start = analysis.index + 1 + insn.imm;
   const subprogram = subprogramAt(analysis.subprograms, start);
-  if (isGlobal(analysis.env, analysis.subprograms, subprogram)) return callGlobal(analysis, subprogram, next);
+  if (isGlobal(analysis.env, analysis.subprograms, subprogram)) return callGlobal(analysis, subprogram);
   logStaticArguments(analysis, subprogram);
   const bad = enter(analysis, analysis.state, subprogram, analysis.index);
   if (bad !== undefined) return bad;
@@ -40,7 +40,7 @@ export function checkLocalCall(analysis: Analysis, insn: Insn, next: (index: num
   analysis.liveStack.leave();
   logFrames(analysis, "caller:", caller, "callee:", callee);
   analysis.touchAll();
-  next(start);
+  analysis.target = start;
   return undefined;
 }
 
@@ -75,7 +75,7 @@ function enter(analysis: Analysis, state: State, subprogram: number, site: numbe
 }
 
 /** A global function is verified by itself: here only its arguments are. */
-function callGlobal(analysis: Analysis, subprogram: number, next: (index: number) => void): Check {
+function callGlobal(analysis: Analysis, subprogram: number): Check {
   const name = functionName(analysis.env, analysis.subprograms, subprogram);
   const { state, env } = analysis;
   const bad = checkGlobalArguments(analysis, subprogram);
@@ -103,12 +103,12 @@ function callGlobal(analysis: Analysis, subprogram: number, next: (index: number
   analysis.calledGlobals.add(subprogram);
   analysis.clearCallerSaved();
   analysis.set(REG.R0, UNKNOWN);
-  next(analysis.index + 1);
+  analysis.target = analysis.index + 1;
   return undefined;
 }
 
 /** Back from a function, or from a callback to the call that may call it again. */
-export function returnToCaller(analysis: Analysis, next: (index: number) => void): Check {
+export function returnToCaller(analysis: Analysis): Check {
   analysis.liveStack.update();
   const { state } = analysis;
   const callee = state.top;
@@ -131,7 +131,7 @@ export function returnToCaller(analysis: Analysis, next: (index: number) => void
     const before = findPreviousEntry(state, to);
     if (before !== undefined) widen(before, state);
   }
-  next(to);
+  analysis.target = to;
   return undefined;
 }
 
@@ -139,13 +139,13 @@ export function returnToCaller(analysis: Analysis, next: (index: number) => void
  * A tail call in a function of the program: where it succeeds, the caller goes on once the program that was called has ended, and
  * nothing is known of what that did. Where it fails, the function goes on.
  */
-export function returnFromTailCall(analysis: Analysis, next: (index: number) => void): Check {
+export function returnFromTailCall(analysis: Analysis): Check {
   analysis.touch(REG.R0);
   const full = analysis.push(analysis.index + 1, analysis.state.copy());
   if (full !== undefined) return full;
   forgetPackets(analysis);
   analysis.setUnknown(REG.R0);
-  return returnToCaller(analysis, next);
+  return returnToCaller(analysis);
 }
 
 export interface Callback {

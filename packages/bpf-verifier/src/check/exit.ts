@@ -13,14 +13,14 @@ import type { Check } from "../verdict.ts";
 import { hasNoResult, isReturnedReference, isVoidHookOfCgroup, resultRange } from "./result-range.ts";
 import { checkReturned } from "./returned.ts";
 
-/** @param next where the caller goes on; not called where the program ends. */
-export function checkExit(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+/** The path goes on in the caller where there is one. */
+export function checkExit(analysis: Analysis, insn: Insn): Check {
   if (insn.src !== 0 || insn.dst !== 0 || insn.imm !== 0 || (insn.opcode & 7) === 6)
     return reject(EINVAL, "BPF_EXIT uses reserved fields");
   const isMain = analysis.state.frames.length === 1;
   const held = checkLeaks(analysis, "BPF_EXIT instruction in main prog", isMain);
   if (held !== undefined) return held;
-  if (!isMain) return returnToCaller(analysis, next);
+  if (!isMain) return returnToCaller(analysis);
   return checkResult(analysis, REG.R0);
 }
 

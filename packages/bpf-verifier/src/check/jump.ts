@@ -26,10 +26,10 @@ const OPERATIONS: readonly (JumpOp | undefined)[] = (() => {
   return byCode;
 })();
 
-/** Checks the jump; `next` is told where this path goes on. */
-export function checkConditional(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+/** Checks the jump, and says where this path goes on. */
+export function checkConditional(analysis: Analysis, insn: Insn): Check {
   const { opcode, dst, src, off, imm } = insn;
-  if ((opcode & 0xf0) === 0xe0) return checkMayGoto(analysis, insn, next);
+  if ((opcode & 0xf0) === 0xe0) return checkMayGoto(analysis, insn);
   const op = OPERATIONS[opcode & 0xf0];
   if (op === undefined) return reject(EINVAL, `invalid BPF_JMP/JMP32 opcode ${(opcode & 0xf0).toString(16)}`);
   const bits: Bits = (opcode & 7) === CLASS.JMP ? 64 : 32;
@@ -56,10 +56,10 @@ export function checkConditional(analysis: Analysis, insn: Insn, next: (index: n
     const full = pushMispredicted(analysis, insn, analysis.index + 1 + (taken ? 0 : off));
     if (full !== undefined) return full;
     analysis.printState();
-    next(analysis.index + 1 + (taken ? off : 0));
+    analysis.target = analysis.index + 1 + (taken ? off : 0);
     return undefined;
   }
-  return branch(analysis, { insn, op, bits, isRegister, left, right }, next);
+  return branch(analysis, { insn, op, bits, isRegister, left, right });
 }
 
 interface Comparison {
@@ -72,7 +72,7 @@ interface Comparison {
 }
 
 /** Both sides are possible: the jump is walked later. */
-function branch(analysis: Analysis, comparison: Comparison, next: (index: number) => void): Check {
+function branch(analysis: Analysis, comparison: Comparison): Check {
   const { insn, op, bits, isRegister, left, right } = comparison;
   const { dst, src, off, imm } = insn;
   noteLinked(analysis, isRegister ? [left, right] : [left]);
@@ -108,7 +108,7 @@ function branch(analysis: Analysis, comparison: Comparison, next: (index: number
     return reject(EACCES, `R${dst} pointer comparison prohibited`);
   }
   analysis.printState();
-  next(analysis.index + 1);
+  analysis.target = analysis.index + 1;
   return undefined;
 }
 
@@ -282,7 +282,7 @@ function syncLinked(analysis: Analysis, state: State, number: number): void {
 }
 
 /** Goes on with the loop, and remembers to leave it; numbers that were not needed are widened. */
-function checkMayGoto(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+function checkMayGoto(analysis: Analysis, insn: Insn): Check {
   if (insn.opcode !== 0xe5 || insn.src !== 0 || insn.dst !== 0 || insn.imm !== 0)
     return reject(EINVAL, `invalid may_goto imm ${insn.imm}`);
   const { state } = analysis;
@@ -292,6 +292,6 @@ function checkMayGoto(analysis: Analysis, insn: Insn, next: (index: number) => v
   if (before !== undefined) widen(before, queued);
   const full = analysis.push(analysis.index + 1, queued);
   if (full !== undefined) return full;
-  next(analysis.index + 1 + insn.off);
+  analysis.target = analysis.index + 1 + insn.off;
   return undefined;
 }

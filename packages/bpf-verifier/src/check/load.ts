@@ -70,11 +70,8 @@ function variable({ env }: Analysis, id: number): Register {
     : pointer("mem", { flags: FLAG.RDONLY, memSize: btf.sizeOf(type.type) ?? 0 });
 }
 
-/**
- * Loads from the packet of the context in r6. Where the packet ends before, the function returns 0.
- * @param next where the caller goes on that is returned to.
- */
-export function checkPacketLoad(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+/** Loads from the packet of the context in r6. Where the packet ends before, the function returns 0. */
+export function checkPacketLoad(analysis: Analysis, insn: Insn): Check {
   const { opcode, src, dst, off } = insn;
   const isIndirect = (opcode & 0xe0) === MODE.IND;
   if (!analysis.env.programType.hasPacketLoads)
@@ -95,5 +92,5 @@ export function checkPacketLoad(analysis: Analysis, insn: Insn, next: (index: nu
   const full = analysis.push(analysis.index + 1, analysis.state.copy());
   if (full !== undefined) return full;
   analysis.set(REG.R0, constRegister(0n));
-  return returnToCaller(analysis, next);
+  return returnToCaller(analysis);
 }

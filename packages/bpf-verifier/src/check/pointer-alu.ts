@@ -5,6 +5,7 @@ import type { AluOp, Bits } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { MAX_VARIABLE_OFFSET } from "../analysis.ts";
 import { S64_MIN, ScalarDraft } from "../scalar/scalar.ts";
+import type { Scalar } from "../scalar/scalar.ts";
 import { applyAlu } from "../scalar/transfer.ts";
 import { FLAG, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
@@ -28,8 +29,7 @@ export interface PointerSum {
 export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
   const { dst, op, bits, base, offset } = sum;
   const { scalar } = offset;
-  const name = kindName(base);
-  if (scalar.smin > scalar.smax || scalar.umin > scalar.umax) {
+  if (!scalar.isPossible) {
     analysis.setUnknown(dst);
     return undefined;
   }
@@ -41,16 +41,16 @@ export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
     return reject(EACCES, `R${dst} 32-bit pointer arithmetic prohibited`);
   }
   if (base.isMaybeNull)
-    return reject(EACCES, `R${dst} pointer arithmetic on ${name} prohibited, null-check it first`);
+    return reject(EACCES, `R${dst} pointer arithmetic on ${kindName(base)} prohibited, null-check it first`);
   // Read by probes wherever it points. Differs from Linux: a number that such a pointer is added to is not taken for unchanged.
   if (base.kind === "mem" && base.has(FLAG.UNTRUSTED)) {
     if (sum.isSwapped) analysis.setUnknown(dst);
     else analysis.set(dst, base);
     return undefined;
   }
-  if (isImmovable(base, scalar.isConst, scalar.smin, op))
-    return reject(EACCES, `R${dst} pointer arithmetic on ${name} prohibited`);
-  const insane = checkOffset(offset, name) ?? checkOffset(base, name);
+  if (isImmovable(base, scalar, op))
+    return reject(EACCES, `R${dst} pointer arithmetic on ${kindName(base)} prohibited`);
+  const insane = checkOffset(offset, base) ?? checkOffset(base, base);
   if (insane !== undefined) return insane;
   switch (op) {
     case "add":
@@ -66,12 +66,12 @@ export function addToPointer(analysis: Analysis, sum: PointerSum): Check {
 }
 
 /** Whether no number may be added to a pointer of this kind. */
-function isImmovable(base: Register, isConst: boolean, amount: bigint, op: AluOp): boolean {
+function isImmovable(base: Register, amount: Scalar, op: AluOp): boolean {
   switch (base.kind) {
     case "map_ptr":
-      return !(isConst && amount === 0n && op === "add");
+      return !(amount.isZero && op === "add");
     case "flow_keys":
-      return !isConst;
+      return !amount.isConst;
     case "pkt_end":
     case "sock":
     case "sock_common":
@@ -83,9 +83,15 @@ function isImmovable(base: Register, isConst: boolean, amount: bigint, op: AluOp
   }
 }
 
-/** Linux: check_reg_sane_offset() */
-function checkOffset(register: Register, name: string): Check {
+const MOST_OFFSET = Number(MAX_VARIABLE_OFFSET);
+
+/** Linux: check_reg_sane_offset(). `base` is the pointer that messages name. */
+function checkOffset(register: Register, base: Register): Check {
   const { scalar } = register;
+  const off = register.isPointer ? register.off : 0;
+  const least = scalar.isConst ? scalar.constantNumber : scalar.sminNumber;
+  if (Math.abs(least) < MOST_OFFSET && Math.abs(off) < MOST_OFFSET) return undefined;
+  const name = kindName(base);
   if (scalar.isConst && (scalar.constant >= MAX_VARIABLE_OFFSET || scalar.constant <= -MAX_VARIABLE_OFFSET))
     return reject(EINVAL, `math between ${name} pointer and ${scalar.constant} is not allowed`);
   const fixed = register.isPointer ? BigInt(register.off) : 0n;
@@ -105,23 +111,23 @@ const fitsS32 = (x: number): boolean => x === (x | 0);
 
 /** A known number goes into the fixed offset; another makes the position unknown. */
 function added(analysis: Analysis, base: Register, { scalar }: Register): Register {
-  if (scalar.isConst && fitsS32(base.off + Number(scalar.constant)))
-    return base.with({ off: base.off + Number(scalar.constant) });
+  if (scalar.isConst && fitsS32(base.off + scalar.constantNumber))
+    return base.withOffset(base.off + scalar.constantNumber);
   const moved = base.with({ scalar: without32(applyAlu("add", 64, base.scalar, scalar)) });
   return base.isPacket ? moved.with({ id: analysis.newId(), range: 0 }) : moved;
 }
 
 function subtracted(analysis: Analysis, base: Register, { scalar }: Register): Register {
-  if (scalar.isConst && fitsS32(base.off - Number(scalar.constant)))
-    return base.with({ off: base.off - Number(scalar.constant) });
+  if (scalar.isConst && fitsS32(base.off - scalar.constantNumber))
+    return base.withOffset(base.off - scalar.constantNumber);
   const moved = base.with({ scalar: without32(applyAlu("sub", 64, base.scalar, scalar)) });
   if (!base.isPacket) return moved;
   // Something that may have been added makes the proven range meaningless.
-  return moved.with({ id: analysis.newId(), ...(scalar.smin < 0n ? { range: 0 } : {}) });
+  return moved.with({ id: analysis.newId(), ...(scalar.sminHigh < 0 ? { range: 0 } : {}) });
 }
 
 /** The low halves of offsets are not tracked; what the 64-bit views say of them is. */
-function without32(scalar: Register["scalar"]): Register["scalar"] {
+function without32(scalar: Scalar): Scalar {
   const draft = new ScalarDraft(scalar);
   draft.unbound32();
   return draft.sync().freeze();
@@ -136,9 +142,7 @@ function move(analysis: Analysis, sum: MaskedSum): Check {
     return reject(EACCES, `R${dst} subtraction from stack pointer prohibited`);
   const moved = op === "add" ? added(analysis, base, offset) : subtracted(analysis, base, offset);
   const bad =
-    checkOffset(moved, kindName(moved)) ??
-    checkMoved(analysis, dst, moved) ??
-    endSum(analysis, sum, begun, moved);
+    checkOffset(moved, moved) ?? checkMoved(analysis, dst, moved) ?? endSum(analysis, sum, begun, moved);
   if (bad !== undefined) return bad;
   analysis.set(dst, moved);
   return undefined;

@@ -323,10 +323,14 @@ const ALLOWED: readonly (readonly [number, HelperPrototype["allowedIn"]])[] = [
   [161, hooks],
   [193, hooks],
 ];
-/** Prototypes by id, and by "id/program type" where a type has another. */
+/** Helpers and types of programs as one number. */
+const variant = (id: number, type: number): number => id * MOST_TYPES + type;
+const MOST_TYPES = 256;
+
+/** Prototypes by id, and by `variant` where a type has another. */
 interface Tables {
   readonly table: readonly (HelperPrototype | undefined)[];
-  readonly variants: ReadonlyMap<string, HelperPrototype>;
+  readonly variants: ReadonlyMap<number, HelperPrototype>;
 }
 
 function makeTables(): Tables {
@@ -339,22 +343,22 @@ function makeTables(): Tables {
     });
     table[id] = limited(table[id]!);
     for (const [key, prototype] of variants)
-      if (key.startsWith(`${id}/`)) variants.set(key, limited(prototype));
+      if (Math.floor(key / MOST_TYPES) === id) variants.set(key, limited(prototype));
   }
   return { table, variants };
 }
 
-function variantsOf(table: readonly (HelperPrototype | undefined)[]): Map<string, HelperPrototype> {
-  const variants = new Map<string, HelperPrototype>();
+function variantsOf(table: readonly (HelperPrototype | undefined)[]): Map<number, HelperPrototype> {
+  const variants = new Map<number, HelperPrototype>();
   for (const [ids, types, words] of OTHER_ARGUMENTS) {
     const args = words.split(" ").map(parseArgument);
-    for (const id of ids) for (const type of types) variants.set(`${id}/${type}`, { ...table[id]!, args });
+    for (const id of ids) for (const type of types) variants.set(variant(id, type), { ...table[id]!, args });
   }
   for (const id of FREE_FOR_SYSCALLS) {
     const { needs: _, ...free } = table[id]!;
-    variants.set(`${id}/${SYSCALL}`, free);
+    variants.set(variant(id, SYSCALL), free);
   }
-  return variants.set(`${GET_STACKID}/${PERF_EVENT}`, { ...table[GET_STACKID]!, gplOnly: false });
+  return variants.set(variant(GET_STACKID, PERF_EVENT), { ...table[GET_STACKID]!, gplOnly: false });
 }
 
 /** Made when a program is first verified: a boot does not wait for it. */
@@ -366,5 +370,5 @@ let tables: Tables | undefined;
  */
 export function linuxHelper(id: number, type = 0): HelperPrototype | undefined {
   const { table, variants } = (tables ??= makeTables());
-  return variants.get(`${id}/${type}`) ?? table[id];
+  return variants.get(variant(id, type)) ?? table[id];
 }

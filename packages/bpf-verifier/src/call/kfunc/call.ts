@@ -28,13 +28,13 @@ const INSERTS: readonly string[] = [
 ];
 const THROW = "bpf_throw";
 
-/** @param next where the program goes on; not called where it ends, by an exception. */
-export function checkKfuncCall(analysis: Analysis, insn: Insn, next: (index: number) => void): Check {
+/** The path goes on behind the call, unless that ends it by an exception. */
+export function checkKfuncCall(analysis: Analysis, insn: Insn): Check {
   const after = analysis.index + 1;
   // Refused behind the walk, where it is still there: loaders leave calls of functions that the kernel lacks.
   if (insn.imm === 0) {
     analysis.touch(REG.R0);
-    next(after);
+    analysis.target = after;
     return undefined;
   }
   const { env } = analysis;
@@ -53,7 +53,7 @@ export function checkKfuncCall(analysis: Analysis, insn: Insn, next: (index: num
   if (bad !== undefined) return bad;
   if (kfunc.name === THROW) return checkThrown(analysis) ?? endByException(analysis, kfunc);
   const wrong = conclude(analysis, kfunc, facts);
-  if (wrong === undefined) next(after);
+  if (wrong === undefined) analysis.target = after;
   return wrong;
 }
 

@@ -19,7 +19,7 @@ export function checkMemoryParameter(analysis: Analysis, { btf, prototype }: Kfu
 
 export function checkFixedMemory(analysis: Analysis, number: number, size: number): Check {
   if (analysis.register(number).isNull) return undefined;
-  const access = { number, size, isZeroAllowed: true } as const;
+  const access = { number, size, isZeroAllowed: true, raw: undefined } as const;
   return withoutDoubt(
     analysis,
     number,
@@ -54,8 +54,8 @@ export function checkSizedMemory(
       analysis,
       number,
       () =>
-        checkSize(analysis, number + 1, { kind: "read", isZeroAllowed: true }) ??
-        checkSize(analysis, number + 1, { kind: "write", isZeroAllowed: true }),
+        checkSize(analysis, number + 1, { kind: "read", isZeroAllowed: true, raw: undefined }) ??
+        checkSize(analysis, number + 1, { kind: "write", isZeroAllowed: true, raw: undefined }),
     );
     if (bad !== undefined) {
       const suffix = `arg#${index} arg#${index + 1} memory, len pair leads to invalid memory access`;
