@@ -125,6 +125,9 @@ export class FakeKernel implements KernelAuxiliaryOps {
   ktimeNs(): number {
     return this.nowNs;
   }
+  currentTask(): KAddr {
+    return 0x40;
+  }
   currentPid(): number {
     return 12;
   }

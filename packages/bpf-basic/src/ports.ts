@@ -42,6 +42,8 @@ export interface ClockOps {
 
 /** The current task. */
 export interface TaskOps {
+  /** Address of its `task_struct`. */
+  currentTask(): KAddr;
   currentPid(): number;
   currentTgid(): number;
   currentUid(): number;

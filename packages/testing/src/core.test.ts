@@ -3,13 +3,14 @@
  * itself tells of, and externs by its names.
  */
 import { readFileSync } from "node:fs";
-import { Layout } from "@alien-ts/abi";
-import { close, open, sysOf } from "@alien-ts/userland";
-import { array, ArrayMap, chars, type Decoded, Ebpf, Runtime, struct, u32, u64 } from "aya-ts";
+import { Layout, NR } from "@alien-ts/abi";
+import { close, open, type Process, readFile, sysOf } from "@alien-ts/userland";
+import { array, ArrayMap, chars, type Codec, type Decoded, Ebpf, Runtime, struct, u32, u64 } from "aya-ts";
 import { describe, expect, test } from "vitest";
 import { bootTestKernel, type TestKernelOptions } from "./index.ts";
 
-const object = new Uint8Array(readFileSync(new URL("../fixtures/open_names.bpf.o", import.meta.url)));
+const objectOf = (name: string): Uint8Array =>
+  new Uint8Array(readFileSync(new URL(`../fixtures/${name}.bpf.o`, import.meta.url)));
 
 const LAYOUTS: readonly (readonly [name: string, TestKernelOptions])[] = [
   ["natural", { layout: Layout.natural(), cpus: 1 }],
@@ -30,22 +31,37 @@ const fact = struct({
   hasFunction: u32,
 });
 
-/** What the program notes while /data/inner/some-file is opened, and the address of vfs_open. */
+const taskFact = struct({
+  comm: chars(16),
+  tgid: u32,
+  readTgid: u32,
+  typedTgid: u32,
+  parentTgid: u32,
+  typedParentTgid: u32,
+  isSame: u32,
+});
+
+/** What the program `on_open` of an object notes in FACTS while `path` is opened. */
+async function noteOpen<T>(process: Process, name: string, facts: Codec<T>, path: string): Promise<T> {
+  await using rt = await Runtime.open(sysOf(process));
+  await using ebpf = await rt.blockOn(() => Ebpf.load(rt.sys, objectOf(name)));
+  const probe = ebpf.kprobe("on_open");
+  await using _link = await rt.blockOn(async () => {
+    await probe.load();
+    return probe.attach("vfs_open");
+  });
+  await close(process, await open(process, path, 0));
+  return rt.blockOn(() => new ArrayMap(ebpf.map("FACTS"), facts).get(0));
+}
+
+/** What is noted while /data/inner/some-file is opened, and the address of vfs_open. */
 async function run(options: TestKernelOptions): Promise<{ noted: Decoded<typeof fact>; address: bigint }> {
   await using machine = await bootTestKernel(options);
   await machine.run("mkdir -p /data/inner; echo x >/data/inner/some-file; chmod 640 /data/inner/some-file");
   const symbols = await machine.run("grep ' vfs_open$' /proc/kallsyms");
-  const noted = await machine.inProcess(async (process) => {
-    await using rt = await Runtime.open(sysOf(process));
-    await using ebpf = await rt.blockOn(() => Ebpf.load(rt.sys, object));
-    const probe = ebpf.kprobe("on_open");
-    await using _link = await rt.blockOn(async () => {
-      await probe.load();
-      return probe.attach("vfs_open");
-    });
-    await close(process, await open(process, "/data/inner/some-file", 0));
-    return rt.blockOn(() => new ArrayMap(ebpf.map("FACTS"), fact).get(0));
-  });
+  const noted = await machine.inProcess((process) =>
+    noteOpen(process, "open_names", fact, "/data/inner/some-file"),
+  );
   return { noted, address: BigInt(`0x${symbols.stdout.split(" ")[0]}`) };
 }
 
@@ -66,6 +82,25 @@ describe("an object with CO-RE relocations and externs", () => {
       hasFunction: 0,
     });
     seen.add(noted.offsets.join());
+  });
+
+  test.each(LAYOUTS)("reads the current task by its address and by its type: %s", async (_, options) => {
+    await using machine = await bootTestKernel(options);
+    const { noted, ids, comm } = await machine.inProcess(async (process) => ({
+      noted: await noteOpen(process, "current_task", taskFact, "/etc/passwd"),
+      ids: [await process.trap(NR.getpid), await process.trap(NR.getppid)],
+      comm: await readFile(process, "/proc/self/comm"),
+    }));
+    const [pid, parent] = ids;
+    expect(noted).toEqual({
+      comm: comm.trimEnd(),
+      tgid: pid,
+      readTgid: pid,
+      typedTgid: pid,
+      parentTgid: parent,
+      typedParentTgid: parent,
+      isSame: 1,
+    });
   });
 
   test("on layouts that do differ", () => {

@@ -141,8 +141,7 @@ stacks of calls are not walked for programs; read /proc/<pid>/stack, or the fram
   get_stackid: keeps the stack under a number
   get_stack: copies the stack
   get_task_stack: copies a task's stack
-the kernel has no BTF, so that no pointer to one of its structures has a type; read fields with probe_read_kernel
-  get_current_task_btf: tells the current task
+there is no storage at the kernel's objects, and few of their pointers are given out; read fields with probe_read_kernel
   task_pt_regs: tells a task's registers
   task_storage_get: finds a task's storage
   task_storage_delete: deletes a task's storage
@@ -196,8 +195,7 @@ probed functions run as they are; watch, and act from user space
 a hit is not told which probe it is of; load one program for each probe
   get_func_ip: tells the address of the probed function
   get_attach_cookie: tells the number given at attachment
-a task's address is not given out, as there is no BTF that says what lies there; get_current_pid_tgid and get_current_comm tell of it
-  get_current_task: tells the current task's address
+namespaces are not told apart here, of which there is one of each kind; get_current_pid_tgid tells the same numbers
   get_ns_current_pid_tgid: tells pids of a namespace, of which there is one
 text is not parsed or made by programs here, but for trace_printk; do it in user space, from the bytes
   strtol: parses a number

@@ -215,6 +215,7 @@ describe.each(ENGINES)("on %s", (engine) => {
       ["ktime_get_ns", [asm.call(5)], 0x1234_5678 | 0],
       ["ktime_get_ns, upper half", [asm.call(5), ...high], 3],
       ["get_smp_processor_id", [asm.call(8)], 1],
+      ["get_current_task", [asm.call(35)], 0x40],
       ["get_current_pid_tgid", [asm.call(14)], 12],
       ["get_current_pid_tgid, upper half", [asm.call(14), ...high], 10],
       ["get_current_uid_gid", [asm.call(15)], 1000],

@@ -66,6 +66,26 @@ export const taskHelpers = {
     result: "u64",
     make: (host) => () => pair(host, host.ports.currentUid(), host.ports.currentGid()),
   }),
+  get_current_task: numeric({
+    since: "4.8",
+    doc: "Address of the current task's `task_struct`, as a number: fields are read with probe_read_kernel.",
+    params: [],
+    result: "pointer",
+    make:
+      ({ ports }) =>
+      () =>
+        ports.currentTask(),
+  }),
+  get_current_task_btf: numeric({
+    since: "5.11",
+    doc: "The current task, as a pointer to a `task_struct` whose fields can be read.",
+    params: [],
+    result: "pointer",
+    make:
+      ({ ports }) =>
+      () =>
+        ports.currentTask(),
+  }),
   get_current_comm: numeric({
     since: "4.2",
     doc: "Copies the current task's command name, cut and padded with NULs to *size_of_buf* bytes.",

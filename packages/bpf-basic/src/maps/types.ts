@@ -147,31 +147,19 @@ export const mapTypes = {
   },
   SK_STORAGE: absent("5.2", "there are no sockets of the internet families to keep values for; use a HASH"),
   DEVMAP_HASH: absent("5.4", "there are no network devices to send frames to"),
-  STRUCT_OPS: absent(
-    "5.6",
-    "the kernel has no BTF that says what a table of functions looks like; use kprobes",
-  ),
+  STRUCT_OPS: absent("5.6", "no table of functions of this kernel takes programs; use kprobes"),
   RINGBUF: absent(
     "5.8",
     "ring buffers that programs reserve room in are not implemented; write records to a PERF_EVENT_ARRAY",
   ),
-  INODE_STORAGE: absent(
-    "5.10",
-    "the kernel has no BTF, so that no program has a pointer to an inode; use a HASH by inode number",
-  ),
-  TASK_STORAGE: absent(
-    "5.11",
-    "the kernel has no BTF, so that no program has a pointer to a task; use a HASH by pid",
-  ),
+  INODE_STORAGE: absent("5.10", "no storage is kept at inodes; use a HASH by inode number"),
+  TASK_STORAGE: absent("5.11", "no storage is kept at tasks; use a HASH by pid"),
   BLOOM_FILTER: absent("5.16", "set membership with false positives is not implemented; use a HASH"),
   USER_RINGBUF: absent(
     "6.1",
     "records from user space are not implemented; put them in a QUEUE with MAP_UPDATE_ELEM",
   ),
-  CGRP_STORAGE: absent(
-    "6.2",
-    "the kernel has no BTF, so that no program has a pointer to a control group; use a HASH",
-  ),
+  CGRP_STORAGE: absent("6.2", "no storage is kept at control groups; use a HASH"),
   ARENA: absent("6.9", "memory shared page by page is not implemented; map an ARRAY with BPF_F_MMAPABLE"),
 } as const satisfies Record<MapTypeName, MapTypeRow>;
 

@@ -170,6 +170,9 @@ class KernelBpfHost implements KernelAuxiliaryOps {
   ktimeNs(): number {
     return this.#kernel.clock.nowNs();
   }
+  currentTask(): KAddr {
+    return this.#kernel.current.task.addr;
+  }
   currentPid(): number {
     return this.#kernel.current.task.pid;
   }

@@ -81,6 +81,7 @@ const engine = new BpfEngine({
   jit: undefined,
   bpfJitEnable: 0,
   ktimeNs: () => 42,
+  currentTask: () => 0x40,
   currentPid: () => 7,
   currentTgid: () => 7,
   currentUid: () => 0,
