@@ -1,6 +1,9 @@
 /**
  * What becomes of an accepted program: `rewrite` gives what runs, and where each of its instructions comes from. Linux: what
  * bpf_check() does after the walk.
+ *
+ * Differs from Linux: a lookup in a map stays a call, also in what is listed. The JIT inlines it, and those in hash maps too, from
+ * where the map's memory is (bpf-vm's jit/maps.ts); instructions that do the same would say less to it.
  */
 import { type Insn, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
