@@ -9,7 +9,6 @@ import type { BpfMachine, Helper } from "@alien-ts/bpf-vm";
 import { asm } from "@alien-ts/bpf-isa";
 import { PACKET } from "./concrete-world.ts";
 import type { Calls, Dynptr, Held, World } from "./concrete-world.ts";
-import { mapAt } from "./random-maps.ts";
 import { kfuncId } from "./random-types.ts";
 
 const EINVAL = -22;
@@ -47,7 +46,7 @@ const clobbering =
   (world: World, helper: Helper): Helper =>
   (machine) => {
     helper(machine);
-    for (let n = 1; n <= 5; n++) machine.setArg(n, world.word(), world.word());
+    for (let n = 1; n <= 5; n++) machine.setArg(n, world.noise(), world.noise());
     world.disturb();
   };
 
@@ -60,8 +59,13 @@ function write(world: World, machine: BpfMachine, n: number, size: number): bool
   return true;
 }
 
-const read = (machine: BpfMachine, n: number, size: number): boolean =>
-  size === 0 || machine.argMemory(n, size, false) !== 0;
+/** The memory behind argument `n` is there, and is told. */
+function read(world: World, machine: BpfMachine, n: number, size: number): boolean {
+  if (size === 0) return true;
+  const from = machine.argMemory(n, size, false);
+  if (from !== 0) world.tell(from, size);
+  return from !== 0;
+}
 
 const answer = (world: World, machine: BpfMachine): void =>
   machine.setR0Signed(world.random.oneIn(2) ? 0 : -world.random.between(1, 40));
@@ -80,7 +84,7 @@ function mapHelpers(world: World): Record<number, Helper> {
   const withMap =
     (then: (machine: BpfMachine, key: number, value: number) => void): Helper =>
     (machine) => {
-      const map = mapAt(machine.argPointer(1));
+      const map = world.mapAt(machine.argPointer(1));
       if (map === undefined) return complain(world, machine, "no map");
       then(machine, map.keySize, map.valueSize);
     };
@@ -90,18 +94,18 @@ function mapHelpers(world: World): Record<number, Helper> {
       if (key === 0) return;
       const map = machine.argPointer(1);
       const elements = world.elementsOf(map);
-      const isHash = mapAt(map)!.type === 1;
+      const isHash = world.mapAt(map)!.type === 1;
       const index = isHash ? world.random.below(elements.length + 1) : world.memory.dv.getUint32(key, true);
       machine.setR0Pointer(elements[index] ?? 0);
     }),
     2: withMap((machine, key, value) => {
-      if (read(machine, 2, key) && read(machine, 3, value)) answer(world, machine);
+      if (read(world, machine, 2, key) && read(world, machine, 3, value)) answer(world, machine);
     }),
     3: withMap((machine, key) => {
-      if (read(machine, 2, key)) answer(world, machine);
+      if (read(world, machine, 2, key)) answer(world, machine);
     }),
     87: withMap((machine, _, value) => {
-      if (read(machine, 2, value)) answer(world, machine);
+      if (read(world, machine, 2, value)) answer(world, machine);
     }),
     88: withMap((machine, _, value) => {
       if (write(world, machine, 2, value)) answer(world, machine);
@@ -109,10 +113,14 @@ function mapHelpers(world: World): Record<number, Helper> {
     89: withMap((machine, _, value) => {
       if (write(world, machine, 2, value)) answer(world, machine);
     }),
-    93: () => {
+    93: (machine) => {
       world.held.locks += 1;
+      world.lockedAt = machine.argPointer(1);
     },
-    94: (machine) => give(world, machine, "locks"),
+    94: (machine) => {
+      if (machine.argPointer(1) !== world.lockedAt) complain(world, machine, "gives back another lock");
+      else give(world, machine, "locks");
+    },
   };
 }
 
@@ -128,7 +136,7 @@ function packetHelpers(world: World): Record<number, Helper> {
   };
   return {
     9: (machine) => {
-      if (read(machine, 3, machine.argLow(4) >>> 0)) moves(machine);
+      if (read(world, machine, 3, machine.argLow(4) >>> 0)) moves(machine);
     },
     26: (machine) => {
       if (write(world, machine, 3, machine.argLow(4) >>> 0)) answer(world, machine);
@@ -150,16 +158,17 @@ function packetHelpers(world: World): Record<number, Helper> {
 
 function memoryHelpers(world: World): Record<number, Helper> {
   const convert: Helper = (machine) => {
-    if (read(machine, 1, machine.argLow(2) >>> 0) && write(world, machine, 4, 8)) answer(world, machine);
+    if (read(world, machine, 1, machine.argLow(2) >>> 0) && write(world, machine, 4, 8))
+      answer(world, machine);
   };
   return {
     28: (machine) => {
       const isThere = (n: number): boolean =>
-        machine.argPointer(n) === 0 || read(machine, n, machine.argLow(n + 1) >>> 0);
+        machine.argPointer(n) === 0 || read(world, machine, n, machine.argLow(n + 1) >>> 0);
       if (isThere(1) && isThere(3)) machine.setR0(world.word(), 0);
     },
     84: (machine) => {
-      if (!read(machine, 2, machine.argLow(3) >>> 0)) return;
+      if (!read(world, machine, 2, machine.argLow(3) >>> 0)) return;
       if (world.random.oneIn(2)) return machine.setR0Pointer(0);
       const { base } = world.allocate(0, false);
       world.sockets = [...world.sockets, base];
@@ -179,7 +188,7 @@ function memoryHelpers(world: World): Record<number, Helper> {
       if (write(world, machine, 1, machine.argLow(2) >>> 0)) answer(world, machine);
     },
     130: (machine) => {
-      if (read(machine, 2, machine.argLow(3) >>> 0)) answer(world, machine);
+      if (read(world, machine, 2, machine.argLow(3) >>> 0)) answer(world, machine);
     },
   };
 }
@@ -210,7 +219,7 @@ function callbackHelpers(world: World): Record<number, Helper> {
       const context = [machine.argLow(3), machine.argHigh(3)] as const;
       let done = 0;
       for (const value of world.elementsOf(map)) {
-        const key = world.allocate(mapAt(map)!.keySize, false);
+        const key = world.allocate(world.mapAt(map)!.keySize, false);
         world.addKey(map, key.base);
         machine.setArgPointer(1, map);
         machine.setArgPointer(2, key.base);
@@ -229,6 +238,7 @@ function recordHelpers(world: World): Record<number, Helper> {
   const release: Helper = (machine) => {
     const record = world.objects.find(({ base }) => base === machine.argPointer(1));
     if (record === undefined) return complain(world, machine, "no record");
+    world.tell(record.base, record.size);
     world.free(record);
     give(world, machine, "references");
   };
@@ -273,7 +283,7 @@ function dynptrHelpers(world: World): Record<number, Helper> {
   return {
     197: (machine) => {
       const size = machine.argLow(2) >>> 0;
-      if (!read(machine, 1, size)) return;
+      if (!read(world, machine, 1, size)) return;
       const base = machine.argPointer(1);
       make(world, machine, 4, { kind: "local", owner: {}, base, size, isReadOnly: false });
     },
@@ -293,7 +303,7 @@ function dynptrHelpers(world: World): Record<number, Helper> {
     },
     202: (machine) => {
       const dynptr = dynptrAt(world, machine, 1);
-      if (dynptr === undefined || !read(machine, 3, machine.argLow(4) >>> 0)) return;
+      if (dynptr === undefined || !read(world, machine, 3, machine.argLow(4) >>> 0)) return;
       if (dynptr.kind === "skb" && world.random.oneIn(2)) world.movePacket();
       answer(world, machine);
     },

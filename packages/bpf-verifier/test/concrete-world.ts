@@ -10,22 +10,25 @@ import { PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { BpfMachine, FRAME, MemoryRegions, prepare, runOptions } from "@alien-ts/bpf-vm";
 import type { BpfProgram, Helper, RunHook, RunStatus } from "@alien-ts/bpf-vm";
-import type { Prng } from "@alien-ts/testkit";
+import { Prng } from "@alien-ts/testkit";
 import { EDGES } from "./random-writer.ts";
-import { MAPS, addressOfMap, constantBytes, elementAddress, elementAddresses } from "./random-maps.ts";
+import { MAPS, addressOfMap, constantBytes, elementAddress, elementAddresses, mapAt } from "./random-maps.ts";
 import type { MapShape } from "./random-maps.ts";
 import type { PROGRAMS } from "./random-types.ts";
 
 export const ADDRESS_HIGH = 0xffff_8881;
+/** Where another world lies, in which everything has another address. */
+export const ELSEWHERE = { high: 0xffff_8882, shift: 0x1_4548 } as const;
 const MEMORY_BYTES = 0x10_0000;
-export const STACK_TOP = 0x8000;
-export const CONTEXT = 0x1_0000;
+const STACK_TOP = 0x8000;
+const CONTEXT = 0x1_0000;
 const CONTEXT_BYTES = 0x200;
 const PACKET_AREA = 0x2_0000;
 const HEAP = 0x6_0000;
 /** Objects lie apart, so that an access beyond one is seen. */
 const GAP = 0x40;
 const FUEL = 4000;
+const HERE = { high: ADDRESS_HIGH, shift: 0 };
 /** data, data_end, data_meta as 64-bit words in this world's contexts. */
 const WIDE = { data: 0x100, dataEnd: 0x108, dataMeta: 0x110 } as const;
 
@@ -72,8 +75,14 @@ export interface Calls {
 export class World {
   readonly machine: BpfMachine;
   readonly regions = new MemoryRegions();
-  readonly memory = new LinearMemory(new ArrayBuffer(MEMORY_BYTES), ADDRESS_HIGH);
+  readonly memory: LinearMemory;
+  readonly stackTop: number;
+  readonly context: number;
   random!: Prng;
+  /** What lies about in memory that nobody wrote: another world has other numbers there. */
+  #noise!: Prng;
+  /** A digest of all that helpers were told. */
+  told = 0;
   /** Numbers in the program: what it compares with. */
   #constants: readonly number[] = [];
   #kind!: ProgramKind;
@@ -86,15 +95,22 @@ export class World {
   readonly dynptrs = new Map<number, Dynptr>();
   readonly iterators = new Map<number, Iterator>();
   readonly savedFlags = new Set<number>();
+  /** The lock that is held. */
+  lockedAt = 0;
   /** Keys that a callback was given, by map. */
   readonly #keys = new Map<number, number[]>();
   /** What the program did that a kernel could not bear: it gave back what it did not have. */
   complaint: string | undefined;
+  readonly #shift: number;
   #heapEnd = HEAP;
   #heapRegions: number[] = [];
   #hasPacket = false;
 
-  constructor() {
+  constructor({ high, shift }: { readonly high: number; readonly shift: number } = HERE) {
+    this.memory = new LinearMemory(new ArrayBuffer(MEMORY_BYTES), high);
+    this.#shift = shift;
+    this.stackTop = STACK_TOP + shift;
+    this.context = CONTEXT + shift;
     this.machine = new BpfMachine(this.memory, this.regions);
     for (const map of MAPS) this.#addMap(map);
   }
@@ -113,9 +129,9 @@ export class World {
     ]);
     const code = insns.map((insn, slot) => {
       const address = addressIn(insns, slot);
-      if (address !== undefined) return { ...insn, src: 0, imm: address };
+      if (address !== undefined) return { ...insn, src: 0, imm: address + this.#shift };
       if (insn.opcode === 0 && addressIn(insns, slot - 1) !== undefined)
-        return { ...insn, imm: ADDRESS_HIGH | 0 };
+        return { ...insn, imm: this.memory.baseHi | 0 };
       if (isPointerLoad(slot)) return { ...insn, opcode: 0x79, off: wide.get(insn.off) ?? 0 };
       return insn;
     });
@@ -126,11 +142,12 @@ export class World {
   /** Runs with everything that the program can read chosen anew. */
   run(program: BpfProgram, random: Prng, hook: RunHook): RunStatus {
     this.random = random;
+    this.#noise = new Prng(random.u32() + this.#shift);
     this.#reset();
     this.#fill();
-    const options = { stackTop: STACK_TOP, contextBytes: CONTEXT_BYTES, contextIsWritable: true };
+    const options = { stackTop: this.stackTop, contextBytes: CONTEXT_BYTES, contextIsWritable: true };
     const packet = { read: (_: number, offset: number, size: 1 | 2 | 4) => this.#readPacket(offset, size) };
-    return this.machine.run(program, CONTEXT, runOptions({ ...options, fuel: FUEL, packet, hook }));
+    return this.machine.run(program, this.context, runOptions({ ...options, fuel: FUEL, packet, hook }));
   }
 
   // --- What states are compared with --------------------------------------------------------------------------------
@@ -145,7 +162,11 @@ export class World {
 
   /** Addresses of all values of the map at `address`. */
   elementsOf(address: number): readonly number[] {
-    return elementAddresses(address);
+    return elementAddresses(address - this.#shift).map((at) => at + this.#shift);
+  }
+
+  mapAt(address: number): MapShape | undefined {
+    return mapAt(address - this.#shift);
   }
 
   keysOf(address: number): readonly number[] {
@@ -162,6 +183,25 @@ export class World {
     if (random.oneIn(2)) return random.pick(this.#constants);
     if (random.oneIn(2)) return (random.oneIn(3) ? -1 : 1) * random.pick(EDGES);
     return random.oneIn(4) ? random.pick([-1, 0, 0x7fff_ffff, -0x8000_0000]) : random.i32();
+  }
+
+  noise(): number {
+    return this.#noise.i32();
+  }
+
+  /** A helper was given these bytes. */
+  tell(address: number, size: number): void {
+    for (let i = 0; i < size; i++)
+      this.told = (Math.imul(this.told, 0x0100_0193) ^ this.byte(address + i)) | 0;
+  }
+
+  /** All that others can see of the program's work: values of maps, the context, the packet, what helpers were told. */
+  outcome(): number {
+    for (const map of MAPS)
+      for (const at of this.elementsOf(addressOfMap(map.fd) + this.#shift)) this.tell(at, map.valueSize);
+    this.tell(this.context, WIDE.data);
+    this.tell(this.dataMeta, this.dataEnd - this.dataMeta);
+    return this.told;
   }
 
   /** New memory with random contents. */
@@ -225,7 +265,7 @@ export class World {
     if (this.#hasPacket) this.regions.remove(this.dataMeta);
     const meta = random.pick([0, 0, 4, 16]);
     const length = random.pick([0, 1, 13, 14, 20, 34, 64, 100]);
-    this.dataMeta = PACKET_AREA + 0x400 * random.between(1, 60) + random.below(4);
+    this.dataMeta = this.#shift + PACKET_AREA + 0x400 * random.between(1, 60) + random.below(4);
     this.data = this.dataMeta + meta;
     this.dataEnd = this.data + length;
     this.#hasPacket = meta + length > 0;
@@ -241,7 +281,7 @@ export class World {
 
   #addMap(map: MapShape): void {
     const parts = map.holes ?? [];
-    for (const address of elementAddresses(addressOfMap(map.fd))) {
+    for (const address of this.elementsOf(addressOfMap(map.fd) + this.#shift)) {
       let from = 0;
       for (const { at, size } of [...parts, { at: map.valueSize, size: 0 }]) {
         if (at > from) this.regions.add(address + from, at - from, !map.isConstant);
@@ -254,7 +294,8 @@ export class World {
     this.held = { references: 0, locks: 0, irqs: 0, rcu: 0, preempt: 0 };
     for (const base of this.#heapRegions) this.regions.remove(base);
     this.#heapRegions = [];
-    this.#heapEnd = HEAP;
+    this.#heapEnd = HEAP + this.#shift;
+    this.told = 0;
     this.objects = [];
     this.sockets = [];
     this.dynptrs.clear();
@@ -266,19 +307,20 @@ export class World {
 
   #fill(): void {
     const { dv } = this.memory;
-    for (let at = STACK_TOP - 4096; at < STACK_TOP; at += 4) dv.setInt32(at, this.random.i32(), true);
-    for (let at = CONTEXT; at < CONTEXT + CONTEXT_BYTES; at += 4) dv.setInt32(at, this.word(), true);
+    const { stackTop, context } = this;
+    for (let at = stackTop - 4096; at < stackTop; at += 4) dv.setInt32(at, this.noise(), true);
+    for (let at = context; at < context + CONTEXT_BYTES; at += 4) dv.setInt32(at, this.word(), true);
     for (const map of MAPS) this.#fillMap(map);
     this.movePacket();
   }
 
   #setContextPointer(offset: number, value: number): void {
-    this.memory.dv.setInt32(CONTEXT + offset, value, true);
-    this.memory.dv.setInt32(CONTEXT + offset + 4, ADDRESS_HIGH | 0, true);
+    this.memory.dv.setInt32(this.context + offset, value, true);
+    this.memory.dv.setInt32(this.context + offset + 4, this.memory.baseHi | 0, true);
   }
 
   #fillMap(map: MapShape): void {
-    for (const from of elementAddresses(addressOfMap(map.fd))) {
+    for (const from of this.elementsOf(addressOfMap(map.fd) + this.#shift)) {
       if (map.isConstant) this.memory.u8.set(constantBytes(map.valueSize), from);
       else
         for (let at = from; at + 4 <= from + map.valueSize; at += 4)

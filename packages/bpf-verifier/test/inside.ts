@@ -13,7 +13,6 @@ import { zeroExtend } from "../src/scalar/scalar.ts";
 import type { Register } from "../src/state/register.ts";
 import type { StackSlot } from "../src/state/stack.ts";
 import type { Reference, State } from "../src/state/state.ts";
-import { CONTEXT, STACK_TOP } from "./concrete-world.ts";
 import type { Held, World } from "./concrete-world.ts";
 
 export type Numbers = "all" | "precise" | "none";
@@ -111,7 +110,7 @@ export class Meaning {
       const isTop = frame === state.frames.length - 1;
       for (let number = isTop ? 0 : R6; number < 10; number++)
         look(registers[number]!, this.#valueOf(frame, number, state.frames.length));
-      const top = STACK_TOP - (this.#base + frame) * FRAME_BYTES;
+      const top = this.#world.stackTop - (this.#base + frame) * FRAME_BYTES;
       stack.forEach(({ types, spilled }, slot) => {
         if (types === "rrrrrrrr") look(spilled, this.#world.word64(top - 8 * (slot + 1)));
       });
@@ -137,7 +136,7 @@ export class Meaning {
       const bad = this.#registerOutside(registers[number]!, value);
       if (bad !== undefined) return `r${number}: ${bad}`;
     }
-    const top = STACK_TOP - (this.#base + frame) * FRAME_BYTES;
+    const top = this.#world.stackTop - (this.#base + frame) * FRAME_BYTES;
     for (let slot = 0; slot < stack.length; slot++) {
       if (this.#stale.has(slotKey(frame, slot))) continue;
       const bad = this.#slotOutside(stack[slot]!, top - 8 * (slot + 1));
@@ -148,7 +147,7 @@ export class Meaning {
 
   #valueOf(frame: number, number: number, frames: number): bigint {
     const { regs, frames: saved } = this.#world.machine;
-    if (number === 10) return this.#high + BigInt(STACK_TOP - (this.#base + frame) * FRAME_BYTES);
+    if (number === 10) return this.#high + BigInt(this.#world.stackTop - (this.#base + frame) * FRAME_BYTES);
     const isTop = frame === frames - 1;
     const words = isTop ? regs : saved;
     const at = isTop ? 2 * number : (this.#base + frame) * FRAME.words + 2 * (number - R6);
@@ -228,9 +227,9 @@ export class Meaning {
       case "scalar":
         return fits(scalar, value);
       case "fp":
-        return from(STACK_TOP - (this.#base + register.frame) * FRAME_BYTES);
+        return from(this.#world.stackTop - (this.#base + register.frame) * FRAME_BYTES);
       case "ctx":
-        return from(CONTEXT);
+        return from(world.context);
       case "map_ptr":
         return value === this.#high + BigInt(register.map!.address);
       case "map_value":

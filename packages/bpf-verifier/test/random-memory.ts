@@ -158,7 +158,8 @@ export function accessPacket(w: Writer): void {
   w.emit(asm.load(4, 1, 6, start), asm.load(4, 2, 6, end));
   w.set(1, "none");
   w.set(2, "none");
-  const index = random.below(3) > 0 ? w.having("number") : undefined;
+  const isMoved = w.privileges.mayLeakPointers && random.below(3) > 0;
+  const index = isMoved ? w.having("number") : undefined;
   if (index !== undefined) {
     w.emit(asm.movReg(3, index));
     w.set(3, "none");

@@ -1,6 +1,7 @@
 /** Statements of random programs about numbers: arithmetic, copies, spills, linked registers, branches. */
 import { ALU, JUMP, asm } from "@alien-ts/bpf-isa";
 import type { AluOp, Bits, JumpOp } from "@alien-ts/bpf-isa";
+import { MAP } from "./random-maps.ts";
 import { PLACE, REGISTERS, SAVED, SIZES } from "./random-writer.ts";
 import type { Writer } from "./random-writer.ts";
 
@@ -158,6 +159,13 @@ export function narrowSpill(w: Writer): void {
 
 /** Reads or writes a byte of the stack at a bounded number, which becomes the register's. */
 export function useAsOffset(w: Writer, register: number, limit: number): void {
+  if (!w.privileges.mayLeakPointers) {
+    if (limit > 47) return w.set(register, "number");
+    w.emit(asm.mapValue(1, MAP.single.fd, 0), asm.aluReg("add", 1, register));
+    w.set(1, "none");
+    w.set(register, "number");
+    return w.access(1, Math.max(0, 47 - limit), 1);
+  }
   w.emit(asm.movReg(1, 10), asm.aluReg("add", 1, register));
   w.set(1, "none");
   w.set(register, "number");

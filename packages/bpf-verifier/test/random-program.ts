@@ -3,12 +3,16 @@
  *
  * `randomProgram` writes one; `mutated` then changes a few instructions of it.
  */
+import { PRIVILEGED, UNPRIVILEGED, privilegesOf } from "../src/privileges.ts";
+import type { Privileges } from "../src/privileges.ts";
+import { leak } from "./random-leaks.ts";
 import { asm } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Prng } from "@alien-ts/testkit";
 import type { ProgramKind } from "./concrete-world.ts";
 import { aimCall, beginFunction, call, endFunction, loop, tailCall } from "./random-calls.ts";
 import { MAP } from "./random-maps.ts";
+import { maze } from "./random-mazes.ts";
 import {
   accessPacket,
   accessStack,
@@ -33,27 +37,49 @@ import {
   unknown,
 } from "./random-numbers.ts";
 import { OBJECTS } from "./random-objects.ts";
+import { TRAPS } from "./random-traps.ts";
 import { PROGRAMS } from "./random-types.ts";
 import { REGISTERS, SLOTS, Writer } from "./random-writer.ts";
 import type { Call, FunctionKind } from "./random-writer.ts";
 
 export interface RandomProgram {
   readonly kind: ProgramKind;
+  /** Of its loader. */
+  readonly privileges: Privileges;
   readonly insns: readonly Insn[];
   /** Functions beside the main one, by first instruction. */
   readonly functions: ReadonlyMap<number, FunctionKind>;
 }
 
 const MOST_FUNCTIONS = 4;
+const CAP_BPF = privilegesOf({ hasCapBpf: true, hasCapPerfmon: false });
+const FEW_PRIVILEGES = [CAP_BPF, UNPRIVILEGED];
+/** Programs of this kind may be loaded by anybody. */
+const OPEN = PROGRAMS[1];
 
 /** A program whose jumps go forward but for loops; functions stand behind its end. */
 export function randomProgram(random: Prng): RandomProgram {
-  const w = new Writer(random, random.oneIn(2) ? PROGRAMS[0] : random.pick(PROGRAMS));
+  const privileges = random.oneIn(4) ? random.pick(FEW_PRIVILEGES) : PRIVILEGED;
+  const kind = !privileges.isCapable ? OPEN : random.oneIn(2) ? PROGRAMS[0] : random.pick(PROGRAMS);
+  const w = new Writer(random, kind, privileges);
   w.emit(asm.movReg(6, 1));
-  for (const register of REGISTERS) put(w, register);
-  block(w, random.between(3, 22), 0);
+  if (random.oneIn(w.privileges.mayLeakPointers ? 3 : 2)) trapped(w);
+  else {
+    for (const register of REGISTERS) put(w, register);
+    block(w, random.between(3, 22), 0);
+  }
   endMain(w);
-  return { kind: w.kind, insns: w.code, functions: writeFunctions(w) };
+  return { kind: w.kind, privileges, insns: w.code, functions: writeFunctions(w) };
+}
+
+/** A short program around one trap or maze. */
+function trapped(w: Writer): void {
+  const { random } = w;
+  if (random.oneIn(3)) for (const register of REGISTERS) put(w, register);
+  if (random.oneIn(4)) block(w, random.between(1, 2), 0);
+  const isLeak = !w.privileges.isCapable || (!w.privileges.mayLeakPointers && random.oneIn(2));
+  (isLeak ? leak : random.oneIn(3) ? maze : random.pick(TRAPS))(w);
+  if (random.oneIn(4)) block(w, random.between(1, 2), 0);
 }
 
 function endMain(w: Writer): void {
@@ -72,12 +98,18 @@ function endMain(w: Writer): void {
 /** Writes what is called; calls beyond the last go to one of the same kind, or nowhere. */
 function writeFunctions(w: Writer): ReadonlyMap<number, FunctionKind> {
   const starts = new Map<number, FunctionKind>();
+  /** Those that nothing else calls. */
+  const isOwn = new Set<number>();
   for (let i = 0; i < w.calls.length; i++) {
     const made = w.calls[i]!;
     const known = [...starts].find(
-      ([, kind]) => kind === made.kind && (starts.size >= MOST_FUNCTIONS || w.random.oneIn(4)),
+      ([at, kind]) =>
+        kind === made.kind && !isOwn.has(at) && (starts.size >= MOST_FUNCTIONS || w.random.oneIn(4)),
     );
-    if (known !== undefined) aimCall(w, made, known[0]);
+    if (made.body !== undefined) {
+      isOwn.add(w.length);
+      writeFunction(w, made, starts);
+    } else if (known !== undefined) aimCall(w, made, known[0]);
     else if (starts.size >= MOST_FUNCTIONS) dropCall(w, made);
     else writeFunction(w, made, starts);
   }
@@ -93,8 +125,9 @@ function writeFunction(w: Writer, made: Call, starts: Map<number, FunctionKind>)
   const start = w.length;
   aimCall(w, made, start);
   starts.set(start, made.kind);
-  beginFunction(w, made.kind);
   w.framesLeft = made.at < (starts.keys().next().value ?? 0) ? 1 : 0;
+  if (made.body !== undefined) return made.body(w);
+  beginFunction(w, made.kind);
   block(w, w.random.between(1, 6), 1);
   endFunction(w, made.kind);
 }
@@ -147,9 +180,17 @@ const WITH_CONTEXT: readonly (readonly [number, Statement])[] = [
   [2, movePacket],
 ];
 
+/** Statements that all may write who may not know addresses: none looks at the stack at an unknown offset. */
+const SECRET: readonly (readonly [number, Statement])[] = [
+  ...ALWAYS.filter(([, write]) => write !== accessStack && write !== accessValue),
+  [4, accessValue],
+];
+
 function statement(w: Writer, depth: number): void {
-  const rows = [...ALWAYS];
-  if (!w.isLocked) {
+  const rows = w.privileges.mayLeakPointers ? [...ALWAYS] : [...SECRET];
+  if (!w.privileges.mayLeakPointers && depth === 0) rows.push([4, leak]);
+  if (!w.privileges.isCapable) rows.push(CALLS[0]!);
+  else if (!w.isLocked) {
     rows.push(...CALLS);
     if (w.hasContext) rows.push(...WITH_CONTEXT);
     if (depth < 3) rows.push([1, objects], [2, loop]);

@@ -8,6 +8,7 @@
 import { asm } from "@alien-ts/bpf-isa";
 import type { AccessBytes, Bits, Insn } from "@alien-ts/bpf-isa";
 import type { Prng } from "@alien-ts/testkit";
+import type { Privileges } from "../src/privileges.ts";
 import type { ProgramKind } from "./concrete-world.ts";
 
 export type Kind = "number" | "stack" | "value" | "packet" | "none";
@@ -37,6 +38,10 @@ export const PLACE = {
   socket: -176,
   /** A pointer that outlives what it points to. */
   late: -184,
+  /** A part of a slot. */
+  narrow: -192,
+  /** Three slots between which numbers move. */
+  maze: -216,
 } as const;
 export type Resource = keyof typeof PLACE;
 
@@ -55,11 +60,14 @@ export type FunctionKind =
 export interface Call {
   readonly at: number;
   readonly kind: FunctionKind;
+  /** Writes all of the function, where this is not left to chance. */
+  readonly body?: (w: Writer) => void;
 }
 
 export class Writer {
   readonly random: Prng;
   readonly kind: ProgramKind;
+  readonly privileges: Privileges;
   readonly code: Insn[] = [];
   kinds: Kind[] = Array.from({ length: 11 }, () => "none");
   slots: Kind[] = Array.from({ length: SLOTS }, () => "none");
@@ -77,9 +85,10 @@ export class Writer {
   framesLeft = 2;
   readonly busy = new Set<Resource>();
 
-  constructor(random: Prng, kind: ProgramKind) {
+  constructor(random: Prng, kind: ProgramKind, privileges: Privileges) {
     this.random = random;
     this.kind = kind;
+    this.privileges = privileges;
     this.kinds[10] = "stack";
     this.isSloppy = random.oneIn(3);
   }

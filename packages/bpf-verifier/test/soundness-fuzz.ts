@@ -18,7 +18,6 @@ import type { FuzzOptions, FuzzReport, FuzzSuite, Prng, Reach } from "@alien-ts/
 import type { ProgramEnv, WalkObserver } from "../src/env.ts";
 import { linuxHelper } from "../src/linux/helpers.ts";
 import { linuxKfunc } from "../src/linux/kfuncs.ts";
-import { PRIVILEGED } from "../src/privileges.ts";
 import { linuxProgramType } from "../src/linux/program-types.ts";
 import { liveRegisters } from "../src/prune/live.ts";
 import { ScalarDraft } from "../src/scalar/scalar.ts";
@@ -30,6 +29,7 @@ import { ADDRESS_HIGH, World } from "./concrete-world.ts";
 import type { Calls } from "./concrete-world.ts";
 import { Follower } from "./follower.ts";
 import { Meaning } from "./inside.ts";
+import { Interference } from "./interference.ts";
 import { MAP_INFOS } from "./random-maps.ts";
 import { PLANTED_BUGS } from "./planted-bugs.ts";
 import { mutated, randomProgram } from "./random-program.ts";
@@ -74,11 +74,12 @@ const MOST_VISITS = 2500;
 function check(bug: Bug, options: FuzzOptions): FuzzReport {
   const world = new World();
   const calls = callsOf(world);
+  const interference = new Interference();
   return fuzzRuns(options, (random, reach) => {
     const made = randomProgram(random);
     const program = random.oneIn(3) ? mutated(random, made) : made;
     for (const comparesAll of [true, false]) {
-      const bad = checkProgram({ world, calls, program, comparesAll, bug, random, reach });
+      const bad = checkProgram({ world, calls, interference, program, comparesAll, bug, random, reach });
       if (bad !== undefined) return bad;
     }
     return undefined;
@@ -88,6 +89,7 @@ function check(bug: Bug, options: FuzzOptions): FuzzReport {
 interface Trial {
   readonly world: World;
   readonly calls: Calls;
+  readonly interference: Interference;
   readonly program: RandomProgram;
   readonly comparesAll: boolean;
   readonly bug: Bug;
@@ -106,10 +108,12 @@ function checkProgram(trial: Trial): string | undefined {
     distort && ((state, previous) => distort(state, insns[previous])),
   );
   const understood = misread === undefined ? program : { ...program, insns: insns.map(misread) };
-  const env = environmentOf(understood, graph, !comparesAll && random.oneIn(2));
+  const env = environmentOf(understood, graph, random.oneIn(2));
   const verdict = verdictOf(env);
+  const loader = loaderOf(program);
   reach(`${mode}: ${verdict === undefined ? "too large" : verdict.ok ? "accepted" : "refused"}`);
-  if (verdict?.ok === false && comparesAll) reach(`refused: ${ruleOf(verdict)}`);
+  if (comparesAll) reach(`${loader}: ${verdict?.ok === true ? "accepted" : "refused"}`);
+  if (verdict?.ok === false && comparesAll) reach(`refused ${loader}: ${ruleOf(verdict)}`);
   if (verdict?.ok !== true) return undefined;
   if (comparesAll) reachOf(program, reach);
   if (graph.prunes > 0) reach(`${mode}: with covered paths`);
@@ -118,14 +122,21 @@ function checkProgram(trial: Trial): string | undefined {
     live: liveRegisters(env),
     starts: [0, ...[...program.functions.keys()].sort((a, b) => a - b)],
   });
-  const code = trial.world.executable(program, trial.calls, isPointerLoad(program, graph));
+  const isPointer = isPointerLoad(program, graph);
+  const code = trial.world.executable(program, trial.calls, isPointer);
+  const isSecret = !program.privileges.mayLeakPointers;
   for (let i = 0; i < INPUTS; i++) {
-    const bad = follow(trial, code, graph, meaning);
+    const bad =
+      follow(trial, code, graph, meaning) ??
+      (isSecret ? trial.interference.of(program, isPointer, random.u32()) : undefined);
     if (bad !== undefined)
       return `${mode}: ${bad}\n${program.kind.name}\n${disassembleProgram(insns).join("\n")}`;
   }
   return undefined;
 }
+
+const loaderOf = ({ privileges }: RandomProgram): string =>
+  privileges.mayLeakPointers ? "root" : privileges.isCapable ? "CAP_BPF" : "unprivileged";
 
 function verdictOf(env: ProgramEnv): Verdict | undefined {
   try {
@@ -227,7 +238,7 @@ export function environmentOf(
   observer: WalkObserver,
   isStateFrequent: boolean,
 ): ProgramEnv {
-  const { kind, insns, functions } = program;
+  const { kind, insns, functions, privileges } = program;
   return {
     insns,
     programType: linuxProgramType(kind.type, kind.attachType)!,
@@ -237,7 +248,7 @@ export function environmentOf(
     map: (fd) => MAP_INFOS.get(fd) ?? EBADF,
     addressHigh: ADDRESS_HIGH,
     license: "GPL",
-    privileges: PRIVILEGED,
+    privileges,
     log: { level: 0 },
     kernelBtf: KERNEL,
     program: programBtf(kind.name, functions),

@@ -162,7 +162,7 @@ function registerSafe(old: Register, now: Register, comparison: Comparison): boo
   if (old === now && old.id === 0 && old.refId === 0 && old.dynptrId === 0) return true;
   if (exactness === "exact") return isExact(old, now, ids);
   if (old.kind === "?" && (exactness === "safe" || now.kind === "?")) return true;
-  if (old.kind !== now.kind || old.flags !== now.flags) return false;
+  if (old.kind !== now.kind) return false;
   switch (old.kind) {
     case "scalar":
       if (comparison.comparesExactly)
