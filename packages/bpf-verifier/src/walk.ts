@@ -1,10 +1,11 @@
 /**
  * The walk over all paths: instruction by instruction, until every path ended or one is refused. Answers to do_check().
  */
-import { E2BIG, EFAULT, EINVAL } from "@alien-ts/abi";
+import { E2BIG, EINVAL } from "@alien-ts/abi";
 import { CALL, CLASS, MAX_INSNS, MODE } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "./analysis.ts";
+import { assert } from "./assert.ts";
 import { checkHelperCall } from "./call/helper.ts";
 import { HELPER } from "./call/callback-kinds.ts";
 import { checkKfuncCall } from "./call/kfunc/call.ts";
@@ -33,8 +34,7 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
   for (;;) {
     const { index, state } = analysis;
     const insn = analysis.insns[index];
-    if (insn === undefined)
-      return reject(EFAULT, `invalid insn idx ${index} insn_cnt ${analysis.insns.length}`);
+    assert(insn !== undefined, "functions end in an exit or a jump");
     analysis.processed += 1;
     if (analysis.processed > MAX_INSNS)
       return reject(E2BIG, `BPF program is too large. Processed ${analysis.processed} insn`);
@@ -151,7 +151,7 @@ function straight(analysis: Analysis, insn: Insn, kind: number): Check {
     default: {
       const mode = insn.opcode & 0xe0;
       if (mode === MODE.ABS || mode === MODE.IND) return checkPacketLoad(analysis, insn);
-      return mode === MODE.IMM ? checkWide(analysis, insn) : reject(EINVAL, "invalid BPF_LD mode");
+      return checkWide(analysis, insn);
     }
   }
 }

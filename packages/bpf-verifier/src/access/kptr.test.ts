@@ -9,10 +9,6 @@ const TYPES = `
   struct shared { struct numbers *__tag(uptr) user; };
   int main(void *ctx);
 `;
-const TRACEPOINT = `
-  void __bpf_trace_task_newtask(void *data, struct task_struct *task, u64 clone_flags);
-  typedef void btf_trace_task_newtask;
-`;
 const SEEN = "r6 = *(u64 *)(r1 +0)\nr7 = 5\nr1 = value seen\n…";
 const MOVED = "r1 = value seen\nr2 = *(u32 *)(r1 +8)\n…\nr1 += r2\nr0 = *(u64 *)(r1 +0)";
 const FILL = "r1 = value seen\n…\nr2 = 8\nr3 = 0\ncall bpf_probe_read_kernel#113";
@@ -36,7 +32,6 @@ testPairs(
   {
     section: "tp_btf",
     to: "task_newtask",
-    kernel: TRACEPOINT,
     types: TYPES,
     maps: {
       storage: { type: 29, value: "shared", maxEntries: 0, flags: 1 },

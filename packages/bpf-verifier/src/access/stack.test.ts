@@ -71,6 +71,7 @@ testPairs({ section: "tc" }, [
     rejected: "*(u64 *)(r10 -8) = r6\nr2 &= 8",
     message: "spilled ptr in range of var-offset stack write; insn 9, ptr off: -8",
     errno: "EINVAL",
+    isUnended: true,
   },
   {
     rule: "who must not read what was never written does not write beside it",
@@ -80,5 +81,6 @@ testPairs({ section: "tc" }, [
     rejected: "r4 = 0",
     message: "uninit stack in range of var-offset write prohibited for !root; insn 7, off: -16",
     errno: "EINVAL",
+    isUnended: true,
   },
 ]);

@@ -25,7 +25,7 @@ import {
 } from "../state/stack.ts";
 import type { StackSlot } from "../state/stack.ts";
 import type { Frame } from "../state/state.ts";
-import { reject } from "../verdict.ts";
+import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import type { AccessKind } from "./region.ts";
 
@@ -322,9 +322,10 @@ function writeVariable(
     const letter = slot.types[byteOf(at)]!;
     analysis.touchSlot(index);
     if (!analysis.env.privileges.mayLeakPointers && letter === "r" && !slot.spilled.isScalar) {
-      return reject(
+      return new Reject(
         EINVAL,
         `spilled ptr in range of var-offset stack write; insn ${analysis.index}, ptr off: ${at}`,
+        false,
       );
     }
     if (isZero && letter === "r" && slot.spilled.isNull) {
@@ -332,9 +333,10 @@ function writeVariable(
       continue;
     }
     if (letter === "?" && !analysis.env.privileges.mayReadUninitialised) {
-      return reject(
+      return new Reject(
         EINVAL,
         `uninit stack in range of var-offset write prohibited for !root; insn ${analysis.index}, off: ${at}`,
+        false,
       );
     }
     const keepsZero = isZero && letter === "0";

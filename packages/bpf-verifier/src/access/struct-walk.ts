@@ -2,8 +2,9 @@
  * From a structure and an offset to the member there, and whether one structure begins with another. Pure functions over BTF.
  * Linux: btf_struct_walk(), btf_struct_ids_match().
  */
-import { EACCES, EFAULT, EINVAL } from "@alien-ts/abi";
+import { EACCES, EINVAL } from "@alien-ts/abi";
 import type { Btf, BtfMember, BtfType } from "@alien-ts/btf";
+import { assert } from "../assert.ts";
 import type { VerifierLog } from "../log.ts";
 import { FLAG } from "../state/register.ts";
 import { Reject, reject } from "../verdict.ts";
@@ -125,7 +126,7 @@ function memberAt(
     }
     if (off < start) return undefined;
     const bytes = btf.sizeOf(member.type);
-    if (bytes === undefined) return reject(EFAULT, `field ${member.name} doesn't have size`);
+    assert(bytes !== undefined, `member ${member.name} has a size`);
     const end = start + bytes;
     if (off >= end) continue;
     const id = btf.resolve(member.type);

@@ -1,12 +1,7 @@
 /** Contexts of programs that are attached to functions: what they find of the arguments, and of the result. */
 import { testPairs } from "../../test/judge.ts";
 
-const TRACEPOINT = `
-  void __bpf_trace_task_newtask(void *data, struct task_struct *task, u64 clone_flags);
-  typedef void btf_trace_task_newtask;
-`;
-
-testPairs({ section: "tp_btf", to: "task_newtask", kernel: TRACEPOINT }, [
+testPairs({ section: "tp_btf", to: "task_newtask" }, [
   {
     rule: "a tracepoint has the arguments that it is declared with",
     accepted: "r0 = *(u64 *)(r1 +0)",

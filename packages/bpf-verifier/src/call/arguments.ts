@@ -5,11 +5,12 @@ import { checkAlignment } from "../access/memory.ts";
 import type { RawMemory } from "../access/stack.ts";
 import { structsMatch } from "../access/struct-walk.ts";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import type { HelperPrototype, MapInfo } from "../env.ts";
 import { markPrecise, markSlotPrecise } from "../prune/precision.ts";
 import { DYNPTR_FLAGS, FLAG, kindName } from "../state/register.ts";
 import type { DynptrKind, Register } from "../state/register.ts";
-import { reject } from "../verdict.ts";
+import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import { HELPER } from "./callback-kinds.ts";
 import { checkDynptrArgument } from "./dynptr.ts";
@@ -164,7 +165,11 @@ function noteReferences(analysis: Analysis, facts: CallFacts, number: number, ar
   } else if (argument.releases) facts.releases = number;
   if (register.refId !== 0 && argument.role !== "kptr") {
     if (facts.refId !== 0)
-      return reject(EACCES, `more than one arg with ref_obj_id R${number} ${register.refId} ${facts.refId}`);
+      return new Reject(
+        EACCES,
+        `more than one arg with ref_obj_id R${number} ${register.refId} ${facts.refId}`,
+        false,
+      );
     facts.refId = register.refId;
   }
   return undefined;
@@ -177,7 +182,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
     case "map":
       return noteMap(facts, number, register);
     case "key":
-      if (facts.map === undefined) return reject(EACCES, "invalid map_ptr to access map->key");
+      assert(facts.map !== undefined, "maps stand before their keys");
       return (
         accessHelperMemory(analysis, {
           number,
@@ -189,7 +194,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
       );
     case "value":
       if (argument.isNullable && register.isNull) return undefined;
-      if (facts.map === undefined) return reject(EACCES, "invalid map_ptr to access map->value");
+      assert(facts.map !== undefined, "maps stand before their values");
       if (
         register.kind === "sock" ||
         register.kind === "sock_common" ||

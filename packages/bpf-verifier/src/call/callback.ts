@@ -1,7 +1,8 @@
 /** Helpers that call functions of the program: with what arguments, and what these may return. Linux: set_*_callback_state(). */
-import { EFAULT, EINVAL, ENOTSUPP } from "@alien-ts/abi";
+import { EFAULT, ENOTSUPP } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
 import { reject } from "../verdict.ts";
@@ -45,7 +46,7 @@ export function runCallback(analysis: Analysis, facts: CallFacts): Check {
     case HELPER.find_vma: {
       const btf = analysis.env.kernelBtf;
       const id = btf?.find("vm_area_struct", "struct");
-      if (btf === undefined || id === undefined) return reject(EINVAL, "kernel BTF is missing");
+      assert(btf !== undefined && id !== undefined, "a kernel with tasks has mappings");
       return pushCallback(analysis, {
         ...call,
         arguments: [at(REG.R1), pointer("ptr_", { btf, btfId: id, flags: FLAG.TRUSTED }), at(REG.R4)],

@@ -5,6 +5,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { isReadOnlyMap } from "../access/region.ts";
 import { fillStack } from "../access/stack.ts";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import { checkLeaks } from "../check/exit.ts";
 import { isGplCompatible, mayCall } from "../env.ts";
 import { checkMapHelper } from "../linux/map-compatibility.ts";
@@ -44,14 +45,13 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
     const bad = checkArgument(analysis, facts, index);
     if (bad !== undefined) return bad;
   }
-  return (
+  const bad =
     checkMapIsWritable(facts) ??
     checkTailCallIndex(analysis, facts) ??
-    (facts.raw === undefined ? undefined : fillStack(analysis, facts.raw.number, facts.raw.size)) ??
-    release(analysis, facts) ??
-    checkSpecial(analysis, facts) ??
-    conclude(analysis, facts)
-  );
+    (facts.raw === undefined ? undefined : fillStack(analysis, facts.raw.number, facts.raw.size));
+  if (bad !== undefined) return bad;
+  release(analysis, facts);
+  return checkSpecial(analysis, facts) ?? conclude(analysis, facts);
 }
 
 const CHANGES_MAP: readonly number[] = [
@@ -82,12 +82,12 @@ function checkTailCallIndex(analysis: Analysis, { id, map }: CallFacts): Check {
     : undefined;
 }
 
-function release(analysis: Analysis, facts: CallFacts): Check {
-  if (facts.releases === 0 || facts.prototype.args[facts.releases - 1]!.role === "dynptr") return undefined;
-  const register = analysis.register(facts.releases);
-  if (facts.refId !== 0 && releaseReference(analysis, facts.refId)) return undefined;
-  if (register.isNull) return undefined;
-  return reject(EINVAL, `func ${facts.prototype.name}#${facts.id} reference has not been acquired before`);
+/** Of a dynptr, it is given back where the dynptr is looked at. */
+function release(analysis: Analysis, { prototype, refId, releases }: CallFacts): void {
+  if (releases === 0 || prototype.args[releases - 1]!.role === "dynptr") return;
+  if (refId === 0 && analysis.register(releases).isNull) return;
+  const isHeld = releaseReference(analysis, refId);
+  assert(isHeld, "what a register refers to is held as long as the register");
 }
 
 function checkSpecial(analysis: Analysis, facts: CallFacts): Check {

@@ -3,6 +3,7 @@ import { EINVAL } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import { kptrTarget } from "../access/kptr.ts";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import { SCALAR_UNKNOWN, ScalarDraft } from "../scalar/scalar.ts";
 import { hasLock } from "../state/fields.ts";
 import { FLAG, NOT_INIT, UNKNOWN, pointer, scalarRegister } from "../state/register.ts";
@@ -67,7 +68,7 @@ function resultOf(analysis: Analysis, facts: CallFacts): Register | NonNullable<
         ? kptrTarget(analysis, facts.field!)
         : { btf: kernelBtf, id: kernelBtf?.find(ret.type ?? "", "struct") ?? 0 };
       if (found.btf === undefined || found.id === 0)
-        return reject(EINVAL, `invalid return type of func ${name}#${facts.id}`);
+        return reject(EINVAL, `invalid return type ${RET_PTR_TO_BTF_ID} of func ${name}#${facts.id}`);
       const own = isKptr && found.btf !== kernelBtf ? ownFlags(facts) : 0;
       const trust = ret.isTrusted ? FLAG.TRUSTED : 0;
       return pointer("ptr_", { flags: flags | trust | own, btf: found.btf, btfId: found.id });
@@ -77,12 +78,15 @@ function resultOf(analysis: Analysis, facts: CallFacts): Register | NonNullable<
   }
 }
 
+/** As Linux numbers what helpers return. */
+const RET_PTR_TO_BTF_ID = 8;
+
 const ownFlags = ({ field }: CallFacts): number =>
   FLAG.ALLOC | (field?.pointer?.tag === "percpu" ? FLAG.PERCPU : 0);
 
 function mapValue(analysis: Analysis, facts: CallFacts, flags: number): Register | NonNullable<Check> {
   const { map, constantKey } = facts;
-  if (map === undefined) return reject(EINVAL, "kernel subsystem misconfigured verifier");
+  assert(map !== undefined, "helpers that give a map's value take the map");
   const isFound =
     facts.id === HELPER.map_lookup_elem &&
     ARRAYS.includes(map.type) &&
@@ -97,14 +101,12 @@ function mapValue(analysis: Analysis, facts: CallFacts, flags: number): Register
 }
 
 /** A variable of each CPU: a structure or plain memory. */
-function variable({ btfRegister, prototype, id }: CallFacts, flags: number): Register | NonNullable<Check> {
+function variable({ btfRegister }: CallFacts, flags: number): Register {
   const btf = btfRegister?.btf;
-  const type = btf?.type(btf.resolve(btfRegister?.btfId ?? 0));
-  if (btf === undefined || type === undefined)
-    return reject(EINVAL, `invalid argument of func ${prototype.name}#${id}`);
-  if (type.kind === "struct")
-    return pointer("ptr_", { flags, btf, btfId: btf.resolve(btfRegister?.btfId ?? 0) });
-  return pointer("mem", { flags: flags | FLAG.RDONLY, memSize: btf.sizeOf(btfRegister?.btfId ?? 0) ?? 0 });
+  assert(btfRegister !== undefined && btf !== undefined, "variables of each processor have types");
+  const btfId = btf.resolve(btfRegister.btfId);
+  if (btf.type(btfId)?.kind === "struct") return pointer("ptr_", { flags, btf, btfId });
+  return pointer("mem", { flags: flags | FLAG.RDONLY, memSize: btf.sizeOf(btfId) ?? 0 });
 }
 
 const BOUNDED: readonly number[] = [

@@ -6,6 +6,7 @@ import { E2BIG, EACCES, EINVAL } from "@alien-ts/abi";
 import { MAX_FRAMES, REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import { subprogramAt } from "../cfg.ts";
 import { checkReturned } from "../check/returned.ts";
 import type { ReturnRange } from "../env.ts";
@@ -161,7 +162,7 @@ export interface Callback {
 export function pushCallback(analysis: Analysis, callback: Callback): Check {
   const copy = analysis.state.copy();
   const start = analysis.subprograms[callback.subprogram]?.start;
-  if (start === undefined) return reject(EINVAL, "func#-1 is not a callback");
+  assert(start !== undefined, "arguments that are called back are functions");
   analysis.callbacks.add(callback.subprogram);
   if (callback.isAsync) {
     analysis.laterCallbacks.add(callback.subprogram);

@@ -2,6 +2,7 @@
 import { EACCES, EINVAL } from "@alien-ts/abi";
 import { FIELD_NAMES, isReadOnlyMap } from "../access/region.ts";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import type { MapInfo } from "../env.ts";
 import { fieldsOf } from "../state/fields.ts";
 import type { Register } from "../state/register.ts";
@@ -32,7 +33,7 @@ export function checkMapField(
   const at = register.off + Number(register.scalar.constant);
   if (field.offset !== at)
     return reject(EINVAL, `off ${at} doesn't point to 'struct ${name}' that is at ${field.offset}`);
-  if (facts.map !== undefined) return reject(EINVAL, `verifier bug. Two map pointers in a ${name} helper`);
+  assert(facts.map === undefined, "fields of values stand before their maps");
   facts.mapUid = register.mapUid;
   facts.map = map;
   return undefined;

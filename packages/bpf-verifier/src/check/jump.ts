@@ -6,6 +6,7 @@ import { EACCES, EINVAL } from "@alien-ts/abi";
 import { CLASS, JUMP } from "@alien-ts/bpf-isa";
 import type { Bits, Insn, JumpOp } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { widen } from "../prune/widen.ts";
 import { findPreviousEntry } from "../prune/visited.ts";
@@ -31,7 +32,7 @@ export function checkConditional(analysis: Analysis, insn: Insn): Check {
   const { opcode, dst, src, off, imm } = insn;
   if ((opcode & 0xf0) === 0xe0) return checkMayGoto(analysis, insn);
   const op = OPERATIONS[opcode & 0xf0];
-  if (op === undefined) return reject(EINVAL, `invalid BPF_JMP/JMP32 opcode ${(opcode & 0xf0).toString(16)}`);
+  assert(op !== undefined, "opcodes are known");
   const bits: Bits = (opcode & 7) === CLASS.JMP ? 64 : 32;
   const isRegister = (opcode & 8) !== 0;
   const unreadable = analysis.read(dst);

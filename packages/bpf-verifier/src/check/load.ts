@@ -3,6 +3,7 @@ import { EINVAL } from "@alien-ts/abi";
 import { MODE, PSEUDO, REG, wideConstant } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { ARENA_MAP } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import type { Analysis } from "../analysis.ts";
 import { subprogramAt } from "../cfg.ts";
 import { returnToCaller } from "../call/subprogram.ts";
@@ -17,7 +18,6 @@ import type { Check } from "../verdict.ts";
 export function checkWide(analysis: Analysis, insn: Insn): Check {
   const { dst, imm, off } = insn;
   const second = analysis.insns[analysis.index + 1]!;
-  if ((insn.opcode & 0x18) !== 0x18) return reject(EINVAL, "invalid BPF_LD_IMM insn");
   if (off !== 0) return reject(EINVAL, "BPF_LD_IMM64 uses reserved fields");
   const bad = analysis.writable(dst);
   if (bad !== undefined) return bad;
@@ -39,7 +39,7 @@ export function checkWide(analysis: Analysis, insn: Insn): Check {
     return undefined;
   }
   const map = analysis.maps.get(analysis.index);
-  if (map === undefined) return reject(EINVAL, "bpf verifier is misconfigured");
+  assert(map !== undefined, "maps were collected before the walk");
   const isValue = insn.src === PSEUDO.MAP_VALUE || insn.src === PSEUDO.MAP_IDX_VALUE;
   if (!isValue) {
     analysis.set(dst, pointer("map_ptr", { map }));

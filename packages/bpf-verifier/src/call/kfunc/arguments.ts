@@ -52,7 +52,8 @@ function checkScalar(analysis: Analysis, param: BtfParam, index: number, facts: 
   }
   if (param.name !== "rdonly_buf_size" && param.name !== "rdwr_buf_size") return undefined;
   facts.isResultReadOnly ||= param.name === "rdonly_buf_size";
-  if (facts.resultBytes !== 0) return reject(EINVAL, "2 or more rdonly/rdwr_buf_size parameters for kfunc");
+  if (facts.resultBytes !== 0)
+    return new Reject(EINVAL, "2 or more rdonly/rdwr_buf_size parameters for kfunc", false);
   if (!scalar.isConst) return reject(EINVAL, `R${number} is not a const`);
   facts.resultBytes = Number(scalar.tnum.value);
   return markPrecise(analysis, number);

@@ -2,10 +2,11 @@
  * Calls of kernel functions, on one screen: may it be called, are its arguments right, what does it change, what does it give.
  * Linux: check_kfunc_call().
  */
-import { EACCES, EFAULT, EINVAL } from "@alien-ts/abi";
+import { EACCES, EFAULT } from "@alien-ts/abi";
 import { REG } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../../analysis.ts";
+import { assert } from "../../assert.ts";
 import { SCALAR_UNKNOWN, ScalarDraft } from "../../scalar/scalar.ts";
 import { NOT_INIT, scalarRegister } from "../../state/register.ts";
 import { reject } from "../../verdict.ts";
@@ -48,9 +49,9 @@ export function checkKfuncCall(analysis: Analysis, insn: Insn): Check {
     checkBefore(analysis, kfunc) ??
     checkKfuncArguments(analysis, kfunc, facts) ??
     runKfuncCallback(analysis, kfunc, facts) ??
-    changeRegions(analysis, kfunc) ??
-    release(analysis, kfunc, facts);
+    changeRegions(analysis, kfunc);
   if (bad !== undefined) return bad;
+  release(analysis, kfunc, facts);
   if (kfunc.name === THROW) return checkThrown(analysis) ?? endByException(analysis, kfunc);
   const wrong = conclude(analysis, kfunc, facts);
   if (wrong === undefined) analysis.target = after;
@@ -85,13 +86,12 @@ function pushFailedLock(analysis: Analysis): Check {
   return analysis.push(analysis.index + 1, queued);
 }
 
-function release(analysis: Analysis, { name, id }: Kfunc, facts: KfuncFacts): Check {
-  const lost = reject(EINVAL, `kfunc ${name}#${id} reference has not been acquired before`);
+function release(analysis: Analysis, { name }: Kfunc, facts: KfuncFacts): void {
   if (facts.releases !== 0) {
-    const { refId } = analysis.register(facts.releases);
-    if (!releaseReference(analysis, refId)) return lost;
+    const isHeld = releaseReference(analysis, analysis.register(facts.releases).refId);
+    assert(isHeld, "what a register refers to is held as long as the register");
   }
-  if (!INSERTS.includes(name)) return undefined;
+  if (!INSERTS.includes(name)) return;
   const { refId } = analysis.register(REG.R2);
   giveAway(analysis, refId);
   return undefined;
