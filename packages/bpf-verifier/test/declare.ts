@@ -1,11 +1,12 @@
 /**
  * BTF from declarations in C, as small as tests need it: structures, unions, enumerations, names of types, functions, variables, tags.
  *
- * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u16, u32, u64, void, char.
+ * `declare("struct a { int x; struct b *y; }; int f(struct a *p__sz);")`. Known without declaration: int, u8, u16, u32, u64, u128, void, char.
  * `struct a;` says that there is one; a structure that is declared twice is two types. Functions are static but where `global` stands before them; members and parameters may be pointers to functions,
  * `int (*less)(struct a *x)`. Tags: `__tag(kptr)` behind `*` tags what is pointed to;
  * `__contains(type, member)` behind a member makes it a list of such; `__thrown(f)` behind a function makes `f` run when it throws;
  * `__arg(nonnull)` behind a parameter is a tag of it.
+ * `percpu` before a variable: each processor has its own.
  */
 import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
 import type { Btf, BtfMember, BtfParam } from "@alien-ts/btf";
@@ -17,7 +18,10 @@ const NUMBERS: Record<string, { readonly size: number; readonly isSigned: boolea
   u16: { size: 2, isSigned: false },
   u32: { size: 4, isSigned: false },
   u64: { size: 8, isSigned: false },
+  u128: { size: 16, isSigned: false },
 };
+
+const PER_CPU = { kind: "datasec", name: ".data..percpu" } as const;
 
 type Composite = "struct" | "union";
 const isComposite = (word: string): word is Composite => word === "struct" || word === "union";
@@ -37,6 +41,7 @@ class Declarations {
   readonly #tokens: readonly string[];
   /** Tags of the parameters that were read last. */
   #tags: readonly (readonly [component: number, name: string])[] = [];
+  readonly #perCpu: { type: number; offset: number; size: number }[] = [];
   #at = 0;
 
   constructor(text: string) {
@@ -52,6 +57,7 @@ class Declarations {
       else if (word === "typedef") this.#typedef();
       else this.#functionOrVariable();
     }
+    if (this.#perCpu.length > 0) this.#builder.add({ ...PER_CPU, size: 0, vars: this.#perCpu });
     return this.#builder.build();
   }
 
@@ -231,12 +237,14 @@ class Declarations {
 
   #functionOrVariable(): void {
     const isGlobal = this.#peek() === "global";
-    if (isGlobal) this.#next();
+    const isPerCpu = this.#peek() === "percpu";
+    if (isGlobal || isPerCpu) this.#next();
     const type = this.#type();
     const name = this.#next();
     if (this.#peek() === ";") {
       this.#next();
-      this.#builder.add({ kind: "var", name, type, linkage: "global" });
+      const variable = this.#builder.add({ kind: "var", name, type, linkage: "global" });
+      if (isPerCpu) this.#perCpu.push({ type: variable, offset: 0, size: this.#sizes.get(type) ?? 0 });
       return;
     }
     const params = this.#parameters();

@@ -27,7 +27,7 @@ import { attachTarget } from "../src/linux/attach-target.ts";
 import { linuxHelper } from "../src/linux/helpers.ts";
 import { linuxKfunc } from "../src/linux/kfuncs.ts";
 import { linuxProgramType } from "../src/linux/program-types.ts";
-import { PRIVILEGED } from "../src/privileges.ts";
+import { PRIVILEGED, UNPRIVILEGED, privilegesOf } from "../src/privileges.ts";
 import { valueFields } from "../src/value-fields.ts";
 import { verifyProgram } from "../src/verify-program.ts";
 import { declare } from "./declare.ts";
@@ -101,8 +101,8 @@ const MAPS: Record<string, MapShape> = {
 /** What code is put to the verifier with. */
 export interface Setting {
   readonly section: keyof typeof SECTIONS;
-  /** What it is attached to: a function, tracepoint, hook or iterator of the kernel, "structure.operation" of its operations. */
-  readonly to?: string;
+  /** What it is attached to: a function, tracepoint, hook or iterator of the kernel, "structure.operation" of its operations, or an id. */
+  readonly to?: string | number | undefined;
   /** Declarations of the program's types and functions (test/declare.ts). */
   readonly types?: string;
   readonly maps?: Record<string, MapShape>;
@@ -112,12 +112,18 @@ export interface Setting {
   readonly kfuncs?: Record<string, readonly KfuncFlag[]>;
   readonly license?: string;
   readonly isSleepable?: boolean;
+  /** A capability that the loader has not, of CAP_BPF and CAP_PERFMON. */
+  readonly lacks?: "bpf" | "perfmon";
   /** What else the verifier is told. */
   readonly env?: Partial<ProgramEnv>;
 }
 
 export interface Program extends Setting {
   readonly code: string;
+  /** The instructions that begin a line of its source. */
+  readonly lines?: readonly number[];
+  /** Fields that no text gives an instruction, by its number. */
+  readonly fields?: Record<number, Partial<Insn>>;
 }
 
 export interface Answer {
@@ -129,6 +135,11 @@ export interface Answer {
   readonly isUnended: boolean;
 }
 
+const PRIVILEGES = {
+  none: PRIVILEGED,
+  perfmon: privilegesOf({ hasCapBpf: true, hasCapPerfmon: false }),
+  bpf: UNPRIVILEGED,
+};
 const HELPERS = new Map(
   Array.from({ length: 212 }, (_, id) => [linuxHelper(id)?.name ?? "", id] as const).reverse(),
 );
@@ -175,11 +186,11 @@ function envOf(program: Program): ProgramEnv {
     map: (fd) => code.maps[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
     license: program.license ?? "GPL",
-    privileges: PRIVILEGED,
+    privileges: PRIVILEGES[program.lacks ?? "none"],
     log: { level: 1 },
     kernelBtf: kernel,
     symbol: () => 0x4000,
-    program: own === undefined ? undefined : { btf: own, functions: code.functions, lines: [] },
+    program: own === undefined ? undefined : { btf: own, functions: code.functions, lines: linesOf(program) },
     attach,
     isSleepable: program.isSleepable ?? program.section === "syscall",
     isStrictAlignment: false,
@@ -189,6 +200,9 @@ function envOf(program: Program): ProgramEnv {
     ...program.env,
   };
 }
+
+const linesOf = ({ lines = [] }: Program): ProgramBtf["lines"] =>
+  lines.map((insn, i) => ({ insn, file: "a.c", text: "x = 1;", line: i + 1 }));
 
 /** The program's types, with those of functions that it does not declare. */
 function withFunctions({ code, types = "" }: Program): string {
@@ -205,12 +219,21 @@ function rulesOf({ kfuncs }: Program, name: string): ReturnType<typeof linuxKfun
 
 /** The BTF id, and the attach type: of operations their place in the structure. */
 function attachId(kernel: Btf, { section, to = "" }: Program, attachType: number): readonly [number, number] {
-  if (section === "tp_btf") return [kernel.find(`btf_trace_${to}`, "typedef")!, attachType];
+  if (typeof to === "number") return [to, attachType];
+  if (to === "") return [0, attachType];
+  if (section === "tp_btf") return [tracepoint(kernel, to), attachType];
   if (section !== "struct_ops") return [kernel.find(to, "func")!, attachType];
   const [structure = "", operation] = to.split(".");
   const id = kernel.find(structure, "struct")!;
-  return [id, kernel.members(id)!.findIndex(({ name }) => name === operation)];
+  const index = kernel.members(id)!.findIndex(({ name }) => name === operation);
+  return [id, index === -1 ? Number(operation) : index];
 }
+
+const tracepoint = (kernel: Btf, name: string): number =>
+  known(
+    name,
+    kernel.find(`btf_trace_${name}`, "typedef") ?? kernel.find(name, "typedef") ?? kernel.find(name, "func"),
+  );
 
 /** The program's text with all names resolved. */
 class Code {
@@ -234,7 +257,7 @@ class Code {
     const text = lines.map((line, i) => this.#resolve(line, starts, slots[i]!)).join("\n");
     const insns = assemble(text);
     if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${text}`);
-    this.insns = insns;
+    this.insns = insns.map((insn, i) => ({ ...insn, ...program.fields?.[i] }));
     this.functions = [["main", 0] as const, ...starts]
       .map(([name, insn]) => ({ insn, type: own?.find(name, "func") }))
       .filter((record): record is ProgramBtf["functions"][number] => record.type !== undefined);
@@ -376,7 +399,7 @@ export function testPairs(setting: Setting & Partial<Program>, pairs: readonly P
 function messageOf(program: Program, message: string): string {
   const kernel = kernelOf(program);
   return message.replaceAll(/##(\w+)/g, (_, name: string) =>
-    String(kernelId(kernel, name, "struct", "func")),
+    String(kernelId(kernel, name, "struct", "func", "typedef")),
   );
 }
 

@@ -1,15 +1,6 @@
 /** The few members of kernel structures that programs write: operations of structures, entries of connection tracking. */
 import { testPairs } from "../../test/judge.ts";
 
-const OPERATIONS = `
-  struct tcp_sock { u64 reserved; u32 snd_cwnd; u32 snd_cwnd_cnt; u32 snd_ssthresh; };
-  struct tcp_congestion_ops { u32 (*ssthresh)(struct tcp_sock *sk); u64 (*get_info)(struct tcp_sock *sk); };
-  struct bpf_struct_ops_tcp_congestion_ops { struct tcp_congestion_ops data; };
-  struct bpf_dummy_ops_state { int val; };
-  struct bpf_dummy_ops { int (*test_1)(struct bpf_dummy_ops_state *cb); };
-  struct bpf_struct_ops_bpf_dummy_ops { struct bpf_dummy_ops data; };
-  int bpf_dummy_ops__test_1(struct bpf_dummy_ops_state *cb__nullable);
-`;
 const CONGESTION = "r2 = *(u64 *)(r1 +0)\n…";
 const STATE = `
 r6 = *(u64 *)(r1 +0)
@@ -22,7 +13,7 @@ r7 = r0
 r1 = r7
 call @bpf_task_release`;
 
-testPairs({ section: "struct_ops", to: "tcp_congestion_ops.ssthresh", kernel: OPERATIONS }, [
+testPairs({ section: "struct_ops", to: "tcp_congestion_ops.ssthresh" }, [
   {
     rule: "operations are those that programs may be",
     code: "",
@@ -36,7 +27,7 @@ testPairs({ section: "struct_ops", to: "tcp_congestion_ops.ssthresh", kernel: OP
     code: "",
     accepted: { to: "tcp_congestion_ops.ssthresh" },
     rejected: { to: "bpf_map.ops" },
-    message: "attach_btf_id 1 is not a supported struct",
+    message: "attach_btf_id ##bpf_map is not a supported struct",
     errno: "ENOTSUPP",
   },
   {
@@ -50,7 +41,7 @@ testPairs({ section: "struct_ops", to: "tcp_congestion_ops.ssthresh", kernel: OP
   {
     rule: "members are written from their beginning",
     code: CONGESTION,
-    accepted: "*(u32 *)(r2 +8) = 1",
+    accepted: "*(u32 *)(r2 +@tcp_sock.snd_cwnd) = 1",
     rejected: "*(u32 *)(r2 +0) = 1",
     message: "no write support to tcp_sock at off 0",
     errno: "EACCES",
@@ -58,14 +49,14 @@ testPairs({ section: "struct_ops", to: "tcp_congestion_ops.ssthresh", kernel: OP
   {
     rule: "members are written no further than their end",
     code: CONGESTION,
-    accepted: "*(u32 *)(r2 +8) = 1",
-    rejected: "*(u64 *)(r2 +8) = 1",
-    message: "write access at off 8 with size 8 beyond the member of tcp_sock ended at 12",
+    accepted: "*(u32 *)(r2 +@tcp_sock.snd_cwnd) = 1",
+    rejected: "*(u64 *)(r2 +@tcp_sock.snd_cwnd) = 1",
+    message: "write access at off 4 with size 8 beyond the member of tcp_sock ended at 8",
     errno: "EACCES",
   },
 ]);
 
-testPairs({ section: "struct_ops", to: "bpf_dummy_ops.test_1", kernel: OPERATIONS }, [
+testPairs({ section: "struct_ops", to: "bpf_dummy_ops.test_1" }, [
   {
     rule: "an operation that is there for tests writes its state",
     code: STATE,

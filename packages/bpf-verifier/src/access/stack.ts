@@ -371,12 +371,8 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
   if (size === 0 && !range.isZeroAllowed) return reject(EACCES, "invalid zero-sized read");
   const outside = checkStackBounds(analysis, number, off, size, kind);
   if (outside !== undefined) return outside;
-  if (!scalar.isConst && !analysis.env.privileges.bypassesSpecV1) {
-    return reject(
-      EACCES,
-      `R${number} variable offset stack access prohibited for !root, var_off=${tnumText(scalar.tnum)}`,
-    );
-  }
+  if (!scalar.isConst && !analysis.env.privileges.bypassesSpecV1)
+    throw new Error(`R${number} was moved by an unknown number for a loader that may not`);
   const low = scalar.sminNumber + off;
   const high = scalar.smaxNumber + off + size;
   const frame = frameOf(analysis, register);

@@ -77,8 +77,9 @@ function argumentAt(btf: Btf, { params, type: result }: BtfFuncProto, off: numbe
   return params.length + 1;
 }
 
+/** What fits a register, and structures, which are seen as words. Linux: btf_type_is_small_int() */
 const isNumber = (type: BtfType): boolean =>
-  type.kind === "int" ||
+  (type.kind === "int" && type.size <= 8) ||
   type.kind === "enum" ||
   type.kind === "enum64" ||
   type.kind === "struct" ||

@@ -1,77 +1,5 @@
 /** Programs of functions, hooks, tracepoints and operations of the kernel: what they are attached to, are given and may return. */
-import { EBADF } from "@alien-ts/abi";
-import { AssembleError, assemble } from "@alien-ts/bpf-isa";
-import { expect, test } from "vitest";
-import { declare } from "../../test/declare.ts";
-import { attachTarget } from "../linux/attach-target.ts";
-import { linuxHelper } from "../linux/helpers.ts";
-import { linuxProgramType } from "../linux/program-types.ts";
-import { PRIVILEGED } from "../privileges.ts";
-import { verifyProgram } from "../verify-program.ts";
-
-const KERNEL = declare(`
-  struct sock_common { int state; }; struct sock { struct sock_common common; }; struct tcp_sock { struct sock inet; int more; };
-  struct pair { u64 a; u64 b; }; struct big { u64 word[3]; };
-  struct file { int flags; }; struct task_struct { int pid; }; struct sk_buff { int len; }; struct bpf_iter_meta { u64 seq; };
-  int vfs_read(struct file *file, u64 count); void schedule_tail(struct task_struct *prev);
-  int two_words(struct pair p, int last); int three_words(struct big b); struct pair gives_pair(void);
-  int many(u64 a, u64 b, u64 c, u64 d, u64 e, u64 f, u64 g, u64 h, u64 i, u64 j, u64 k, u64 l, u64 m);
-  int security_file_open(struct file *file); void do_exit(u64 code); void migrate_disable(void); int __x64_sys_read(u64 regs);
-  int bpf_lsm_file_open(struct file *file); void bpf_lsm_task_free(struct task_struct *task); int bpf_lsm_ismaclabel(u64 name);
-  int bpf_lsm_inode_xattr_skipcap(u64 name); void bpf_lsm_bprm_committed_creds(u64 bprm);
-  void bpf_lsm_sock_graft(struct sock *sk); int gone(void);
-  int bpf_iter_task(struct bpf_iter_meta *meta, struct task_struct *task); int bpf_iter_none(void);
-  void __bpf_trace_tcp_send_reset(void *data, struct sock *sk, struct sk_buff *skb__nullable);
-  typedef void btf_trace_tcp_send_reset; typedef int other;
-`);
-
-/** Attach types: tp_btf, fentry, fexit, fmod_ret, lsm, iter, lsm_cgroup. */
-const AT = { tp: 23, fentry: 24, fexit: 25, modify: 26, lsm: 27, iter: 28, cgroup: 43 } as const;
-
-interface Load {
-  readonly at: keyof typeof AT;
-  readonly to: string | number;
-  readonly text?: string;
-  readonly isSleepable?: boolean;
-  readonly license?: string;
-}
-
-/** The last line of the log, or "" where there is none. */
-function messageOf({ at, to, text = "r0 = 0", isSleepable = false, license = "GPL" }: Load): string {
-  const type = at === "lsm" || at === "cgroup" ? 29 : 26;
-  const insns = assemble(`${text}\nexit`);
-  if (insns instanceof AssembleError) throw new Error(`${insns.line}: ${insns.message}`);
-  const kind = at === "tp" && to !== "vfs_read" ? "typedef" : "func";
-  const id = typeof to === "number" ? to : KERNEL.find(to, kind)!;
-  const attach = attachTarget(KERNEL, { type, attachType: AT[at] }, id);
-  const verdict = verifyProgram({
-    insns,
-    programType: linuxProgramType(type, AT[at], attach.name)!,
-    helper: (number) => linuxHelper(number, type),
-    map: () => EBADF,
-    addressHigh: 0xffff_8881,
-    license,
-    privileges: PRIVILEGED,
-    log: { level: 1 },
-    kernelBtf: KERNEL,
-    symbol: (name) => (name === "gone" ? undefined : 0x1000),
-    program: undefined,
-    attach,
-    isSleepable,
-    isStrictAlignment: false,
-    isAnyAlignment: false,
-    isStateFrequent: false,
-    hasFragments: false,
-  });
-  if (verdict.ok) return "accepted";
-  return (
-    verdict.log
-      .replace(/processed .*\n$/, "")
-      .trimEnd()
-      .split("\n")
-      .at(-1) ?? ""
-  );
-}
+import { testPairs } from "../../test/judge.ts";
 
 const OPTION = `r1 = *(u64 *)(r1 +0)
 r2 = 1
@@ -80,171 +8,278 @@ r3 = 2
 r4 = r10
 r4 += -8
 r5 = 8
-call bpf_setsockopt#49
-r0 = 1`;
-const OPEN = { at: "lsm", to: "bpf_lsm_file_open" } as const;
-const READ = { at: "fentry", to: "vfs_read" } as const;
-const TASK = { at: "iter", to: "bpf_iter_task" } as const;
-const RESET = { at: "tp", to: "btf_trace_tcp_send_reset" } as const;
-const returns = (text: string): { readonly text: string } => ({ text: `r0 = ${text}` });
-const id = (name: string): number => KERNEL.find(name, "func")!;
+call bpf_setsockopt
+r0 = 1
+exit`;
+const OPEN = { section: "lsm", to: "bpf_lsm_file_open" } as const;
+const READ = { section: "fentry", to: "vfs_read" } as const;
+const TASK = { section: "iter", to: "bpf_iter_task" } as const;
+const RESET = { section: "tp_btf", to: "tcp_send_reset" } as const;
+const returns = (result: string): { readonly code: string } => ({ code: `r0 = ${result}\nexit` });
+const KERNEL = `
+  struct pair { u64 a; u64 b; }; struct big { u64 word[3]; };
+  int two_words(struct pair p, int last); int three_words(struct big b); struct pair gives_pair(void);
+  int many(u64 a, u64 b, u64 c, u64 d, u64 e, u64 f, u64 g, u64 h, u64 i, u64 j, u64 k, u64 l, u64 m);
+  int bpf_iter_none(void); int gone(void);
+`;
 
-test.each<[string, Load, Load, string]>([
-  ["an id is one of the kernel's types", READ, { ...READ, to: 9999 }, "attach_btf_id 9999 is invalid"],
-  ["functions are traced", READ, { ...READ, to: 1 }, "attach_btf_id 1 is not a function"],
-  [
-    "tracepoints are named",
-    RESET,
-    { at: "tp", to: "vfs_read" },
-    `attach_btf_id ${id("vfs_read")} is not a typedef`,
-  ],
-  [
-    "by types of theirs",
-    RESET,
-    { at: "tp", to: "other" },
-    `attach_btf_id ${KERNEL.find("other", "typedef")!} points to wrong type name other`,
-  ],
-  ["iterators are there", TASK, { ...TASK, to: "bpf_iter_none" }, ""],
-  ["what is traced is there", READ, { ...READ, to: "gone" }, "The address of function gone cannot be found"],
-  [
-    "at most 12 arguments are passed on",
-    READ,
-    { ...READ, to: "many" },
-    "The function many has 13 arguments. Too many.",
-  ],
-  [
-    "structures of up to two words are passed on",
-    { ...READ, to: "two_words" },
-    { ...READ, to: "three_words" },
-    "The function three_words arg0 type STRUCT is unsupported.",
-  ],
-  [
-    "numbers and pointers are returned",
-    READ,
-    { ...READ, to: "gives_pair" },
-    "The function gives_pair return type STRUCT is unsupported.",
-  ],
-  [
-    "what programs need themselves is not traced",
-    READ,
-    { ...READ, to: "migrate_disable" },
-    "Attaching tracing programs to function 'migrate_disable' is rejected.",
-  ],
-  [
-    "functions that never return have no end",
-    { at: "fentry", to: "do_exit" },
-    { at: "fexit", to: "do_exit" },
-    "Attaching fexit/fmod_ret to __noreturn function 'do_exit' is rejected.",
-  ],
-  [
-    "results of hooks and system calls may be changed",
-    { at: "modify", to: "security_file_open" },
-    { at: "modify", to: "vfs_read" },
-    "vfs_read() is not modifiable",
-  ],
-  [
-    "programs of system calls may sleep",
-    { ...READ, to: "__x64_sys_read", isSleepable: true },
-    { ...READ, isSleepable: true },
-    "vfs_read is not sleepable",
-  ],
-  [
-    "programs of some hooks may sleep",
-    { ...OPEN, isSleepable: true },
-    { at: "lsm", to: "bpf_lsm_task_free", isSleepable: true },
-    "bpf_lsm_task_free is not sleepable",
-  ],
-  [
-    "hooks are the kernel's",
-    OPEN,
-    { ...OPEN, license: "MIT" },
-    "LSM programs must have a GPL compatible license",
-  ],
-  [
-    "some hooks are not for programs",
-    OPEN,
-    { ...OPEN, to: "bpf_lsm_ismaclabel" },
-    `attach_btf_id ${id("bpf_lsm_ismaclabel")} points to disabled hook bpf_lsm_ismaclabel`,
-  ],
-  [
-    "programs of hooks are at hooks",
-    OPEN,
-    { ...OPEN, to: "vfs_read" },
-    `attach_btf_id ${id("vfs_read")} points to wrong type name vfs_read`,
-  ],
-  [
-    "a hook gives zero or an error",
-    { ...OPEN, ...returns("-4095") },
-    { ...OPEN, ...returns("1") },
-    "At program exit the register R0 has smin=1 smax=1 should have been in [-4095, 0]",
-  ],
-  [
-    "or yes and no",
-    { at: "lsm", to: "bpf_lsm_inode_xattr_skipcap", ...returns("1") },
-    { at: "lsm", to: "bpf_lsm_inode_xattr_skipcap", ...returns("-1") },
-    "At program exit the register R0 has smin=-1 smax=-1 should have been in [0, 1]",
-  ],
-  [
-    "a hook that gives nothing has no result to set",
-    { at: "lsm", to: "bpf_lsm_task_free", text: "r1 = r1" },
-    { ...OPEN, text: "r1 = r1" },
-    "R0 !read_ok",
-  ],
-  [
-    "programs of control groups decide, but not for hooks that give nothing",
-    { at: "cgroup", to: "bpf_lsm_file_open", ...returns("0") },
-    { at: "cgroup", to: "bpf_lsm_sock_graft", ...returns("0") },
-    "Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!",
-  ],
-  [
-    "options of sockets are for hooks that have one",
-    { at: "cgroup", to: "bpf_lsm_sock_graft", text: OPTION },
-    { at: "cgroup", to: "bpf_lsm_file_open", text: OPTION },
-    "program of this type cannot use helper bpf_setsockopt#49",
-  ],
-  [
-    "entries give zero",
-    READ,
-    { ...READ, ...returns("1") },
-    "At program exit the register R0 has smin=1 smax=1 should have been in [0, 0]",
-  ],
-  [
-    "changed results are any",
-    { at: "modify", to: "security_file_open", ...returns("7") },
-    { ...READ, ...returns("7") },
-    "At program exit the register R0 has smin=7 smax=7 should have been in [0, 0]",
-  ],
-  [
-    "arguments are words",
-    { ...READ, text: "r1 = *(u64 *)(r1 +8)\nr0 = 0" },
-    { ...READ, text: "r1 = *(u64 *)(r1 +4)\nr0 = 0" },
-    "invalid bpf_context access off=4 size=8",
-  ],
-  [
-    "structures take as many as they need",
-    { ...READ, to: "two_words", text: "r1 = *(u32 *)(r1 +16)\nr0 = 0" },
-    { ...READ, to: "two_words", text: "r1 = *(u32 *)(r1 +24)\nr0 = 0" },
-    "invalid bpf_context access off=24 size=4",
-  ],
-  [
-    "results are seen at the end",
-    { at: "fexit", to: "vfs_read", text: "r1 = *(u64 *)(r1 +16)\nr0 = 0" },
-    { ...READ, text: "r1 = *(u64 *)(r1 +16)\nr0 = 0" },
-    "invalid bpf_context access off=16 size=8",
-  ],
-  [
-    "where there is one",
-    { at: "fexit", to: "vfs_read", text: "r1 = *(u64 *)(r1 +16)\nr0 = 0" },
-    { at: "fexit", to: "schedule_tail", text: "r1 = *(u64 *)(r1 +8)\nr0 = 0" },
-    "invalid bpf_context access off=8 size=8",
-  ],
-  [
-    "arguments of tracepoints may be NULL, as their names say",
-    { ...RESET, text: "r2 = *(u64 *)(r1 +8)\nif r2 == 0x0 goto pc+1\nr2 = *(u32 *)(r2 +0)\nr0 = 0" },
-    { ...RESET, text: "r2 = *(u64 *)(r1 +8)\nr2 = *(u32 *)(r2 +0)\nr0 = 0" },
-    "R2 invalid mem access 'trusted_ptr_or_null_'",
-  ],
-])("%s", (_, kept, broken, message) => {
-  expect(messageOf(kept)).toBe("accepted");
-  expect(messageOf(broken)).toBe(message);
-});
+testPairs({ section: "fentry", code: "" }, [
+  {
+    rule: "an id is one of the kernel's types",
+    accepted: READ,
+    rejected: { ...READ, to: 9999 },
+    errno: "EINVAL",
+    message: "attach_btf_id 9999 is invalid",
+  },
+  {
+    rule: "functions are traced",
+    accepted: READ,
+    rejected: { ...READ, to: 1 },
+    errno: "EINVAL",
+    message: "attach_btf_id 1 is not a function",
+  },
+  {
+    rule: "tracepoints are named",
+    accepted: RESET,
+    rejected: { section: "tp_btf", to: "vfs_read" },
+    errno: "EINVAL",
+    message: "attach_btf_id ##vfs_read is not a typedef",
+  },
+  {
+    rule: "by types of theirs",
+    accepted: RESET,
+    rejected: { section: "tp_btf", to: "pid_t" },
+    errno: "EINVAL",
+    message: "attach_btf_id ##pid_t points to wrong type name pid_t",
+  },
+  {
+    rule: "what programs need themselves is not traced",
+    accepted: READ,
+    rejected: { ...READ, to: "migrate_disable" },
+    errno: "EINVAL",
+    message: "Attaching tracing programs to function 'migrate_disable' is rejected.",
+  },
+  {
+    rule: "functions that never return have no end",
+    accepted: { section: "fentry", to: "do_exit" },
+    rejected: { section: "fexit", to: "do_exit" },
+    errno: "EINVAL",
+    message: "Attaching fexit/fmod_ret to __noreturn function 'do_exit' is rejected.",
+  },
+  {
+    rule: "results of hooks and system calls may be changed",
+    accepted: { section: "fmod_ret", to: "security_file_open" },
+    rejected: { section: "fmod_ret", to: "vfs_read" },
+    errno: "EINVAL",
+    message: "vfs_read() is not modifiable",
+  },
+  {
+    rule: "programs of system calls may sleep",
+    accepted: { ...READ, to: "__x64_sys_read", isSleepable: true },
+    rejected: { ...READ, isSleepable: true },
+    errno: "EINVAL",
+    message: "vfs_read is not sleepable",
+  },
+  {
+    rule: "programs of some hooks may sleep",
+    accepted: { ...OPEN, isSleepable: true },
+    rejected: { section: "lsm", to: "bpf_lsm_task_free", isSleepable: true },
+    errno: "EINVAL",
+    message: "bpf_lsm_task_free is not sleepable",
+  },
+  {
+    rule: "hooks are the kernel's",
+    accepted: OPEN,
+    rejected: { ...OPEN, license: "MIT" },
+    errno: "EINVAL",
+    message: "LSM programs must have a GPL compatible license",
+  },
+  {
+    rule: "some hooks are not for programs",
+    accepted: OPEN,
+    rejected: { ...OPEN, to: "bpf_lsm_ismaclabel" },
+    errno: "EINVAL",
+    message: "attach_btf_id ##bpf_lsm_ismaclabel points to disabled hook bpf_lsm_ismaclabel",
+  },
+  {
+    rule: "programs of hooks are at hooks",
+    accepted: OPEN,
+    rejected: { ...OPEN, to: "vfs_read" },
+    errno: "EINVAL",
+    message: "attach_btf_id ##vfs_read points to wrong type name vfs_read",
+  },
+  {
+    rule: "a hook gives zero or an error",
+    accepted: { ...OPEN, ...returns("-4095") },
+    rejected: { ...OPEN, ...returns("1") },
+    errno: "EINVAL",
+    message: "At program exit the register R0 has smin=1 smax=1 should have been in [-4095, 0]",
+  },
+  {
+    rule: "or yes and no",
+    accepted: { section: "lsm", to: "bpf_lsm_inode_xattr_skipcap", ...returns("1") },
+    rejected: { section: "lsm", to: "bpf_lsm_inode_xattr_skipcap", ...returns("-1") },
+    errno: "EINVAL",
+    message: "At program exit the register R0 has smin=-1 smax=-1 should have been in [0, 1]",
+  },
+  {
+    rule: "a hook that gives nothing has no result to set",
+    accepted: { section: "lsm", to: "bpf_lsm_task_free", code: "r1 = r1\nexit" },
+    rejected: { ...OPEN, code: "r1 = r1\nexit" },
+    errno: "EACCES",
+    message: "R0 !read_ok",
+  },
+  {
+    rule: "programs of control groups decide, but not for hooks that give nothing",
+    accepted: { section: "lsm_cgroup", to: "bpf_lsm_file_open", ...returns("0") },
+    rejected: { section: "lsm_cgroup", to: "bpf_lsm_sock_graft", ...returns("0") },
+    errno: "EINVAL",
+    message: "Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!",
+  },
+  {
+    rule: "options of sockets are for hooks that have one",
+    accepted: { section: "lsm_cgroup", to: "bpf_lsm_sock_graft", code: OPTION },
+    rejected: { section: "lsm_cgroup", to: "bpf_lsm_file_open", code: OPTION },
+    errno: "EINVAL",
+    message: "program of this type cannot use helper bpf_setsockopt#49",
+  },
+  {
+    rule: "entries give zero",
+    accepted: READ,
+    rejected: { ...READ, ...returns("1") },
+    errno: "EINVAL",
+    message: "At program exit the register R0 has smin=1 smax=1 should have been in [0, 0]",
+  },
+  {
+    rule: "changed results are any",
+    accepted: { section: "fmod_ret", to: "security_file_open", ...returns("7") },
+    rejected: { ...READ, ...returns("7") },
+    errno: "EINVAL",
+    message: "At program exit the register R0 has smin=7 smax=7 should have been in [0, 0]",
+  },
+  {
+    rule: "arguments are words",
+    accepted: { ...READ, code: "r1 = *(u64 *)(r1 +8)" },
+    rejected: { ...READ, code: "r1 = *(u64 *)(r1 +4)" },
+    errno: "EACCES",
+    message: "invalid bpf_context access off=4 size=8",
+  },
+  {
+    rule: "results are seen at the end",
+    accepted: { section: "fexit", to: "vfs_read", code: "r1 = *(u64 *)(r1 +16)" },
+    rejected: { ...READ, code: "r1 = *(u64 *)(r1 +16)" },
+    errno: "EACCES",
+    message: "invalid bpf_context access off=16 size=8",
+  },
+  {
+    rule: "where there is one",
+    accepted: { section: "fexit", to: "vfs_read", code: "r1 = *(u64 *)(r1 +16)" },
+    rejected: { section: "fexit", to: "schedule_tail", code: "r1 = *(u64 *)(r1 +8)" },
+    errno: "EACCES",
+    message: "invalid bpf_context access off=8 size=8",
+  },
+  {
+    rule: "arguments of tracepoints may be NULL, as their names say",
+    accepted: {
+      ...RESET,
+      code: "r2 = *(u64 *)(r1 +8)\nif r2 == 0x0 goto out\nr2 = *(u32 *)(r2 +@sk_buff.len)",
+    },
+    rejected: { ...RESET, code: "r2 = *(u64 *)(r1 +8)\nr2 = *(u32 *)(r2 +@sk_buff.len)" },
+    errno: "EACCES",
+    message: "R2 invalid mem access 'trusted_ptr_or_null_'",
+  },
+]);
+
+testPairs({ section: "fentry", kernel: KERNEL, code: "" }, [
+  {
+    rule: "iterators are there",
+    accepted: TASK,
+    rejected: { ...TASK, to: "bpf_iter_none" },
+    errno: "EINVAL",
+    message: "",
+  },
+  {
+    rule: "what is traced is there",
+    accepted: READ,
+    rejected: { ...READ, to: "gone", env: { symbol: () => undefined } },
+    errno: "ENOENT",
+    message: "The address of function gone cannot be found",
+  },
+  {
+    rule: "at most 12 arguments are passed on",
+    accepted: READ,
+    rejected: { ...READ, to: "many" },
+    errno: "EINVAL",
+    message: "The function many has 13 arguments. Too many.",
+  },
+  {
+    rule: "structures of up to two words are passed on",
+    accepted: { ...READ, to: "two_words" },
+    rejected: { ...READ, to: "three_words" },
+    errno: "EINVAL",
+    message: "The function three_words arg0 type STRUCT is unsupported.",
+  },
+  {
+    rule: "numbers and pointers are returned",
+    accepted: READ,
+    rejected: { ...READ, to: "gives_pair" },
+    errno: "EINVAL",
+    message: "The function gives_pair return type STRUCT is unsupported.",
+  },
+  {
+    rule: "structures take as many as they need",
+    accepted: { ...READ, to: "two_words", code: "r1 = *(u32 *)(r1 +16)" },
+    rejected: { ...READ, to: "two_words", code: "r1 = *(u32 *)(r1 +24)" },
+    errno: "EACCES",
+    message: "invalid bpf_context access off=24 size=4",
+  },
+]);
+
+/** Operations of congestion control. */
+const THRESHOLD = { section: "struct_ops", to: "tcp_congestion_ops.ssthresh" } as const;
+
+testPairs({ section: "fentry", code: "" }, [
+  {
+    rule: "programs of functions replace none",
+    accepted: READ,
+    rejected: { section: "freplace", to: "vfs_read" },
+    errno: "EINVAL",
+    message: "Cannot replace kernel functions",
+  },
+  {
+    rule: "programs of the system call sleep",
+    accepted: { section: "syscall" },
+    rejected: { section: "syscall", isSleepable: false },
+    errno: "EINVAL",
+    message: "Syscall programs can only be sleepable",
+  },
+  {
+    rule: "programs that see packets do not",
+    accepted: { section: "kprobe", isSleepable: true },
+    rejected: { section: "tc", isSleepable: true },
+    errno: "EINVAL",
+    message: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable",
+  },
+  {
+    rule: "programs of tracepoints say of which",
+    section: "tp_btf",
+    accepted: { to: "task_newtask" },
+    rejected: {},
+    errno: "EINVAL",
+    message: "Tracing programs must provide btf_id",
+  },
+  {
+    rule: "operations are functions",
+    accepted: THRESHOLD,
+    rejected: { ...THRESHOLD, to: "tcp_congestion_ops.flags" },
+    errno: "EINVAL",
+    message: "attach to invalid member flags(@idx 2) of struct tcp_congestion_ops",
+  },
+  {
+    rule: "operations are members of their structure",
+    accepted: THRESHOLD,
+    rejected: { ...THRESHOLD, to: "tcp_congestion_ops.99" },
+    errno: "EINVAL",
+    message: "attach to invalid member idx 99 of struct tcp_congestion_ops",
+  },
+]);

@@ -1,0 +1,109 @@
+/** What helpers are passed, and in which programs they know where they are. */
+import { testPairs } from "../../test/judge.ts";
+
+const TYPES = `
+  struct task_struct { int pid; };
+  struct kept { u64 before; struct task_struct *__tag(kptr) task; };
+  struct seen { struct task_struct *__tag(kptr_untrusted) task; };
+  struct numbers { u64 a; u64 b; };
+`;
+const MAPS = {
+  text: { type: 2, holds: "task\0" },
+  endless: { type: 2, holds: "task" },
+  plain: { type: 2, valueSize: 16 },
+};
+const TASK = "r6 = *(u64 *)(r1 +0)";
+const FRAME = "*(u64 *)(r10 -8) = 0\nr1 = r10\nr1 += -8";
+const RELEASE = "if r0 == 0x0 goto out\nr1 = r0\ncall @bpf_task_release";
+const RANDOM = "call bpf_get_prandom_u32\nr0 &= 1";
+
+testPairs({ section: "tp_btf", to: "task_newtask", types: TYPES, maps: MAPS }, [
+  {
+    rule: "objects of the kernel are not written",
+    code: `${TASK}\n…\nr2 = 4\nr3 = 0\ncall bpf_probe_read_kernel`,
+    accepted: FRAME,
+    rejected: "r1 = r6",
+    errno: "EACCES",
+    message: "bpf_probe_read_kernel() may write into memory pointed by R1 type=trusted_ptr_",
+  },
+  {
+    rule: "objects that are passed are there",
+    code: "r1 = 1\ncall @bpf_task_from_pid\n…\nr1 = value kept+8\nr2 = r0\ncall bpf_kptr_xchg\n" + RELEASE,
+    accepted: "if r0 == 0x0 goto out",
+    rejected: "",
+    errno: "EACCES",
+    message: "Possibly NULL pointer passed to helper arg2",
+  },
+  {
+    rule: "pointers are exchanged at places that are known",
+    code: `${RANDOM}\nr0 <<= 3\n…\nr2 = 0\ncall bpf_kptr_xchg\n${RELEASE}`,
+    accepted: "r1 = value kept+8",
+    rejected: "r1 = value kept\nr1 += r0",
+    errno: "EINVAL",
+    message: "R1 doesn't have constant offset. kptr has to be at the constant offset",
+  },
+  {
+    rule: "values have pointers to exchange",
+    code: `…\nr2 = 0\ncall bpf_kptr_xchg\n${RELEASE}`,
+    accepted: "r1 = value kept+8",
+    rejected: "r1 = value numbers+8",
+    errno: "EINVAL",
+    message: "R1 has no valid kptr",
+  },
+  {
+    rule: "pointers are set to NULL by a store, to nothing else",
+    code: "r1 = value seen\n…",
+    accepted: "*(u64 *)(r1 +0) = 0",
+    rejected: "*(u64 *)(r1 +0) = 8",
+    errno: "EACCES",
+    message: "BPF_ST imm must be 0 when storing to kptr at off=0",
+  },
+  {
+    rule: "texts are in maps that do not change",
+    code: `${FRAME}\nr2 = 8\n…\ncall bpf_strncmp`,
+    accepted: "r3 = value text",
+    rejected: "r3 = value plain",
+    errno: "EACCES",
+    message: "R3 does not point to a readonly map'",
+  },
+  {
+    rule: "texts begin at a place that is known",
+    code: `${RANDOM}\nr6 = r0\n${FRAME}\nr2 = 8\nr3 = value text\n…\ncall bpf_strncmp`,
+    accepted: "r3 += 1",
+    rejected: "r3 += r6",
+    errno: "EACCES",
+    message: "R3 is not a constant address'",
+  },
+  {
+    rule: "texts end",
+    code: `${FRAME}\nr2 = 8\n…\ncall bpf_strncmp`,
+    accepted: "r3 = value text",
+    rejected: "r3 = value endless",
+    errno: "EINVAL",
+    message: "string is not zero-terminated",
+  },
+  {
+    rule: "dynptrs are made over values of maps",
+    code: "…\nr2 = 8\nr3 = 0\nr4 = r10\nr4 += -24\ncall bpf_dynptr_from_mem",
+    accepted: "r1 = value numbers",
+    rejected: FRAME,
+    errno: "EACCES",
+    message: "Unsupported reg type fp for bpf_dynptr_from_mem data",
+  },
+  {
+    rule: "programs of functions know where they are",
+    code: "call bpf_get_func_ip",
+    accepted: { section: "fentry", to: "vfs_read" },
+    rejected: {},
+    errno: "ENOTSUPP",
+    message: "func bpf_get_func_ip#173 supported only for fentry/fexit/fmod_ret programs",
+  },
+  {
+    rule: "so do those of probes, not those of tracepoints",
+    code: "call bpf_get_func_ip",
+    accepted: { section: "kprobe", to: undefined },
+    rejected: { section: "tracepoint", to: undefined },
+    errno: "ENOTSUPP",
+    message: "func bpf_get_func_ip#173 not supported for program type 5",
+  },
+]);
