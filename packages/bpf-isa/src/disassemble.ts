@@ -6,10 +6,10 @@
 import { CLASS, NOSPEC } from "./constants.ts";
 import { wideConstant } from "./instruction.ts";
 import type { Insn } from "./instruction.ts";
-import { identify } from "./opcodes.ts";
+import { identify, rowsOfOpcode } from "./opcodes.ts";
 import type { AccessBytes, OpcodeRow, PseudoSource } from "./opcodes.ts";
 import { ALU, ATOMIC, JUMP } from "./operations.ts";
-import type { Bits } from "./operations.ts";
+import type { AtomicOp, Bits } from "./operations.ts";
 
 export interface DisassembleOptions {
   /** Name of a helper ("bpf_map_lookup_elem"); undefined prints "unknown". */
@@ -70,7 +70,7 @@ function text(row: OpcodeRow, insn: Insn, next: Insn | undefined, options: Disas
     case "goto":
       return row.field === "off" ? `goto pc${plus(off)}` : `gotol pc${plus(imm)}`;
     case "may_goto":
-      return `may_goto pc${plus(off)}`;
+      return src === 0 ? `may_goto pc${plus(off)}` : conditionText(insn);
     case "call":
       return callText(row.target, insn, options);
     case "exit":
@@ -88,7 +88,7 @@ function memoryText(row: OpcodeRow, insn: Insn, next: Insn | undefined, options:
     case "store":
       return `${place(row.size, dst, off)} = ${row.source === "reg" ? `r${src}` : imm}`;
     case "atomic":
-      return atomicText(row, insn);
+      return atomicText(row.op, row.size, insn);
     case "load_acquire":
       return `r${dst} = load_acquire(${pointer(row.size, src, off)})`;
     case "store_release":
@@ -106,12 +106,12 @@ function memoryText(row: OpcodeRow, insn: Insn, next: Insn | undefined, options:
   }
 }
 
-function atomicText(row: OpcodeRow & { readonly kind: "atomic" }, { dst, src, off }: Insn): string {
-  const { fetches, symbol } = ATOMIC[row.op];
-  if (!fetches) return `lock ${place(row.size, dst, off)} ${symbol} r${src}`;
-  const name = `atomic${row.size === 8 ? "64" : ""}_${symbol}`;
-  if (row.op === "cmpxchg") return `r0 = ${name}(${pointer(row.size, dst, off)}, r0, r${src})`;
-  return `r${src} = ${name}(${pointer(row.size, dst, off)}, r${src})`;
+function atomicText(op: AtomicOp, size: AccessBytes, { dst, src, off }: Insn): string {
+  const { fetches, symbol } = ATOMIC[op];
+  if (!fetches) return `lock ${place(size, dst, off)} ${symbol} r${src}`;
+  const name = `atomic${size === 8 ? "64" : ""}_${symbol}`;
+  if (op === "cmpxchg") return `r0 = ${name}(${pointer(size, dst, off)}, r0, r${src})`;
+  return `r${src} = ${name}(${pointer(size, dst, off)}, r${src})`;
 }
 
 function callText(target: string, { dst, off, imm }: Insn, options: DisassembleOptions): string {
@@ -132,29 +132,57 @@ function pseudoText(pseudo: PseudoSource, value: bigint): string {
   return `${pseudo.toLowerCase()}[${words[0]}]${high}`;
 }
 
-/** What print_bpf_insn() falls back to. */
+/** Instructions that do not exist: the kernel prints them by their opcode alone, whatever the fields that make them impossible. */
 function unknownText(insn: Insn): string {
-  const code = hex2(insn.opcode);
-  switch (insn.opcode & 7) {
+  const { opcode } = insn;
+  const code = hex2(opcode);
+  const body = impossibleText(insn);
+  if (body !== undefined) return `(${code}) ${body}`;
+  switch (opcode & 7) {
     case CLASS.LD:
-      return insn.opcode === 0x18 ? `(${code}) r${insn.dst} = pseudo ${insn.src}` : `BUG_ld_${code}`;
+      return opcode === 0x18 ? `(${code}) r${insn.dst} = pseudo ${insn.src}` : `BUG_ld_${code}`;
     case CLASS.LDX:
       return `BUG_ldx_${code}`;
     case CLASS.ST:
-      return insn.opcode === NOSPEC ? `(${code}) nospec` : `BUG_st_${code}`;
+      return opcode === NOSPEC ? `(${code}) nospec` : `BUG_st_${code}`;
     case CLASS.STX:
       return `BUG_${code}`;
     case CLASS.ALU:
     case CLASS.ALU64:
-      return insn.opcode === 0xbf && insn.off === 1
-        ? `(${code}) r${insn.dst} = addr_space_cast(r${insn.src}, ${insn.imm >>> 16}, ${insn.imm & 0xffff})`
-        : `BUG_alu_${code}`;
+      return `BUG_alu_${code}`;
     default:
-      return insn.opcode === 0x85
-        ? `(${code}) call unknown#${insn.imm}`
-        : `(${code}) ${CLASS_NAMES[insn.opcode & 7]}`;
+      return opcode === 0x85 ? `(${code}) call unknown#${insn.imm}` : `(${code}) ${CLASS_NAMES[opcode & 7]}`;
   }
 }
+
+/** Arithmetic, jumps and atomics with fields that no such instruction has. */
+function impossibleText(insn: Insn): string | undefined {
+  const { opcode, dst, src, off, imm } = insn;
+  const row = (rowsOfOpcode(opcode) as readonly (OpcodeRow | undefined)[])[0];
+  switch (row?.kind) {
+    case "end":
+      return `r${dst} = ${row.order === "swap" ? "bswap" : row.order}${imm} r${dst}`;
+    case "alu": {
+      if (opcode === 0xbf && off === 1)
+        return `r${dst} = addr_space_cast(r${src}, ${imm >>> 16}, ${imm & 0xffff})`;
+      if (opcode === 0xbf && off === -1) return `r${dst} = &(void __percpu *)(r${src})`;
+      const from = opcode !== 0xbc || off !== 32 ? "" : "(s32)";
+      const operand = row.source === "reg" ? `${from}${register(row.bits, src)}` : String(imm);
+      return `${register(row.bits, dst)} ${ALU[row.op].symbol} ${operand}`;
+    }
+    case "load_acquire":
+    case "store_release": {
+      const op = Object.entries(ATOMIC).find(([, known]) => known.imm === imm)?.[0];
+      return op === undefined ? undefined : atomicText(op as AtomicOp, row.size, insn);
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The jump that only `may_goto` is of: one without a name. */
+const conditionText = ({ dst, off, imm }: Insn): string =>
+  `if r${dst} (null) 0x${(imm >>> 0).toString(16)} goto pc${plus(off)}`;
 
 const register = (bits: Bits, number: number): string => `${bits === 32 ? "w" : "r"}${number}`;
 const plus = (value: number): string => (value < 0 ? String(value) : `+${value}`);

@@ -101,9 +101,14 @@ export function identify(insn: Insn): OpcodeRow | undefined {
   return undefined;
 }
 
+/** The instructions that have this opcode byte. */
+export function rowsOfOpcode(opcode: number): readonly OpcodeRow[] {
+  return rowsByOpcode[opcode] ?? [];
+}
+
 /** Whether some instruction has this opcode byte. */
 export function isKnownOpcode(opcode: number): boolean {
-  return (rowsByOpcode[opcode] ?? []).length > 0;
+  return rowsOfOpcode(opcode).length > 0;
 }
 
 export function opcodeByName(name: string): OpcodeRow | undefined {

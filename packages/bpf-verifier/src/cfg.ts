@@ -96,7 +96,7 @@ export function checkSubprograms({ insns, subprograms }: Verification): Check {
       const insn = insns[index]!;
       const target = jumpTarget(insn, index);
       if (target !== undefined && (target < start || target >= end)) {
-        return reject(EINVAL, `jump out of range from insn ${index} to ${target}`);
+        return reject(EINVAL, `jump out of range from insn ${index} to ${target | 0}`);
       }
     }
     const last = insns[end - 1]!.opcode;

@@ -14,6 +14,8 @@ import type { Verification } from "./state.ts";
 import { Reject, reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
 
+/** How many addresses 32 bits tell apart. */
+const ADDRESSES = 2 ** 32;
 /** MAX_USED_MAPS */
 const MAX_USED_MAPS = 64;
 /** BPF_MAX_VAR_OFF */
@@ -109,7 +111,9 @@ function resolveMap(
     return reject(E2BIG, `The total number of maps per program has reached the limit of ${MAX_USED_MAPS}`);
   }
   insns[index] = { ...insn, src: PSEUDO.NONE, imm: address | 0 };
-  insns[index + 1] = { ...insns[index + 1]!, imm: env.addressHigh | 0 };
+  // An arena lies where its user has it; addresses of the kernel have 32 bits here.
+  const high = address < ADDRESSES ? env.addressHigh : Math.floor(address / ADDRESSES);
+  insns[index + 1] = { ...insns[index + 1]!, imm: high | 0 };
   return undefined;
 }
 

@@ -37,6 +37,8 @@ import { Reject, reject } from "./verdict.ts";
 import type { Check, Verdict } from "./verdict.ts";
 import { walk } from "./walk.ts";
 
+/** BTF_MAX_TYPE */
+const MAX_BTF_ID = 0x000f_ffff;
 const NOT_FOR_LOADER = "programs of this type need capabilities that the loader lacks";
 
 export function verifyProgram(env: ProgramEnv): Verdict {
@@ -53,7 +55,8 @@ export function verifyProgram(env: ProgramEnv): Verdict {
       processed: 0,
       refusal: { message: NOT_FOR_LOADER, insn: undefined },
     };
-  if (!allowsAttachType(type, attachType) || (env.attach !== undefined && !isAttachedById(type)))
+  const { attach } = env;
+  if (!allowsAttachType(type, attachType) || (attach !== undefined && !mayAttach(type, attach.id)))
     return { ok: false, log: "", errno: EINVAL, processed: 0 };
   const verification = new Verification(env);
   const run = new Run(verification, env);
@@ -83,6 +86,9 @@ export function verifyProgram(env: ProgramEnv): Verdict {
     processed,
   };
 }
+
+/** Linux: bpf_prog_load_check_attach() */
+const mayAttach = (type: number, id: number): boolean => isAttachedById(type) && id <= MAX_BTF_ID;
 
 class Run {
   readonly #verification: Verification;

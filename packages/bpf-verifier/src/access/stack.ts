@@ -129,7 +129,7 @@ function readFixed(analysis: Analysis, frame: Frame, off: number, size: number, 
   if (size === 8 && spillSize === 8) {
     if (into >= 0) {
       noteAccess(analysis, frame, index);
-      analysis.set(into, withId(analysis, frame, index));
+      analysis.set(into, slot.spilled);
       return undefined;
     }
     return !analysis.env.privileges.mayLeakPointers && slot.spilled.isPointer

@@ -231,7 +231,7 @@ function checkRole(analysis: Analysis, facts: CallFacts, number: number, argumen
     }
     case "alloc size":
       if (!register.scalar.isConst) return reject(EACCES, `R${number} is not a known constant'`);
-      facts.memSize = Number(register.scalar.tnum.value);
+      facts.memSize = Number(BigInt.asUintN(32, register.scalar.tnum.value));
       return markPrecise(analysis, number);
     case "function":
       facts.subprogram = register.subprogram;

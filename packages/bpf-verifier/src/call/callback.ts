@@ -4,7 +4,7 @@ import { REG } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { assert } from "../assert.ts";
 import { markPrecise } from "../prune/precision.ts";
-import { FLAG, UNKNOWN, pointer } from "../state/register.ts";
+import { UNKNOWN, pointer } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 import type { CallFacts } from "./arguments.ts";
@@ -22,13 +22,12 @@ export function runCallback(analysis: Analysis, facts: CallFacts): Check {
   const call = { subprogram, isAsync: false, returns: BOOL } as const;
   switch (facts.id) {
     case HELPER.loop: {
-      // Any argument will do for the prototype, but only a number can be how often.
-      if (!at(REG.R1).isScalar) return reject(EFAULT, "verifier bug: backtracking misuse");
-      const bad =
-        (at(REG.R4).isNull ? markPrecise(analysis, REG.R4) : undefined) ?? markPrecise(analysis, REG.R1);
+      // Any argument will do for the prototype, but only a number can be how often; Linux finds it out here.
+      const bad = at(REG.R4).isNull ? markPrecise(analysis, REG.R4) : undefined;
       if (bad !== undefined) return bad;
-      // A pointer is no number of turns; Linux finds it out here.
       if (!at(REG.R1).isScalar) return reject(EFAULT, "verifier bug: backtracking misuse");
+      const imprecise = markPrecise(analysis, REG.R1);
+      if (imprecise !== undefined) return imprecise;
       if (BigInt(analysis.frame.callbackDepth) < at(REG.R1).scalar.umax)
         return pushCallback(analysis, { ...call, arguments: [UNKNOWN, at(REG.R3)] });
       analysis.frame.callbackDepth = 0;
@@ -49,7 +48,7 @@ export function runCallback(analysis: Analysis, facts: CallFacts): Check {
       assert(btf !== undefined && id !== undefined, "a kernel with tasks has mappings");
       return pushCallback(analysis, {
         ...call,
-        arguments: [at(REG.R1), pointer("ptr_", { btf, btfId: id, flags: FLAG.TRUSTED }), at(REG.R4)],
+        arguments: [at(REG.R1), pointer("ptr_", { btf, btfId: id }), at(REG.R4)],
       });
     }
     case HELPER.timer_set_callback:

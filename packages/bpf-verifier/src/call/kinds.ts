@@ -104,7 +104,6 @@ const WORDS: Record<string, Partial<ArgumentKind>> = {
   mem: { role: "memory", accepts: MEMORY },
   wmem: { role: "memory", accepts: MEMORY, isWritten: true },
   umem: { role: "memory", accepts: MEMORY, isUninitialised: true, isWritten: true },
-  uwmem: { role: "memory", accepts: MEMORY, isUninitialised: true, isWritten: true },
   size: { role: "size", accepts: [type("scalar")] },
   size0: { role: "size", accepts: [type("scalar")], isZeroAllowed: true },
   allocsize: { role: "alloc size", accepts: [type("scalar")] },

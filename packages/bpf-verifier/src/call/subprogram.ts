@@ -163,6 +163,7 @@ export function pushCallback(analysis: Analysis, callback: Callback): Check {
   const copy = analysis.state.copy();
   const start = analysis.subprograms[callback.subprogram]?.start;
   assert(start !== undefined, "arguments that are called back are functions");
+  logStaticArguments(analysis, callback.subprogram);
   analysis.callbacks.add(callback.subprogram);
   if (callback.isAsync) {
     analysis.laterCallbacks.add(callback.subprogram);
@@ -171,6 +172,7 @@ export function pushCallback(analysis: Analysis, callback: Callback): Check {
     copy.activeLocks = 0;
     copy.parent = undefined;
     copy.branches = 1;
+    copy.firstInsn = 0;
     copy.history = [];
     copy.activeIrqId = 0;
     copy.activeRcuLocks = 0;

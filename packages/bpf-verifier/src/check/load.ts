@@ -46,7 +46,8 @@ export function checkWide(analysis: Analysis, insn: Insn): Check {
     return undefined;
   }
   if (map.type === ARENA_MAP) {
-    analysis.set(dst, UNKNOWN.with({ kind: "arena", map }));
+    // As its user sees it: a number, until it is cast.
+    analysis.set(dst, UNKNOWN);
     return undefined;
   }
   // There is one value only: pointers to it are the same, and need no id.

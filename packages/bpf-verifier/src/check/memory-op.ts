@@ -5,6 +5,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { checkMemory } from "../access/memory.ts";
 import type { Analysis } from "../analysis.ts";
 import { kindName } from "../state/register.ts";
+import type { Register } from "../state/register.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
@@ -91,17 +92,13 @@ const RMW: readonly number[] = Object.values(ATOMIC).map(({ imm }) => imm);
 function checkAtomic(analysis: Analysis, insn: Insn): Check {
   const { opcode, imm } = insn;
   const size = bytesOf(opcode);
-  if (imm === LOAD_ACQUIRE || imm === STORE_RELEASE) {
-    const number = imm === LOAD_ACQUIRE ? insn.src : insn.dst;
-    const bad =
-      imm === LOAD_ACQUIRE
-        ? (analysis.read(insn.src) ?? analysis.writable(insn.dst))
-        : (analysis.read(insn.src) ?? analysis.read(insn.dst));
-    return (
-      bad ??
-      checkAtomicTarget(analysis, number) ??
-      (imm === LOAD_ACQUIRE ? load(analysis, insn, { isStrict: true }) : store(analysis, insn, true))
-    );
+  if (imm === LOAD_ACQUIRE) {
+    const base = analysis.register(insn.src);
+    return load(analysis, insn, { isStrict: true }) ?? checkAtomicTarget(base, "loads from", insn.src);
+  }
+  if (imm === STORE_RELEASE) {
+    const base = analysis.register(insn.dst);
+    return store(analysis, insn, true) ?? checkAtomicTarget(base, "stores into", insn.dst);
   }
   if (!RMW.includes(imm))
     return reject(
@@ -112,19 +109,19 @@ function checkAtomic(analysis: Analysis, insn: Insn): Check {
   return checkExchange(analysis, insn, size);
 }
 
-function checkAtomicTarget(analysis: Analysis, number: number): Check {
-  const register = analysis.register(number);
+/** Differs from Linux: a load into the register of the address itself is refused too, where 6.18 looks at what was loaded. */
+function checkAtomicTarget(register: Register, access: string, number: number): Check {
+  if (register.isMaybeNull) return undefined;
   switch (register.kind) {
     case "ctx":
     case "pkt":
     case "pkt_meta":
-    case "pkt_end":
     case "flow_keys":
     case "sock":
     case "sock_common":
     case "tcp_sock":
     case "xdp_sock":
-      return reject(EACCES, `BPF_ATOMIC stores into R${number} ${kindName(register)} is not allowed`);
+      return reject(EACCES, `BPF_ATOMIC ${access} R${number} ${kindName(register)} is not allowed`);
     default:
       return undefined;
   }
@@ -137,7 +134,7 @@ function checkExchange(analysis: Analysis, { dst, src, off, imm }: Insn, size: n
   if (bad !== undefined) return bad;
   if (isCompare && analysis.isLeak(REG.R0)) return reject(EACCES, "R0 leaks addr into mem");
   if (analysis.isLeak(src)) return reject(EACCES, `R${src} leaks addr into mem`);
-  const refused = checkAtomicTarget(analysis, dst);
+  const refused = checkAtomicTarget(analysis.register(dst), "stores into", dst);
   if (refused !== undefined) return refused;
   const into = (imm & 1) === 0 ? -1 : isCompare ? REG.R0 : src;
   if (into >= 0) {

@@ -111,7 +111,7 @@ const ROWS = `
 98 get_listener_sock sock? skcommon
 99 skc_lookup_tcp skcommon? ctx mem size0 any any
 100 !tcp_check_syncookie int sockbtf mem size mem size
-101 sysctl_get_name int ctx uwmem size any
+101 sysctl_get_name int ctx wmem size any
 102 sysctl_get_current_value int ctx umem size
 103 sysctl_get_new_value int ctx umem size
 104 sysctl_set_new_value int ctx mem size
@@ -129,7 +129,7 @@ const ROWS = `
 116 tcp_send_ack int btf:tcp_sock any
 117 send_signal_thread int any
 118 jiffies64 int
-119 !read_branch_records int ctx umem? size0 any
+119 !read_branch_records int ctx wmem? size0 any
 120 get_ns_current_pid_tgid int any any umem size
 121 !xdp_output int btf:xdp_buff map any mem size0
 122 get_netns_cookie int ctx?
@@ -159,7 +159,7 @@ const ROWS = `
 146 inode_storage_delete int map btf?:inode
 147 d_path int btf:path umem size0
 148 copy_from_user int umem size0 any
-149 snprintf_btf int umem size mem size any
+149 snprintf_btf int wmem size mem size any
 150 !seq_printf_btf int btf:seq_file mem size0 any
 151 skb_cgroup_classid int ctx
 152 redirect_neigh int any mem? size0 any
@@ -186,7 +186,7 @@ const ROWS = `
 173 !get_func_ip int ctx
 174 get_attach_cookie int ctx
 175 !task_pt_regs btf:pt_regs btf:task_struct
-176 !get_branch_snapshot int umem size0 any
+176 !get_branch_snapshot int umem size0
 177 !trace_vprintk int mem size mem? size0
 178 skc_to_unix_sock btf?:unix_sock sockbtf
 179 kallsyms_lookup_name int mem size0 any wlong

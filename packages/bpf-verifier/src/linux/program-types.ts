@@ -206,6 +206,9 @@ export function allowsAttachType(type: number, attachType: number): boolean {
   return allowed === undefined || ids(allowed).has(attachType);
 }
 
+/** Of programs of sockets of control groups, and of reuseport groups, where none is given. Linux: bpf_prog_load_fixup_attach_type() */
+const DEFAULT_ATTACH_TYPES: Record<number, number> = { 9: 2, 21: 39 };
+
 /** Types for everyone, where the machine lets everyone load: socket_filter, cgroup_skb. */
 const FOR_EVERYONE: readonly number[] = [1, 8];
 /** Types that see into the kernel: kprobe, tracepoint, perf_event, raw_tracepoint (also writable), tracing, struct_ops, ext, lsm. */
@@ -223,9 +226,10 @@ export function mayLoadType(type: number, { hasCapBpf, hasCapPerfmon }: Capabili
  */
 export function linuxProgramType(
   type: number,
-  attachType: number,
+  givenAttachType: number,
   operation?: string,
 ): ProgramRules | undefined {
+  const attachType = givenAttachType === 0 ? (DEFAULT_ATTACH_TYPES[type] ?? 0) : givenAttachType;
   const base = ROWS[type];
   if (base === undefined) return undefined;
   const variant = VARIANTS[`${type}/${attachType}`] ?? operationOf(operation ?? "");

@@ -8,6 +8,7 @@ import type { Analysis } from "../analysis.ts";
 import { isActiveIterator } from "../call/iterator-state.ts";
 import { callsCallback, callsLater } from "../call/callback-kinds.ts";
 import type { VerifierEnv } from "../env.ts";
+import { sourceLine } from "../source.ts";
 import { stateText } from "../print.ts";
 import { NOT_INIT } from "../state/register.ts";
 import type { State } from "../state/state.ts";
@@ -80,7 +81,7 @@ export function findPoints(env: VerifierEnv, advances: (insn: Insn) => boolean):
       return;
     }
     prune[index] = 1;
-    if (insn.opcode === 0xe5) checkpoint[index] = 1;
+    if (insn.opcode === MAY_GOTO && insn.src === 0) checkpoint[index] = 1;
     target(index + 1 + insn.off);
   });
   return { prune, jump, checkpoint, next, callback };
@@ -232,6 +233,7 @@ export class Visited {
       !depthsDiffer(old, now) &&
       this.#equal(old, now, "exact");
     if (!isEndless) return "no";
+    sourceLine(this.#analysis, index);
     return reject(
       EINVAL,
       `infinite loop detected at insn ${index}\ncur state:${stateText(now, now.top, undefined)}\nold state:${stateText(old, old.top, undefined)}`,

@@ -1,7 +1,8 @@
 /**
  * What a verification is told about the machine, from the parts of a load. Interface: `environment`.
  */
-import { EBADF } from "@alien-ts/abi";
+import { BPF_PROG_F, E2BIG, EBADF, EINVAL } from "@alien-ts/abi";
+import type { Errno } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
 import {
   PRIVILEGED,
@@ -14,8 +15,9 @@ import {
 import type { AttachTarget, MapInfo, Privileges, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 
-/** Bits of `prog_flags`. */
-export const FLAG = { STRICT: 1, ANY: 2, STATE_FREQUENT: 8, SLEEPABLE: 16, FRAGMENTS: 32 } as const;
+const KNOWN_FLAGS = Object.values(BPF_PROG_F).reduce<number>((all, flag) => all | flag, 0);
+/** Descriptors that every loader has open, and that are no maps. */
+const STANDARD_FDS = 3;
 
 /** Characters of a log that are printed: its end. */
 const KEPT_LOG = 4 << 20;
@@ -45,19 +47,22 @@ export interface Parts {
   readonly attach: string | number | undefined;
 }
 
-/** Throws where the program type is none. */
-export function environment(parts: Parts, options: Machine): ProgramEnv {
+/** The load as the verifier sees it, or what it is refused with before. Linux: bpf_prog_load() */
+export function environment(parts: Parts, options: Machine): ProgramEnv | Errno {
   const { kernelBtf } = options;
+  if ((parts.flags & ~KNOWN_FLAGS) !== 0) return EINVAL;
+  // Loads name no token: that of descriptor 0 is none.
+  if ((parts.flags & BPF_PROG_F.TOKEN_FD) !== 0) return EINVAL;
   const attach = kernelBtf === undefined ? undefined : targetOf(kernelBtf, parts);
   const operation = attach?.structure === undefined ? attach?.name : `${attach.structure}.${attach.name}`;
   const programType = linuxProgramType(parts.type, parts.attachType, operation);
-  if (programType === undefined) throw new Error(`prog_type ${parts.type} is not a program type`);
+  if (programType === undefined) return parts.insns.length === 0 ? E2BIG : EINVAL;
   return {
     insns: parts.insns,
     programType,
     helper: (id) => linuxHelper(id, parts.type),
     kfuncRules: linuxKfunc,
-    map: (fd) => parts.maps.get(fd) ?? EBADF,
+    map: (fd) => parts.maps.get(fd) ?? (fd >= 0 && fd < STANDARD_FDS ? EINVAL : EBADF),
     ...(kernelBtf === undefined
       ? {}
       : {
@@ -76,11 +81,11 @@ export function environment(parts: Parts, options: Machine): ProgramEnv {
     symbol: (name, kind) => (kind === "func" ? FUNCTIONS + name.length : undefined),
     cpus: CPUS,
     hasPrivateStacks: true,
-    isSleepable: (parts.flags & FLAG.SLEEPABLE) !== 0,
-    isStrictAlignment: (parts.flags & FLAG.STRICT) !== 0,
-    isAnyAlignment: (parts.flags & FLAG.ANY) !== 0,
-    isStateFrequent: (parts.flags & FLAG.STATE_FREQUENT) !== 0,
-    hasFragments: (parts.flags & FLAG.FRAGMENTS) !== 0,
+    isSleepable: (parts.flags & BPF_PROG_F.SLEEPABLE) !== 0,
+    isStrictAlignment: (parts.flags & BPF_PROG_F.STRICT_ALIGNMENT) !== 0,
+    isAnyAlignment: (parts.flags & BPF_PROG_F.ANY_ALIGNMENT) !== 0,
+    isStateFrequent: (parts.flags & BPF_PROG_F.TEST_STATE_FREQ) !== 0,
+    hasFragments: (parts.flags & BPF_PROG_F.XDP_HAS_FRAGS) !== 0,
   };
 }
 

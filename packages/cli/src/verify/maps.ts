@@ -21,12 +21,15 @@ export interface MapShape {
   readonly valueType?: number;
   readonly content?: Uint8Array;
   readonly isFrozen?: boolean;
+  /** Of an arena: where its user has it. */
+  readonly userAddress?: number;
 }
 
 const ARRAY = 2;
 const ARENA = 33;
 const PAGE_BYTES = 4096;
 const READ_ONLY = 0x80;
+const MAPS_OF_MAPS: readonly number[] = [12, 13];
 /** Maps of devices, which programs never write: the kernel adds the flag. */
 const DEVICES: readonly number[] = [14, 25];
 
@@ -37,7 +40,7 @@ export function mapInfo(shape: MapShape, index: number): MapInfo {
   return {
     address,
     valueSize: shape.value,
-    valuesAddress: hasValues ? address + 0x1000 : undefined,
+    valuesAddress: hasValues ? (shape.userAddress ?? address + 0x1000) : undefined,
     ...(shape.type === ARENA ? { addressableBytes: shape.entries * PAGE_BYTES } : {}),
     type: shape.type,
     name: shape.name ?? "",
@@ -132,6 +135,8 @@ export interface LoadedMap {
   readonly value_size: number;
   readonly max_entries: number;
   readonly map_flags: number;
+  /** Of an arena: its address; 0 for one that the kernel chooses. */
+  readonly map_extra?: number;
   readonly btf_value_type_id?: number;
   readonly inner_map_fd?: number;
   readonly value0?: string | null;
@@ -145,7 +150,7 @@ export function loadedShape(
   btf: Btf | undefined,
   kernelBtf: Btf | undefined,
 ): MapShape {
-  const inner = all.find(({ fd }) => fd === map.inner_map_fd && map.inner_map_fd !== 0);
+  const inner = MAPS_OF_MAPS.includes(map.type) ? all.find(({ fd }) => fd === map.inner_map_fd) : undefined;
   const valueType = map.btf_value_type_id ?? 0;
   const hasBtf = btf !== undefined && valueType !== 0;
   return {
@@ -156,6 +161,9 @@ export function loadedShape(
     flags: map.map_flags,
     name: map.name,
     isFrozen: map.frozen === true || map.frozen === 1,
+    ...(map.type === ARENA && map.map_extra !== undefined && map.map_extra !== 0
+      ? { userAddress: map.map_extra }
+      : {}),
     ...(inner === undefined ? {} : { inner: { ...loadedShape(inner, [], btf, kernelBtf), name: "" } }),
     ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType, kernelBtf) } : {}),
     ...(typeof map.value0 === "string" ? { content: Buffer.from(map.value0, "hex") } : {}),

@@ -4,6 +4,7 @@
  * Maps exist as descriptions only; the contents of `.rodata` are known, as they are after a loader froze the map.
  * CO-RE relocations and externs are resolved with the kernel's types.
  */
+import { isErr } from "@alien-ts/abi";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { valueFields, verifyWithReport } from "@alien-ts/bpf-verifier";
 import type { MapInfo, ProgramBtf, Report } from "@alien-ts/bpf-verifier";
@@ -126,6 +127,7 @@ function verifyOne(spec: ObjectSpec, program: ProgramSpec, maps: Maps, machine: 
     },
     machine,
   );
+  if (isErr(env)) throw new Error(`program ${program.name}: no kernel loads its type, ${section.type}`);
   const { verdict, report } = verifyWithReport(env);
   return {
     program: program.name,

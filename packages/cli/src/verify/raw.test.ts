@@ -60,12 +60,42 @@ test("a refusal has its errno and message", () => {
 
 test.each([
   ["no JSON", "{"],
-  ["a program type that is none", { insns: hex(asm.exit()), prog_type: 99 }],
   ["a kind of map that is none", { insns: hex(...lookup), prog_type: 1, fixups: { map_of_gold: [3] } }],
   ["null", "null"],
   ["instructions in other digits", '{"insns":"95zz000000000000","prog_type":1}'],
 ])("%s is an error of its line", (_, line) => {
   expect(typeof answer(line)["error"]).toBe("string");
+});
+
+const zero = hex(asm.movImm(0, 0), asm.exit());
+
+test.each([
+  ["of a type that is none", { insns: zero, prog_type: 99 }, 22],
+  ["of a type that is none, and empty,", { insns: "", prog_type: 99 }, 7],
+  ["with a flag that is none", { insns: zero, prog_type: 1, flags: 256 }, 22],
+  ["with a token that is none", { insns: zero, prog_type: 1, flags: 1 << 16 }, 22],
+])("a program %s is refused before it is verified", (_, line, errno) => {
+  expect(answer(line)).toEqual({ verdict: "REJECT", errno, processed: 0, log: "" });
+});
+
+test("descriptors that every loader has open are no maps", () => {
+  const load = (fd: number): string => hex(asm.mapFd(1, fd), asm.movImm(0, 0), asm.exit());
+  expect(answer({ insns: load(2), prog_type: 1 })).toMatchObject({ errno: 22 });
+  expect(answer({ insns: load(200), prog_type: 1 })).toMatchObject({ errno: 9 });
+});
+
+test("an arena lies where its user has it", () => {
+  const arena = { fd: 4, name: "a", type: 33, key_size: 0, value_size: 0, max_entries: 2, map_flags: 1024 };
+  const load = {
+    prog_type: 1,
+    expected_attach_type: 0,
+    prog_flags: 0,
+    license: "GPL",
+    insns: hex(asm.mapValue(1, 4, 16), asm.movImm(0, 0), asm.exit()),
+    maps: [{ ...arena, map_extra: 0x1000_0000_0000 }],
+    map_refs: { "0": 4 },
+  };
+  expect(answer({ load })["log"]).toContain("0: (18) r1 = 0x100000000010           ; R1=scalar()");
 });
 
 test.each([[["--raw"]], [[]], [["--raw", "x", "--log-level", "99"]], [["--frob", "x"]]])(

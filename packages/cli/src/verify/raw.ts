@@ -4,13 +4,15 @@
  * A line with `load` is a program as a loader passes it; any other is an old-style case with `fixups`. A line that cannot be used
  * gives an error and the run goes on.
  */
+import { BPF_PROG_F, isErr } from "@alien-ts/abi";
+import type { Errno } from "@alien-ts/abi";
 import { decode } from "@alien-ts/bpf-isa";
 import { PRIVILEGED, UNPRIVILEGED, privilegesOf, verifyProgram } from "@alien-ts/bpf-verifier";
 import type { MapInfo, Privileges, ProgramBtf, ProgramEnv } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
 import { parseHex } from "../vm/hex.ts";
 import { assembleBtf } from "./btf.ts";
-import { FLAG, environment } from "./environment.ts";
+import { environment } from "./environment.ts";
 import type { Machine } from "./environment.ts";
 import { FIXTURE_MAPS, kptrFields, loadedShape, mapInfo } from "./maps.ts";
 import type { LoadedMap } from "./maps.ts";
@@ -66,6 +68,7 @@ export function verifyLine(line: string, options: RawOptions): string {
     if (typeof parsed !== "object" || parsed === null) throw new Error("expected an object");
     const machine = { ...options, privileges: loaderOf(parsed) ?? options.privileges ?? PRIVILEGED };
     const env = "load" in parsed ? loadEnv(parsed.load, machine) : caseEnv(parsed, machine);
+    if (isErr(env)) return JSON.stringify({ verdict: "REJECT", errno: env.number, processed: 0, log: "" });
     const verdict = verifyProgram(env);
     return JSON.stringify({
       verdict: verdict.ok ? "ACCEPT" : "REJECT",
@@ -84,6 +87,8 @@ function bytes(hex: string): Uint8Array {
   return parsed;
 }
 
+const { ANY_ALIGNMENT, STRICT_ALIGNMENT } = BPF_PROG_F;
+
 const CAPABILITIES: readonly string[] = ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_NET_ADMIN"];
 
 /** Throws where a capability is none that loading a program asks for. */
@@ -99,7 +104,7 @@ function loaderOf({ unpriv, caps }: Loader): Privileges | undefined {
   });
 }
 
-function caseEnv(given: Case, options: RawOptions): ProgramEnv {
+function caseEnv(given: Case, options: RawOptions): ProgramEnv | Errno {
   const insns = decode(bytes(given.insns)).map((insn) => ({ ...insn }));
   const maps = new Map<number, MapInfo>();
   let fd = 3;
@@ -123,7 +128,8 @@ function caseEnv(given: Case, options: RawOptions): ProgramEnv {
       insns,
       type: given.prog_type,
       attachType: given.expected_attach_type ?? 0,
-      flags: (flags & ~3) | ((flags & 1) === 0 ? 0 : FLAG.ANY) | ((flags & 2) === 0 ? 0 : FLAG.STRICT),
+      flags:
+        (flags & ~3) | ((flags & 1) === 0 ? 0 : ANY_ALIGNMENT) | ((flags & 2) === 0 ? 0 : STRICT_ALIGNMENT),
       license: "GPL",
       maps,
       program: caseBtf(given),
@@ -139,7 +145,7 @@ function caseBtf({ btf_types: types, btf_strings: strings, func_info: info }: Ca
   return { btf: assembleBtf(bytes(types), bytes(strings ?? "00")), functions, lines: [] };
 }
 
-function loadEnv(load: Load, options: RawOptions): ProgramEnv {
+function loadEnv(load: Load, options: RawOptions): ProgramEnv | Errno {
   const btf = load.btf === undefined || load.btf === null ? undefined : options.programBtf.get(load.btf);
   const insns = decode(bytes(load.insns)).map((insn) => ({ ...insn }));
   const maps = new Map<number, MapInfo>();
