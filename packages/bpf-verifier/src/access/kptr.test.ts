@@ -6,6 +6,7 @@ const TYPES = `
   struct kept { struct task_struct *__tag(kptr) task; u64 more; };
   struct seen { struct task_struct *__tag(kptr_untrusted) task; u64 more; };
   struct numbers { u64 number[2]; };
+  struct each { struct numbers *__tag(percpu_kptr) numbers; u64 more; };
   struct shared { struct numbers *__tag(uptr) user; };
   int main(void *ctx);
 `;
@@ -109,6 +110,22 @@ testPairs(
       accepted: "kept",
       rejected: "kept+8",
       message: "off=8 doesn't point to kptr",
+      errno: "EACCES",
+    },
+    {
+      rule: "pointers to what each processor has are read whole",
+      code: "r1 = value each\n…",
+      accepted: "r0 = *(u64 *)(r1 +0)",
+      rejected: "r0 = *(u32 *)(r1 +0)",
+      message: "percpu_kptr access size must be BPF_DW",
+      errno: "EACCES",
+    },
+    {
+      rule: "pointers to what the user shares are read whole",
+      code: STORAGE,
+      accepted: "r1 = *(u64 *)(r0 +0)",
+      rejected: "r1 = *(u32 *)(r0 +0)",
+      message: "uptr access size must be BPF_DW",
       errno: "EACCES",
     },
     {

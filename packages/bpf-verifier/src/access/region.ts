@@ -96,7 +96,9 @@ export const FIELD_NAMES: Record<ValueField["kind"], string> = {
   refcount: "bpf_refcount",
   task_work: "bpf_task_work",
 };
-export const fieldName = (field: ValueField): string => FIELD_NAMES[field.kind];
+const POINTER_NAMES = { untrusted: "kptr", referenced: "kptr", percpu: "percpu_kptr", user: "uptr" } as const;
+export const fieldName = ({ kind, pointer }: ValueField): string =>
+  pointer === undefined ? FIELD_NAMES[kind] : POINTER_NAMES[pointer.tag];
 
 /** BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG */
 const READ_ONLY = 0x80;
@@ -129,14 +131,14 @@ export function checkFields(
     const from = register.scalar.smin + BigInt(off);
     const to = register.scalar.umax + BigInt(off + size);
     if (from >= BigInt(field.offset + field.size) || BigInt(field.offset) >= to) continue;
-    if (field.kind !== "kptr")
-      return reject(EACCES, `${fieldName(field)} cannot be accessed directly by load/store`);
-    if (!isDirect) return reject(EACCES, "kptr cannot be accessed indirectly by helper");
-    if (!register.scalar.isConst) return reject(EACCES, "kptr access cannot have variable offset");
+    const name = fieldName(field);
+    if (field.kind !== "kptr") return reject(EACCES, `${name} cannot be accessed directly by load/store`);
+    if (!isDirect) return reject(EACCES, `${name} cannot be accessed indirectly by helper`);
+    if (!register.scalar.isConst) return reject(EACCES, `${name} access cannot have variable offset`);
     const at = BigInt(off) + register.scalar.constant;
     if (at !== BigInt(field.offset))
-      return reject(EACCES, `kptr access misaligned expected=${field.offset} off=${at}`);
-    if (size !== 8) return reject(EACCES, "kptr access size must be BPF_DW");
+      return reject(EACCES, `${name} access misaligned expected=${field.offset} off=${at}`);
+    if (size !== 8) return reject(EACCES, `${name} access size must be BPF_DW`);
   }
   return undefined;
 }

@@ -76,6 +76,33 @@ testPairs({ section: "tc", types: TYPES }, [
   },
 ]);
 
+const COUNT = `
+…
+r2 = 0
+call @bpf_obj_new_impl
+if r0 == 0x0 goto out
+r6 = r0
+r1 = r6
+r2 = 0
+call @bpf_refcount_acquire_impl
+r1 = r0
+r2 = 0
+call @bpf_obj_drop_impl
+r1 = r6
+r2 = 0
+call @bpf_obj_drop_impl`;
+
+testPairs({ section: "tc", types: TYPES }, [
+  {
+    rule: "owners are counted of objects that the kernel keeps something in",
+    code: COUNT,
+    accepted: "r1 = #counted",
+    rejected: "r1 = #node",
+    message: "verifier bug: Couldn't find btf_record",
+    errno: "EFAULT",
+  },
+]);
+
 testPairs({ section: "tc" }, [
   {
     rule: "objects are of types that the program has brought along",

@@ -1,5 +1,5 @@
 /** Arguments of kernel functions by what they are: the second half of check_kfunc_args(). */
-import { EINVAL } from "@alien-ts/abi";
+import { EFAULT, EINVAL } from "@alien-ts/abi";
 import { structsMatch } from "../../access/struct-walk.ts";
 import type { Analysis } from "../../analysis.ts";
 import { isProjection, kernelContext } from "../../linux/kernel-contexts.ts";
@@ -127,7 +127,9 @@ function checkCounted(register: Register, { index, facts }: Parameter): Check {
   if (register.kind !== "ptr_" || !register.has(FLAG.ALLOC))
     return reject(EINVAL, `arg#${index} is neither owning or non-owning ref`);
   facts.isOwning = !register.has(FLAG.NON_OWN_REF);
-  if (!fieldsOf(register).some(({ kind }) => kind === "refcount"))
+  const fields = fieldsOf(register);
+  if (fields.length === 0) return reject(EFAULT, "verifier bug: Couldn't find btf_record");
+  if (!fields.some(({ kind }) => kind === "refcount"))
     return reject(EINVAL, `arg#${index} doesn't point to a type with bpf_refcount field`);
   facts.object = { btf: register.btf!, id: register.btfId };
   return undefined;
