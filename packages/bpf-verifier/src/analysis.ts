@@ -16,7 +16,8 @@ import type { Touched } from "./print.ts";
 import type { LiveStack } from "./prune/live-stack.ts";
 import { FLAG, NOT_INIT, UNKNOWN, kindName, pointer } from "./state/register.ts";
 import type { Register, RegisterKind } from "./state/register.ts";
-import type { Frame, HistoryEntry, State } from "./state/state.ts";
+import type { History } from "./state/history.ts";
+import type { Frame, State } from "./state/state.ts";
 import type { Subprogram, Verification } from "./state.ts";
 import { reject } from "./verdict.ts";
 import type { Check } from "./verdict.ts";
@@ -229,14 +230,11 @@ export class Analysis {
     this.#clean();
   }
 
-  /** What is remembered of the instruction at hand for walks back. Linux: push_jmp_history() */
-  historyEntry(): HistoryEntry {
+  /** The path so far, of which the instruction at hand is the last step. Linux: push_jmp_history() */
+  get history(): History {
     const { history } = this.state;
-    const last = history[history.length - 1];
-    if (last?.index === this.index) return last;
-    const entry = { index: this.index, previous: this.previous, stack: undefined, linked: undefined };
-    history.push(entry);
-    return entry;
+    history.reach(this.index, this.previous);
+    return history;
   }
 
   /** Remembers a path to be walked later. Linux: push_stack() */

@@ -52,8 +52,7 @@ export function walk(analysis: Analysis, points: Points, visited: Visited): Chec
         continue;
       }
     }
-    if (points.jump[index] === 1)
-      state.history.push({ index, previous: analysis.previous, stack: undefined, linked: undefined });
+    if (points.jump[index] === 1) state.history.push(index, analysis.previous);
     analysis.env.observer?.before(state, index);
     print(analysis, showsState);
     showsState = false;

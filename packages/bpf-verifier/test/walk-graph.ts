@@ -6,6 +6,7 @@
  * each global function; `marked` of a visit is the state that was remembered there, with the marks of precision it got later.
  */
 import type { WalkObserver } from "../src/env.ts";
+import { History } from "../src/state/history.ts";
 import type { State } from "../src/state/state.ts";
 
 export interface Visit {
@@ -78,6 +79,6 @@ export class WalkGraph implements WalkObserver {
 
 function copyOf(state: State): State {
   const copy = state.copy();
-  copy.history = [];
+  copy.history = new History();
   return copy;
 }

@@ -110,7 +110,7 @@ function allZero(analysis: Analysis, frame: Frame, low: number, high: number): b
 }
 
 function noteAccess(analysis: Analysis, frame: Frame, slot: number): void {
-  analysis.historyEntry().stack = { frame: frame.index, slot };
+  analysis.history.noteSlot(frame.index, slot);
 }
 
 /** Linux: check_stack_read_fixed_off() */

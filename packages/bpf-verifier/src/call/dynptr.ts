@@ -102,7 +102,7 @@ function fill(analysis: Analysis, { frame: index, slot }: Place, argument: Dynpt
     refId = argument.clonedRef ?? 0;
     if (refId === 0) {
       refId = analysis.newId();
-      analysis.state.references.push({ kind: "object", id: refId, insn: analysis.index, object: undefined });
+      analysis.state.hold({ kind: "object", id: refId, insn: analysis.index, object: undefined });
     }
   }
   const main = pointer("dynptr_ptr", { dynptr, isFirstSlot: true, id, refId });

@@ -82,7 +82,7 @@ function makeIterator(analysis: Analysis, kfunc: Kfunc, { number, kind, place }:
     if (bad !== undefined) return bad;
   }
   const id = analysis.newId();
-  analysis.state.references.push({ kind: "object", id, insn: analysis.index, object: undefined });
+  analysis.state.hold({ kind: "object", id, insn: analysis.index, object: undefined });
   const isProtected = has(kfunc, "rcu_protected");
   const flags = !isProtected ? 0 : isInRcu(analysis) ? FLAG.RCU : FLAG.UNTRUSTED;
   for (const [i, slot] of slots.entries()) {

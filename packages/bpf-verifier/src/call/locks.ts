@@ -64,7 +64,7 @@ function acquire({ state, index }: Analysis, register: Register, kind: LockKind)
   const object = allocationOf(register);
   if (kind !== "lock" && findLock(state, RESILIENT, id, object) !== undefined)
     return reject(EINVAL, "Acquiring the same lock again, AA deadlock detected");
-  state.references.push({ kind, id, insn: index, object });
+  state.hold({ kind, id, insn: index, object });
   state.activeLocks += 1;
   state.activeLockId = id;
   state.activeLockObject = object;

@@ -33,7 +33,7 @@ export function giveResult(analysis: Analysis, facts: CallFacts): Check {
   if (CASTS.includes(facts.id)) result = result.with({ refId: facts.refId });
   else if (acquires) {
     const id = analysis.newId();
-    analysis.state.references.push({ kind: "object", id, insn: analysis.index, object: undefined });
+    analysis.state.hold({ kind: "object", id, insn: analysis.index, object: undefined });
     result = result.with({ id, refId: id });
   }
   analysis.set(REG.R0, refineResult(analysis, facts, result));

@@ -17,6 +17,7 @@ import { stateText } from "../print.ts";
 import { functionName, isGlobal } from "../state.ts";
 import { NOT_INIT, UNKNOWN, pointer } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
+import { History } from "../state/history.ts";
 import { Frame } from "../state/state.ts";
 import type { State } from "../state/state.ts";
 import { reject } from "../verdict.ts";
@@ -173,7 +174,7 @@ export function pushCallback(analysis: Analysis, callback: Callback): Check {
     copy.parent = undefined;
     copy.branches = 1;
     copy.firstInsn = 0;
-    copy.history = [];
+    copy.history = new History();
     copy.activeIrqId = 0;
     copy.activeRcuLocks = 0;
     copy.activePreemptLocks = 0;

@@ -17,7 +17,8 @@ import { smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { pushMispredicted } from "../speculation/paths.ts";
 import { isTrusted, markNull, notNull } from "../state/nullness.ts";
-import type { Frame, LinkedRegister, State } from "../state/state.ts";
+import type { LinkedRegister } from "../state/history.ts";
+import type { Frame, State } from "../state/state.ts";
 import { reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
 
@@ -47,7 +48,7 @@ export function checkConditional(analysis: Analysis, insn: Insn): Check {
   const left = analysis.register(dst);
   const right = isRegister ? analysis.register(src) : smallRegister(imm);
   const stackPointers = (left.kind === "fp" ? 1 << dst : 0) | (right.kind === "fp" ? 1 << src : 0);
-  if (stackPointers !== 0) analysis.historyEntry().stackPointers = stackPointers;
+  if (stackPointers !== 0) analysis.history.noteStackPointers(stackPointers);
   const taken = decideJump(op, bits, left, right);
   if (taken !== undefined) {
     const bad =
@@ -246,7 +247,7 @@ function noteLinked(analysis: Analysis, registers: readonly Register[]): void {
     });
   }
   if (linked.length < 2) return;
-  analysis.historyEntry().linked = linked;
+  analysis.history.noteLinked(linked);
 }
 
 /** Registers of a frame that are read after the jump at hand, or after the frame's call. */

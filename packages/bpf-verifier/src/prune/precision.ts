@@ -12,7 +12,8 @@ import { subprogramAt } from "../cfg.ts";
 import { isGlobal } from "../state.ts";
 import { stateText } from "../print.ts";
 import { isSpilledScalar } from "../state/stack.ts";
-import type { Frame, HistoryEntry, State } from "../state/state.ts";
+import type { History, LinkedRegister } from "../state/history.ts";
+import type { Frame, State } from "../state/state.ts";
 import type { Check } from "../verdict.ts";
 import { Wanted } from "./wanted.ts";
 
@@ -103,24 +104,23 @@ function follow(analysis: Analysis, wanted: Wanted, start: State): void {
       markAtEntry(state, wanted);
       return;
     }
-    let history = state.history.length;
+    const past: History = state.history;
+    let history = past.length;
     for (let index = last; ;) {
       if (skips) skips = false;
-      else if (!stepBack(analysis, wanted, index, subsequent, entryAt(state, history, index))) {
+      else if (
+        !stepBack(analysis, wanted, { index, subsequent, history: past, step: stepAt(past, history, index) })
+      ) {
         markEverything(analysis, start, wanted.isQuiet);
         return;
       }
       if (wanted.isEmpty) return;
       subsequent = index;
-      if (
-        index === state.firstInsn &&
-        (history === 0 || (history === 1 && state.history[0]!.index === index))
-      )
-        break;
-      const entry = entryAt(state, history, index);
-      if (entry === undefined) index -= 1;
+      if (index === state.firstInsn && (history === 0 || (history === 1 && past.insnOf(0) === index))) break;
+      const step = stepAt(past, history, index);
+      if (step < 0) index -= 1;
       else {
-        index = entry.previous;
+        index = past.previousOf(step);
         history -= 1;
       }
       if (index < 0) break;
@@ -136,10 +136,9 @@ function follow(analysis: Analysis, wanted: Wanted, start: State): void {
   if (!wanted.isEmpty) markEverything(analysis, start, wanted.isQuiet);
 }
 
-function entryAt(state: State, end: number, index: number): HistoryEntry | undefined {
-  const entry = end > 0 ? state.history[end - 1] : undefined;
-  return entry?.index === index ? entry : undefined;
-}
+/** The last of the first `end` steps, where it is that of the instruction; otherwise -1. */
+const stepAt = (history: History, end: number, index: number): number =>
+  end > 0 && history.insnOf(end - 1) === index ? end - 1 : -1;
 
 /** A global function's arguments come from nowhere. */
 function markAtEntry(state: State, wanted: Wanted): void {
@@ -223,13 +222,8 @@ const slotsText = (wanted: Wanted, frame: number): string =>
     .join(",");
 
 /** Undoes one instruction; false where it cannot be followed. */
-function stepBack(
-  analysis: Analysis,
-  wanted: Wanted,
-  index: number,
-  subsequent: number,
-  entry: HistoryEntry | undefined,
-): boolean {
+function stepBack(analysis: Analysis, wanted: Wanted, past: Past): boolean {
+  const { index } = past;
   const insn = analysis.insns[index]!;
   // The second half of a wide load.
   if (insn.opcode === 0) return true;
@@ -239,15 +233,14 @@ function stepBack(
       `mark_precise: frame${wanted.frame}: regs=${registersText(wanted, wanted.frame)} stack=${slotsText(wanted, wanted.frame)} before ${index}: ${text}`,
     );
   }
-  joinLinked(wanted, entry);
-  const followed = undo(analysis, wanted, { insn, index, subsequent, entry });
-  if (followed) joinLinked(wanted, entry);
+  const linked = past.step < 0 ? undefined : past.history.linkedOf(past.step);
+  if (linked !== undefined) joinLinked(wanted, linked);
+  const followed = undo(analysis, wanted, insn, past);
+  if (followed && linked !== undefined) joinLinked(wanted, linked);
   return followed;
 }
 
-function joinLinked(wanted: Wanted, entry: HistoryEntry | undefined): void {
-  const linked = entry?.linked;
-  if (linked === undefined) return;
+function joinLinked(wanted: Wanted, linked: readonly LinkedRegister[]): void {
   const isWanted = linked.some(({ frame, at, isSlot }) =>
     isSlot ? wanted.hasSlot(frame, at) : (wanted.registers[frame]! & (1 << at)) !== 0,
   );
@@ -258,15 +251,19 @@ function joinLinked(wanted: Wanted, entry: HistoryEntry | undefined): void {
   }
 }
 
-interface Step {
-  readonly insn: Insn;
+/** An instruction that was executed, and the one behind it. */
+interface Past {
   readonly index: number;
   readonly subsequent: number;
-  readonly entry: HistoryEntry | undefined;
+  readonly history: History;
+  /** Its step; -1 for none. */
+  readonly step: number;
 }
 
-function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
-  const { insn, entry } = step;
+const slotOf = ({ history, step }: Past): ReturnType<History["slotOf"]> =>
+  step < 0 ? undefined : history.slotOf(step);
+
+function undo(analysis: Analysis, wanted: Wanted, insn: Insn, past: Past): boolean {
   const { frame } = wanted;
   const { opcode, dst, src } = insn;
   const isRegister = (opcode & 8) !== 0;
@@ -281,15 +278,17 @@ function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
       return true;
     }
     case CLASS.LDX:
-      return undoLoad(wanted, insn, entry);
+      return undoLoad(wanted, insn, past);
     case CLASS.STX:
     case CLASS.ST:
-      return undoStore(wanted, insn, entry);
+      return undoStore(wanted, insn, past);
     case CLASS.JMP:
     case CLASS.JMP32:
-      if (opcode === CALL_OPCODE || opcode === EXIT) return undoCall(analysis, wanted, step);
-      if (isRegister && (wanted.has(frame, dst) || wanted.has(frame, src)))
-        wanted.registers[frame]! |= ((1 << dst) | (1 << src)) & ~(entry?.stackPointers ?? 0);
+      if (opcode === CALL_OPCODE || opcode === EXIT) return undoCall(analysis, wanted, insn, past);
+      if (isRegister && (wanted.has(frame, dst) || wanted.has(frame, src))) {
+        const pointers = past.step < 0 ? 0 : past.history.stackPointersOf(past.step);
+        wanted.registers[frame]! |= ((1 << dst) | (1 << src)) & ~pointers;
+      }
       return true;
     default:
       if (!wanted.has(frame, dst)) return true;
@@ -298,31 +297,37 @@ function undo(analysis: Analysis, wanted: Wanted, step: Step): boolean {
   }
 }
 
-function undoLoad(wanted: Wanted, { dst }: Insn, entry: HistoryEntry | undefined): boolean {
+function undoLoad(wanted: Wanted, { dst }: Insn, past: Past): boolean {
   if (!wanted.has(wanted.frame, dst)) return true;
   wanted.drop(wanted.frame, dst);
-  if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
+  addSlot(wanted, past);
   return true;
 }
 
-function undoStore(wanted: Wanted, insn: Insn, entry: HistoryEntry | undefined): boolean {
+function addSlot(wanted: Wanted, past: Past): void {
+  const from = slotOf(past);
+  if (from !== undefined) wanted.addSlot(from.frame, from.slot);
+}
+
+function undoStore(wanted: Wanted, insn: Insn, past: Past): boolean {
   const { opcode, dst, src } = insn;
   const { frame } = wanted;
   const isAtomic = (opcode & 0xe7) === (MODE.ATOMIC | CLASS.STX);
-  if (isAtomic && insn.imm === LOAD_ACQUIRE) return undoLoad(wanted, insn, entry);
+  if (isAtomic && insn.imm === LOAD_ACQUIRE) return undoLoad(wanted, insn, past);
   // A number as address: a difference of pointers, which cannot be followed.
   if (wanted.has(frame, dst)) return false;
-  const into = isAtomic ? fetchedInto(insn) : undefined;
-  if (into !== undefined && wanted.has(frame, into)) {
+  const fetched = isAtomic ? fetchedInto(insn) : undefined;
+  if (fetched !== undefined && wanted.has(frame, fetched)) {
     wanted.hasFetched = true;
     if (wanted.isCareful) {
-      wanted.drop(frame, into);
-      if (entry?.stack !== undefined) wanted.addSlot(entry.stack.frame, entry.stack.slot);
+      wanted.drop(frame, fetched);
+      addSlot(wanted, past);
       return true;
     }
   }
-  if (entry?.stack === undefined || !wanted.hasSlot(entry.stack.frame, entry.stack.slot)) return true;
-  wanted.dropSlot(entry.stack.frame, entry.stack.slot);
+  const into = slotOf(past);
+  if (into === undefined || !wanted.hasSlot(into.frame, into.slot)) return true;
+  wanted.dropSlot(into.frame, into.slot);
   if ((opcode & 7) === CLASS.STX) wanted.add(frame, src);
   return true;
 }
@@ -334,7 +339,7 @@ function fetchedInto({ src, imm }: Insn): number | undefined {
 }
 
 /** Goes up into the caller at a call, down into the callee at an exit. */
-function undoCall(analysis: Analysis, wanted: Wanted, { insn, index, subsequent }: Step): boolean {
+function undoCall(analysis: Analysis, wanted: Wanted, insn: Insn, { index, subsequent }: Past): boolean {
   const { frame } = wanted;
   if (insn.opcode === EXIT) {
     if (subsequent >= 0 && callsCallback(analysis.env, analysis.insns[subsequent]!))

@@ -10,6 +10,7 @@ import { callsCallback, callsLater } from "../call/callback-kinds.ts";
 import type { VerifierEnv } from "../env.ts";
 import { sourceLine } from "../source.ts";
 import { stateText } from "../print.ts";
+import { History } from "../state/history.ts";
 import { NOT_INIT } from "../state/register.ts";
 import type { State } from "../state/state.ts";
 import { Reject, reject } from "../verdict.ts";
@@ -245,8 +246,7 @@ export class Visited {
     const { state } = this.#analysis;
     const old = remembered.state;
     this.#analysis.env.observer?.covered?.(state, old);
-    if (this.#points.jump[index] === 1)
-      state.history.push({ index, previous: this.#analysis.previous, stack: undefined, linked: undefined });
+    if (this.#points.jump[index] === 1) state.history.push(index, this.#analysis.previous);
     propagatePrecision(this.#analysis, { old, state, isQuiet: false });
     if (match !== "covers") {
       this.#loops.addBackedge(old, match === "loops");
@@ -267,7 +267,7 @@ export class Visited {
     this.#loops.enter(copy);
     state.parent = copy;
     state.firstInsn = index;
-    state.history = [];
+    state.history = new History();
     bucket.push({ state: copy, misses: 0, hits: 0 });
     env.observer?.remembered?.(copy, index);
   }

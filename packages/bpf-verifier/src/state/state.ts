@@ -4,6 +4,7 @@
  * `copy` shares registers and slots, which never change, and copies the lists that hold them.
  */
 import { REGISTERS } from "@alien-ts/bpf-isa";
+import { History } from "./history.ts";
 import type { Register } from "./register.ts";
 import { NOT_INIT } from "./register.ts";
 import type { LoopVisit } from "../prune/loops.ts";
@@ -11,6 +12,7 @@ import type { StackSlot } from "./stack.ts";
 import { EMPTY_SLOT } from "./stack.ts";
 
 const NO_LOOPS: readonly LoopVisit[] = [];
+const NO_REFERENCES: readonly Reference[] = [];
 const EMPTY: readonly Register[] = Array.from({ length: REGISTERS }, () => NOT_INIT);
 
 export class Frame {
@@ -66,28 +68,9 @@ export interface Reference {
   readonly object: unknown;
 }
 
-/** One taken step of a path, for precision tracking. */
-export interface HistoryEntry {
-  readonly index: number;
-  readonly previous: number;
-  /** Stack slot that the instruction accessed through a register: frame, slot; undefined for none. */
-  stack: { readonly frame: number; readonly slot: number } | undefined;
-  /** Registers and slots whose bounds were joined here. */
-  linked: readonly LinkedRegister[] | undefined;
-  /** Registers that a jump compared and that point into the stack, as bits: no number came from them. */
-  stackPointers?: number;
-}
-
-export interface LinkedRegister {
-  readonly frame: number;
-  /** Register number, or slot number where `isSlot`. */
-  readonly at: number;
-  readonly isSlot: boolean;
-}
-
 export class State {
   frames: Frame[] = [];
-  references: Reference[] = [];
+  references: readonly Reference[] = NO_REFERENCES;
   activeLocks = 0;
   activeLockId = 0;
   activeLockObject: unknown = undefined;
@@ -107,7 +90,7 @@ export class State {
   parent: State | undefined;
   /** Paths through it that are not explored to their end. */
   branches = 0;
-  history: HistoryEntry[] = [];
+  history = new History();
   /** Of a remembered one: slots that nobody will read were forgotten. */
   isCleaned = false;
   mayGotoDepth = 0;
@@ -129,8 +112,8 @@ export class State {
 
   copy(): State {
     const copy = new State();
-    copy.frames = this.frames.map((frame) => frame.copy());
-    copy.references = [...this.references];
+    for (let i = 0; i < this.frames.length; i++) copy.frames.push(this.frames[i]!.copy());
+    copy.references = this.references;
     copy.activeLocks = this.activeLocks;
     copy.activeLockId = this.activeLockId;
     copy.activeLockObject = this.activeLockObject;
@@ -145,13 +128,14 @@ export class State {
     copy.lastInsn = this.lastInsn;
     copy.parent = this.parent;
     copy.branches = this.branches;
-    copy.history = this.history.slice();
-    // The last entry may still change.
-    const last = copy.history.length - 1;
-    if (last >= 0) copy.history[last] = { ...copy.history[last]! };
+    copy.history = this.history.copy();
     copy.mayGotoDepth = this.mayGotoDepth;
     copy.callbackUnrollDepth = this.callbackUnrollDepth;
     return copy;
+  }
+
+  hold(reference: Reference): void {
+    this.references = [...this.references, reference];
   }
 
   /** Replaces every register and spilled register for which `change` gives another. */

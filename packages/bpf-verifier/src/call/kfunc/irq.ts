@@ -28,7 +28,7 @@ function save(analysis: Analysis, number: number, savedBy: "native" | "lock"): C
   if (bad !== undefined) return bad;
   const { state } = analysis;
   const id = analysis.newId();
-  state.references.push({ kind: "irq", id, insn: analysis.index, object: undefined });
+  state.hold({ kind: "irq", id, insn: analysis.index, object: undefined });
   state.activeIrqId = id;
   analysis.liveStack.wrote(place.frame, place.slot);
   frame.stack[place.slot] = { types: FLAG_BYTES, spilled: pointer("fp", { refId: id, savedBy }) };

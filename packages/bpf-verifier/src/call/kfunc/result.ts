@@ -39,7 +39,7 @@ export function giveKfuncResult(analysis: Analysis, kfunc: Kfunc, facts: KfuncFa
   if (isNullable) result = result.with({ flags: result.flags | FLAG.MAYBE_NULL, id: analysis.newId() });
   if (has(kfunc, "acquire")) {
     const id = analysis.newId();
-    analysis.state.references.push({ kind: "object", id, insn: analysis.index, object: undefined });
+    analysis.state.hold({ kind: "object", id, insn: analysis.index, object: undefined });
     result = result.with({ refId: id, ...(isNullable ? { id } : {}) });
   } else if (isNode(target)) result = notOwning(result);
   if (hasLock(result) && result.id === 0) result = result.with({ id: analysis.newId() });
