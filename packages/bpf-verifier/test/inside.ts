@@ -9,7 +9,7 @@ import { CALL, FRAME_BYTES } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { FRAME } from "@alien-ts/bpf-vm";
 import { fits } from "../src/scalar/random-range.ts";
-import { zeroExtend } from "../src/scalar/scalar.ts";
+import { zeroExtend } from "../src/scalar/extend.ts";
 import type { Register } from "../src/state/register.ts";
 import type { StackSlot } from "../src/state/stack.ts";
 import type { Reference, State } from "../src/state/state.ts";

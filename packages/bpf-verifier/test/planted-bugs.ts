@@ -98,8 +98,8 @@ const POINTERS: readonly PlantedBug[] = [
   ),
   pointer(
     "a pointer that is lowered is raised",
-    "base.with({ off: base.off - Number(scalar.constant) })",
-    "base.with({ off: base.off + Number(scalar.constant) })",
+    "base.withOffset(base.off - scalar.constantNumber)",
+    "base.withOffset(base.off + scalar.constantNumber)",
   ),
   jump("a packet's range is one too long", "const range = isOpen ? off + 1 : off;", "const range = off + 1;"),
   jump("the range of one packet pointer is that of all", "    register.id === packet.id &&\n", ""),
@@ -194,8 +194,8 @@ const STACK: readonly PlantedBug[] = [
   ),
   stack(
     "a spill of a part is one of all",
-    'types: types + "r".repeat(size), spilled: register',
-    'types: "r".repeat(8), spilled: register',
+    "types: spilledTypes(frame.stack[index]!, size), spilled: register",
+    "types: SPILLED, spilled: register",
   ),
   stack(
     "a part of what was spilled is a copy of it",
@@ -204,7 +204,7 @@ const STACK: readonly PlantedBug[] = [
   ),
   stack(
     "zeros stay where something may have been written",
-    'types: withByte(types, byteOf(at), keepsZero ? "0" : "m"),',
+    'types: withBytes(types, at, 1, keepsZero ? "0" : "m"),',
     "types,",
   ),
   stack(
@@ -214,8 +214,8 @@ const STACK: readonly PlantedBug[] = [
   ),
   stack(
     "a helper's writes leave spilled registers whole",
-    'if (kind === "write" && letter !== "m" && !isFilled) frame.stack[index] = scrubbed(slot);',
-    "",
+    "spilled } : scrubbed(slot);",
+    "spilled } : slot;",
   ),
   stack(
     "variable offsets reach one byte too far",
@@ -224,8 +224,8 @@ const STACK: readonly PlantedBug[] = [
   ),
   inFile("call/helper.ts")(
     "what a helper fills keeps its contents",
-    "  if (raw === undefined) return undefined;\n",
-    "  if (raw !== undefined || raw === undefined) return undefined;\n",
+    "(facts.raw === undefined ?",
+    "(facts.raw !== undefined || facts.raw === undefined ?",
   ),
 ];
 

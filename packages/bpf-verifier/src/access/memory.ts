@@ -4,7 +4,7 @@
 import { EACCES } from "@alien-ts/abi";
 import type { Analysis } from "../analysis.ts";
 import { tnumText } from "../print.ts";
-import { signExtend64, zeroExtend } from "../scalar/scalar.ts";
+import { signExtend64, zeroExtend } from "../scalar/extend.ts";
 import { FLAG, UNKNOWN, constRegister, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { Reject, reject } from "../verdict.ts";

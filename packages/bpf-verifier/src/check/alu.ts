@@ -6,14 +6,8 @@ import { tied, widthOf } from "../access/stack.ts";
 import { ARENA_MAP } from "../analysis.ts";
 import type { Analysis } from "../analysis.ts";
 import { markPrecise } from "../prune/precision.ts";
-import {
-  SCALAR_UNKNOWN,
-  ScalarDraft,
-  scalarOfWords,
-  signExtend32,
-  signExtend64,
-  zeroExtend,
-} from "../scalar/scalar.ts";
+import { signExtend32, signExtend64, zeroExtend } from "../scalar/extend.ts";
+import { SCALAR_UNKNOWN, ScalarDraft, scalarOfWords } from "../scalar/scalar.ts";
 import type { Scalar } from "../scalar/scalar.ts";
 import { tnumSwapBytes } from "../scalar/tnum.ts";
 import { applyAlu, applyNegate, unknownOf } from "../scalar/transfer.ts";

@@ -55,6 +55,11 @@ export class Comparison {
   /** Numbers are the same, or differ. */
   comparesExactly = false;
   readonly ids = new IdMap();
+  /**
+   * Register of the innermost frame in which two states differ, -1 for none. Where it is given, it is compared first: what differs
+   * from one state often differs from the next as well.
+   */
+  difference = -1;
   readonly #live: Uint16Array;
 
   /** @param live registers that are read later, by instruction. */
@@ -74,6 +79,7 @@ export class Comparison {
 export function statesEqual(old: State, now: State, comparison: Comparison): boolean {
   if (old.frames.length !== now.frames.length || (old.isSpeculative && !now.isSpeculative)) return false;
   const { ids } = comparison;
+  if (differsAgain(old, now, comparison)) return false;
   ids.clear();
   if (!sameReferences(old, now, ids)) return false;
   for (let i = 0; i < old.frames.length; i++) {
@@ -86,6 +92,17 @@ export function statesEqual(old: State, now: State, comparison: Comparison): boo
   return true;
 }
 
+function differsAgain(old: State, now: State, comparison: Comparison): boolean {
+  const { difference } = comparison;
+  if (difference < 0) return false;
+  comparison.ids.clear();
+  const isLive = (comparison.liveIn(old, old.frames.length - 1) & (1 << difference)) !== 0;
+  if (isLive && !registerSafe(old.registers[difference]!, now.registers[difference]!, comparison))
+    return true;
+  comparison.difference = -1;
+  return false;
+}
+
 function sameReferences(old: State, now: State, ids: IdMap): boolean {
   if (
     old.references.length !== now.references.length ||
@@ -96,6 +113,7 @@ function sameReferences(old: State, now: State, ids: IdMap): boolean {
   )
     return false;
   if (!ids.matches(old.activeIrqId, now.activeIrqId)) return false;
+  if (old.references.length === 0) return true;
   return old.references.every((reference, i) => {
     const other = now.references[i]!;
     return (
@@ -109,9 +127,11 @@ function sameReferences(old: State, now: State, ids: IdMap): boolean {
 function framesEqual(old: Frame, now: Frame, live: number, comparison: Comparison): boolean {
   // Of a helper that will call back fewer times, not everything was walked.
   if (old.callbackDepth > now.callbackDepth) return false;
+  const { registers } = now;
   for (let i = 0; i < 10; i++) {
-    if ((live & (1 << i)) === 0) continue;
-    if (!registerSafe(old.registers[i]!, now.registers[i]!, comparison)) return false;
+    if ((live & (1 << i)) === 0 || registerSafe(old.registers[i]!, registers[i]!, comparison)) continue;
+    comparison.difference = i;
+    return false;
   }
   return stackSafe(old, now, comparison);
 }

@@ -30,7 +30,7 @@ const LIVE = 6;
 const WORDS = 8;
 
 /** A function as it is called from one chain of calls. */
-class Instance {
+export class Instance {
   /** The calls that lead to it, then its first instruction. */
   readonly sites: readonly number[];
   readonly subprogram: Subprogram;
@@ -173,8 +173,8 @@ export class LiveStack {
   clean(state: State): void {
     const instances = state.frames.map((_, frame) => this.#instanceOf(state, frame));
     for (const { index, stack } of state.frames) {
-      for (const [slot, { types }] of stack.entries()) {
-        if (types !== EMPTY_SLOT.types && !this.#isAlive(instances, state.insn, index, slot))
+      for (let slot = 0; slot < stack.length; slot++) {
+        if (stack[slot] !== EMPTY_SLOT && !this.#isAlive(instances, state.insn, index, slot))
           stack[slot] = EMPTY_SLOT;
       }
     }
@@ -182,7 +182,7 @@ export class LiveStack {
 
   /** In the innermost function, or in one behind the call that led into the next. Linux: bpf_stack_slot_alive() */
   #isAlive(instances: readonly Instance[], insn: number, frame: number, slot: number): boolean {
-    const innermost = instances.at(-1)!;
+    const innermost = instances[instances.length - 1]!;
     if (innermost.isLive(insn, frame, slot)) return true;
     const { env, insns } = this.#analysis;
     for (let i = frame; i < instances.length - 1; i++) {
@@ -193,10 +193,13 @@ export class LiveStack {
     return false;
   }
 
+  /** A frame remembers it: what calls led there never changes. */
   #instanceOf({ frames }: State, depth: number): Instance {
-    const subprogram = this.#analysis.subprograms[frames[depth]!.subprogram]!;
+    const frame = frames[depth]!;
+    if (frame.instance !== undefined) return frame.instance;
+    const subprogram = this.#analysis.subprograms[frame.subprogram]!;
     const sites = frames.slice(1, depth + 1).map(({ callSite }) => callSite);
-    return this.#instance([...sites, subprogram.start], subprogram);
+    return (frame.instance = this.#instance([...sites, subprogram.start], subprogram));
   }
 
   #instance(sites: readonly number[], subprogram: Subprogram): Instance {

@@ -92,6 +92,15 @@ interface Remembered {
   readonly state: State;
   misses: number;
   hits: number;
+  /** A register in which it differed from a state; -1 for none. */
+  difference: number;
+}
+
+/** What is remembered of one instruction and call, the newest last. */
+interface Bucket {
+  readonly remembered: Remembered[];
+  /** Those of which nothing was forgotten yet. */
+  readonly uncleaned: State[];
 }
 
 const MAY_GOTO = 0xe5;
@@ -107,8 +116,8 @@ export class Visited {
   readonly #live: Uint16Array;
   readonly #loops: Loops;
   readonly #comparison: Comparison;
-  /** By instruction and call, as Linux's table: the newest last. */
-  readonly #buckets = new Map<number, Remembered[]>();
+  /** By instruction and call, as Linux's table. */
+  #buckets: (Bucket | undefined)[];
   #previousJumps = 0;
   #previousProcessed = 0;
   /** States that may still be compared, and those dropped whose paths are open. */
@@ -124,29 +133,32 @@ export class Visited {
     this.#points = points;
     this.#live = live;
     this.#loops = loops;
+    this.#buckets = analysis.insns.map(() => undefined);
     this.#comparison = new Comparison(live, analysis.env.privileges.mayReadUninitialised);
   }
 
   /** Forgets all of an earlier function but the distances and numbers. */
   restart(): void {
-    this.#buckets.clear();
+    this.#buckets = this.#buckets.map(() => undefined);
     this.#loops.restart();
   }
 
-  #equal(old: State, now: State, exactness: Exactness): boolean {
+  #equal(remembered: Remembered, now: State, exactness: Exactness): boolean {
+    const old = remembered.state;
     const comparison = this.#comparison;
     comparison.exactness = exactness;
     comparison.arePrecise = old.areNumbersPrecise;
     comparison.comparesExactly = this.#analysis.exploresLimits;
-    return statesEqual(old, now, comparison);
+    comparison.difference = remembered.difference;
+    const isEqual = statesEqual(old, now, comparison);
+    remembered.difference = comparison.difference;
+    return isEqual;
   }
 
   /** explored_state() */
-  #bucket(index: number, { top }: State): Remembered[] {
-    const number = ((index ^ top.callSite) >>> 0) % this.#analysis.insns.length;
-    let bucket = this.#buckets.get(number);
-    if (bucket === undefined) this.#buckets.set(number, (bucket = []));
-    return bucket;
+  #bucket(index: number, { top }: State): Bucket {
+    const number = ((index ^ top.callSite) >>> 0) % this.#buckets.length;
+    return (this.#buckets[number] ??= { remembered: [], uncleaned: [] });
   }
 
   /** True where an earlier state covers the current one. */
@@ -161,19 +173,21 @@ export class Visited {
     const steps = analysis.processed - this.#previousProcessed;
     let adds = isForced || (jumps >= 2 && steps >= 8);
     const bucket = this.#bucket(index, state);
-    this.#clean(bucket, index, state);
-    const count = bucket.length;
-    for (let i = bucket.length - 1; i >= 0; i--) {
-      const remembered = bucket[i]!;
+    if (bucket.uncleaned.length > 0) this.#clean(bucket, index, state);
+    const list = bucket.remembered;
+    const count = list.length;
+    for (let i = count - 1; i >= 0; i--) {
+      const remembered = list[i]!;
       const old = remembered.state;
       if (old.insn !== index) continue;
-      const match = old.branches > 0 ? this.#matchOpen(index, old, state) : this.#matchClosed(old, state);
+      const isOpen = old.branches > 0;
+      const match = isOpen ? this.#matchOpen(index, remembered, state) : this.#matchClosed(remembered, state);
       if (match instanceof Reject) return match;
       if (match !== "no") return this.#hit(remembered, index, match);
       // Turns of a loop have states of their own, which help nobody.
       if (old.branches > 0 && !isForced && jumps < 20 && steps < 100) adds = false;
       if (adds) remembered.misses += 1;
-      if (this.#isUseless(remembered, index)) this.#drop(bucket, i);
+      if (this.#isUseless(remembered, index)) this.#drop(list, i);
     }
     this.mostPerInsn = Math.max(this.mostPerInsn, count);
     if (adds && (env.privileges.isCapable || count <= MOST_UNPRIVILEGED)) this.#remember(index, bucket);
@@ -181,16 +195,25 @@ export class Visited {
   }
 
   /** What nobody will read is forgotten, once all paths from a state are known. Linux: clean_live_states() */
-  #clean(bucket: readonly Remembered[], index: number, now: State): void {
-    for (const { state } of bucket) {
-      if (state.isCleaned || state.insn !== index || state.branches > 0) continue;
-      if (isIncomplete(state) || !hasSameCallSites(state, now)) continue;
-      this.#analysis.liveStack.clean(state);
-      for (const { index: frame, registers } of state.frames) {
-        const live = this.#live[state.frames[frame + 1]?.callSite ?? index]!;
-        for (let i = 0; i < 10; i++) if ((live & (1 << i)) === 0) registers[i] = NOT_INIT;
-      }
-      state.isCleaned = true;
+  #clean(bucket: Bucket, index: number, now: State): void {
+    const { uncleaned } = bucket;
+    let kept = 0;
+    for (let i = 0; i < uncleaned.length; i++) {
+      const state = uncleaned[i]!;
+      if (state.isDropped) continue;
+      const isOpen = state.insn !== index || state.branches > 0 || isIncomplete(state);
+      if (isOpen || !hasSameCallSites(state, now)) uncleaned[kept++] = state;
+      else this.#forgetUnread(state);
+    }
+    if (kept < uncleaned.length) uncleaned.length = kept;
+  }
+
+  #forgetUnread(state: State): void {
+    const { frames, insn } = state;
+    this.#analysis.liveStack.clean(state);
+    for (const { index, registers } of frames) {
+      const live = this.#live[frames[index + 1]?.callSite ?? insn]!;
+      for (let i = 0; i < 10; i++) if ((live & (1 << i)) === 0) registers[i] = NOT_INIT;
     }
   }
 
@@ -199,30 +222,32 @@ export class Visited {
     return misses > hits * factor + factor;
   }
 
-  #drop(bucket: Remembered[], at: number): void {
-    const { state } = bucket[at]!;
-    bucket.splice(at, 1);
+  #drop(list: Remembered[], at: number): void {
+    const { state } = list[at]!;
+    list.splice(at, 1);
     this.#kept -= 1;
     state.isDropped = true;
     if (state.branches > 0 || isIncompleteInLinux(state)) this.#dropped += 1;
   }
 
-  #matchClosed(old: State, now: State): Match {
+  #matchClosed(remembered: Remembered, now: State): Match {
+    const old = remembered.state;
     // Marks of precision may be missing: all numbers count.
-    if (isIncompleteInLinux(old)) return this.#equal(old, now, "within") ? "loops" : "no";
+    if (isIncompleteInLinux(old)) return this.#equal(remembered, now, "within") ? "loops" : "no";
     const isLoop = isIncomplete(old);
     const exactness = isLoop || this.#analysis.env.observer?.comparesAllNumbers === true ? "ranges" : "safe";
-    if (!this.#equal(old, now, exactness)) return "no";
+    if (!this.#equal(remembered, now, exactness)) return "no";
     return isLoop ? "calls back" : "covers";
   }
 
   /** The old state's paths are still open: the current one is a later turn of a loop. */
-  #matchOpen(index: number, old: State, now: State): Match {
+  #matchOpen(index: number, remembered: Remembered, now: State): Match {
+    const old = remembered.state;
     const { callback, next } = this.#points;
     const { isAsyncCallback, asyncEntries } = old.top;
     // Another run of a callback, not another turn.
     if (isAsyncCallback && asyncEntries !== now.top.asyncEntries) return "no";
-    const isSame = (): boolean => old.loops.length > 0 && this.#equal(old, now, "within");
+    const isSame = (): boolean => old.loops.length > 0 && this.#equal(remembered, now, "within");
     if (next[index] === 1) return isSame() && isActiveIterator(now) ? "loops" : "no";
     if (this.#analysis.insns[index]!.opcode === MAY_GOTO && old.mayGotoDepth !== now.mayGotoDepth && isSame())
       return "loops";
@@ -232,7 +257,7 @@ export class Visited {
       old.mayGotoDepth === now.mayGotoDepth &&
       old.callbackUnrollDepth === now.callbackUnrollDepth &&
       !depthsDiffer(old, now) &&
-      this.#equal(old, now, "exact");
+      this.#equal(remembered, now, "exact");
     if (!isEndless) return "no";
     sourceLine(this.#analysis, index);
     return reject(
@@ -255,7 +280,7 @@ export class Visited {
     return true;
   }
 
-  #remember(index: number, bucket: Remembered[]): void {
+  #remember(index: number, bucket: Bucket): void {
     const { state, processed, env } = this.#analysis;
     this.total += 1;
     this.#kept += 1;
@@ -268,7 +293,8 @@ export class Visited {
     state.parent = copy;
     state.firstInsn = index;
     state.history = new History();
-    bucket.push({ state: copy, misses: 0, hits: 0 });
+    bucket.remembered.push({ state: copy, misses: 0, hits: 0, difference: -1 });
+    bucket.uncleaned.push(copy);
     env.observer?.remembered?.(copy, index);
   }
 
@@ -292,7 +318,9 @@ export class Visited {
 function mayBeLooping(old: State, now: State): boolean {
   if (old.frames.length !== now.frames.length) return false;
   const before = old.registers;
-  return now.registers.every((register, i) => isSameButFrame(before[i]!, register));
+  const { registers } = now;
+  for (let i = 0; i < registers.length; i++) if (!isSameButFrame(before[i]!, registers[i]!)) return false;
+  return true;
 }
 
 /** Turns of an iterator differ: not the same state, however equal. Linux: iter_active_depths_differ() */

@@ -12,14 +12,8 @@ import { type FuzzOptions, type FuzzReport, type FuzzSuite, Prng } from "@alien-
 import { describe, fits, randomConstant, randomRange, truncated } from "./random-range.ts";
 import type { Range, Views } from "./random-range.ts";
 import { decide, negated, refine, refineSame } from "./refine.ts";
-import {
-  SCALAR_UNKNOWN,
-  ScalarDraft,
-  signExtend32,
-  scalarConst,
-  signExtend64,
-  zeroExtend,
-} from "./scalar.ts";
+import { signExtend32, signExtend64, zeroExtend } from "./extend.ts";
+import { SCALAR_UNKNOWN, ScalarDraft, scalarConst } from "./scalar.ts";
 import type { Scalar } from "./scalar.ts";
 import { tnumSwapBytes } from "./tnum.ts";
 import { addConstant, addConstant32, applyAlu, applyNegate } from "./transfer.ts";

@@ -4,7 +4,7 @@
  * Answers to is_scalar_branch_taken() and regs_refine_cond_op() in kernel/bpf/verifier.c.
  */
 import type { Bits, JumpOp } from "@alien-ts/bpf-isa";
-import { ScalarDraft } from "./scalar.ts";
+import { ScalarDraft, isSettled } from "./scalar.ts";
 import type { Scalar } from "./scalar.ts";
 import { add, below, larger32, less, out, smaller32, subtract } from "./words.ts";
 
@@ -122,8 +122,14 @@ export function refine(op: Comparison, bits: Bits, a: Scalar, b: Scalar): readon
   const x = new ScalarDraft(a);
   const y = new ScalarDraft(b);
   learn(op, bits, x, y);
-  return [settle(x), settle(y)];
+  return [settle(x), isUnchangedConstant(y, b) ? b : settle(y)];
 }
+
+const isUnchangedConstant = (draft: ScalarDraft, before: Scalar): boolean =>
+  draft.valueLow === before.valueLow &&
+  draft.valueHigh === before.valueHigh &&
+  isSettled(draft) &&
+  isSettled(before);
 
 function settle(draft: ScalarDraft): Scalar {
   draft.sync();

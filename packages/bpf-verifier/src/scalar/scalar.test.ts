@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { fuzzSuite } from "./fuzz.ts";
 import { fits } from "./random-range.ts";
 import { decide, refine } from "./refine.ts";
-import { SCALAR_UNKNOWN, scalarConst, signExtend64, zeroExtend } from "./scalar.ts";
+import { signExtend64, zeroExtend } from "./extend.ts";
+import { SCALAR_UNKNOWN, scalarConst } from "./scalar.ts";
 import { tnumRange } from "./tnum.ts";
 import { applyAlu } from "./transfer.ts";
 

@@ -6,7 +6,7 @@
  * 32-bit words (as bigints, which cost an allocation each, they took a third of the time of a verification); the getters give
  * bigints to those who do not count. Answers to reg_bounds_sync() and what it calls in kernel/bpf/verifier.c.
  */
-import { U64_MAX, tnumRange } from "./tnum.ts";
+import { U64_MAX } from "./tnum.ts";
 import type { Tnum } from "./tnum.ts";
 import {
   add,
@@ -216,6 +216,22 @@ export class Scalar implements Words, Bounds {
   }
 }
 
+/** Whether every view knows the number. */
+export const isSettled = (of: Words): boolean =>
+  (of.maskHigh | of.maskLow) === 0 &&
+  of.uminLow === of.valueLow &&
+  of.umaxLow === of.valueLow &&
+  of.sminLow === of.valueLow &&
+  of.smaxLow === of.valueLow &&
+  of.umin32 === of.valueLow &&
+  of.umax32 === of.valueLow &&
+  of.s32min === of.valueLow &&
+  of.s32max === of.valueLow &&
+  of.uminHigh === of.valueHigh &&
+  of.umaxHigh === of.valueHigh &&
+  of.sminHigh === of.valueHigh &&
+  of.smaxHigh === of.valueHigh;
+
 /** The number of two words. */
 export function scalarOfWords(high: number, low: number): Scalar {
   return new Scalar({
@@ -371,10 +387,9 @@ export class ScalarDraft implements Words {
 
   /** Every view learns what the others know. */
   sync(): this {
+    if (isSettled(this)) return this;
     this.learnFromBits();
-    this.deduce();
-    this.deduce();
-    this.deduce();
+    for (let round = 0; round < 3 && this.deduce(); round++);
     this.learnBits();
     this.learnFromBits();
     return this;
@@ -471,10 +486,27 @@ export class ScalarDraft implements Words {
     this.smaxLow = low;
   }
 
-  private deduce(): void {
+  /** Whether any bound has changed: where none has, none will. */
+  private deduce(): boolean {
+    const { uminHigh, uminLow, umaxHigh, umaxLow, sminHigh, sminLow, smaxHigh, smaxLow } = this;
+    const { umin32, umax32, s32min, s32max } = this;
     this.deduce32();
     this.deduce64();
     this.deduceMixed();
+    return (
+      uminLow !== this.uminLow ||
+      umaxLow !== this.umaxLow ||
+      sminLow !== this.sminLow ||
+      smaxLow !== this.smaxLow ||
+      umin32 !== this.umin32 ||
+      umax32 !== this.umax32 ||
+      s32min !== this.s32min ||
+      s32max !== this.s32max ||
+      uminHigh !== this.uminHigh ||
+      umaxHigh !== this.umaxHigh ||
+      sminHigh !== this.sminHigh ||
+      smaxHigh !== this.smaxHigh
+    );
   }
 
   /** 32-bit bounds from 64-bit ones with equal high halves, and signed from unsigned ones. */
@@ -613,86 +645,4 @@ export class ScalarDraft implements Words {
       this.s32min <= this.s32max
     );
   }
-}
-
-/** The scalar with only its low `bytes` bytes kept, zero extended. Linux: coerce_reg_to_size() */
-export function zeroExtend(scalar: Scalar, bytes: number): Scalar {
-  if (bytes >= 8) return scalar;
-  const draft = new ScalarDraft(scalar);
-  const mask = bytes === 4 ? -1 : (1 << (bytes * 8)) - 1;
-  draft.valueHigh = 0;
-  draft.valueLow &= mask;
-  draft.maskHigh = 0;
-  draft.maskLow &= mask;
-  const isSameAbove =
-    draft.uminHigh === draft.umaxHigh && (draft.uminLow & ~mask) === (draft.umaxLow & ~mask);
-  draft.uminHigh = 0;
-  draft.umaxHigh = 0;
-  draft.uminLow = isSameAbove ? draft.uminLow & mask : 0;
-  draft.umaxLow = isSameAbove ? draft.umaxLow & mask : mask;
-  draft.sminHigh = 0;
-  draft.sminLow = draft.uminLow;
-  draft.smaxHigh = 0;
-  draft.smaxLow = draft.umaxLow;
-  if (bytes < 4) draft.unbound32();
-  return draft.sync().freeze();
-}
-
-/** Bounds of `size` bytes, sign extended, of which nothing else is known. */
-function signedRange(bytes: number): Scalar {
-  const max = (1n << BigInt(bytes * 8 - 1)) - 1n;
-  const draft = new ScalarDraft(SCALAR_UNKNOWN);
-  draft.setSigned(-max - 1n, max);
-  draft.s32min = Number(-max - 1n);
-  draft.s32max = Number(max);
-  return draft.freeze();
-}
-
-/** The low `bytes` bytes, sign extended to 64 bits. Linux: coerce_reg_to_size_sx() */
-export function signExtend64(scalar: Scalar, bytes: number): Scalar {
-  const bits = bytes * 8;
-  if (scalar.isConst) return scalarConst(BigInt.asIntN(bits, scalar.constant));
-  if (scalar.smax >> BigInt(bits) !== scalar.smin >> BigInt(bits)) return signedRange(bytes);
-  const max = BigInt.asIntN(bits, scalar.smax);
-  const min = BigInt.asIntN(bits, scalar.smin);
-  if (min >= 0n !== max >= 0n) return signedRange(bytes);
-  const low = min < max ? min : max;
-  const high = min < max ? max : min;
-  const draft = new ScalarDraft(SCALAR_UNKNOWN);
-  draft.setSigned(low, high);
-  draft.setUnsigned(low, high);
-  draft.setTnum(tnumRange(BigInt.asUintN(64, low), BigInt.asUintN(64, high)));
-  draft.umin32 = draft.s32min = lowOf(low);
-  draft.umax32 = draft.s32max = lowOf(high);
-  return draft.freeze();
-}
-
-/** The low `bytes` bytes, sign extended to 32 bits; the high half is not looked at. Linux: coerce_subreg_to_size_sx() */
-export function signExtend32(scalar: Scalar, bytes: number): ScalarDraft {
-  const draft = new ScalarDraft(scalar);
-  const bits = bytes * 8;
-  const narrow = (x: number): number => (x << (32 - bits)) >> (32 - bits);
-  if (scalar.isConst32) {
-    draft.know32(narrow(scalar.valueLow));
-    return draft;
-  }
-  draft.valueHigh = 0;
-  draft.maskHigh = 0;
-  const max = narrow(scalar.s32max);
-  const min = narrow(scalar.s32min);
-  if (scalar.s32max >> bits === scalar.s32min >> bits && min >= 0 === max >= 0) {
-    draft.s32min = draft.umin32 = Math.min(min, max);
-    draft.s32max = draft.umax32 = Math.max(min, max);
-    const { value, mask } = tnumRange(BigInt(draft.umin32 >>> 0), BigInt(draft.umax32 >>> 0));
-    draft.valueLow = lowOf(value);
-    draft.maskLow = lowOf(mask);
-    return draft;
-  }
-  const range = 2 ** (bits - 1);
-  draft.s32min = -range;
-  draft.s32max = range - 1;
-  draft.unboundUnsigned32();
-  draft.valueLow = 0;
-  draft.maskLow = -1;
-  return draft;
 }

@@ -7,6 +7,7 @@ import { REGISTERS } from "@alien-ts/bpf-isa";
 import { History } from "./history.ts";
 import type { Register } from "./register.ts";
 import { NOT_INIT } from "./register.ts";
+import type { Instance } from "../prune/live-stack.ts";
 import type { LoopVisit } from "../prune/loops.ts";
 import type { StackSlot } from "./stack.ts";
 import { EMPTY_SLOT } from "./stack.ts";
@@ -32,6 +33,8 @@ export class Frame {
   returnRange: { readonly min: bigint; readonly max: bigint } | undefined;
   /** Of a caller: calls of one callback so far, so that loops through helpers end. */
   callbackDepth = 0;
+  /** What is known of the stack of its function as it was called here. */
+  instance: Instance | undefined = undefined;
 
   constructor(index: number, subprogram: number, callSite: number, like?: Frame) {
     this.index = index;
@@ -49,6 +52,7 @@ export class Frame {
     copy.isExceptionCallback = this.isExceptionCallback;
     copy.returnRange = this.returnRange;
     copy.callbackDepth = this.callbackDepth;
+    copy.instance = this.instance;
     return copy;
   }
 
@@ -91,8 +95,6 @@ export class State {
   /** Paths through it that are not explored to their end. */
   branches = 0;
   history = new History();
-  /** Of a remembered one: slots that nobody will read were forgotten. */
-  isCleaned = false;
   mayGotoDepth = 0;
   callbackUnrollDepth = 0;
   /** Of a remembered state: the loops that it is in, the innermost first. */
