@@ -311,8 +311,8 @@ const PRUNING: readonly PlantedBug[] = [
   ),
   stack(
     "loads from the stack are not followed",
-    "      noteAccess(analysis, frame, index);\n      analysis.set(into, withId(analysis, frame, index));",
-    "      analysis.set(into, withId(analysis, frame, index));",
+    "      noteAccess(analysis, frame, index);\n      analysis.set(into, slot.spilled);",
+    "      analysis.set(into, slot.spilled);",
   ),
   live(
     "what a jump compares with is dead",
@@ -363,7 +363,7 @@ const HELD: readonly PlantedBug[] = [
   memoryArguments("sizes of arguments are not marked", "}) ?? markPrecise(analysis, number)", "})"),
   memoryArguments(
     "the least size of an argument counts",
-    "size: Number(scalar.umax),",
+    "size: scalar.umaxNumber,",
     "size: Number(scalar.umin),",
   ),
 ];
@@ -391,13 +391,13 @@ const LOOPS: readonly PlantedBug[] = [
   ),
   visited(
     "turns of a loop are compared by what is marked so far",
-    'old.loops.length > 0 && this.#equal(old, now, "within");',
-    'old.loops.length > 0 && this.#equal(old, now, "safe");',
+    'old.loops.length > 0 && this.#equal(remembered, now, "within");',
+    'old.loops.length > 0 && this.#equal(remembered, now, "safe");',
   ),
   visited(
     "where loops lack marks, those that there are do",
-    'if (isIncompleteInLinux(old)) return this.#equal(old, now, "within") ? "loops" : "no";',
-    'if (isIncompleteInLinux(old)) return this.#equal(old, now, "safe") ? "loops" : "no";',
+    'if (isIncompleteInLinux(old)) return this.#equal(remembered, now, "within") ? "loops" : "no";',
+    'if (isIncompleteInLinux(old)) return this.#equal(remembered, now, "safe") ? "loops" : "no";',
   ),
   visited(
     "where loops of callbacks lack marks, those that there are do",
@@ -481,8 +481,8 @@ const LIVE_STACK: readonly PlantedBug[] = [
   ),
   stack(
     "arguments on the stack are not read",
-    'if (letter === "m" || isFilled || isSpill) {\n      analysis.liveStack.read(frame.index, index);',
-    'if (letter === "m" || isFilled || isSpill) {',
+    "    analysis.liveStack.read(frame.index, index);\n    if (frame.stack[index] === DATA_SLOT)",
+    "    if (frame.stack[index] === DATA_SLOT)",
   ),
   inFile("call/iterator.ts")(
     "iterators are not read",
@@ -494,10 +494,14 @@ const LIVE_STACK: readonly PlantedBug[] = [
 const SECRETS: readonly PlantedBug[] = [
   inFile("access/memory.ts")(
     "addresses go into maps",
-    'return isLeak ? leak("map") : mapValue',
+    'return isLeak ? leak(access, "map") : mapValue',
     "return mapValue",
   ),
-  inFile("access/memory.ts")("addresses go into contexts", '      if (isLeak) return leak("ctx");\n', ""),
+  inFile("access/memory.ts")(
+    "addresses go into contexts",
+    '      if (isLeak) return leak(access, "ctx");\n',
+    "",
+  ),
   inFile("check/exit.ts")(
     "an address is a result",
     "if (analysis.isLeak(number)) return reject",
@@ -561,14 +565,10 @@ const SECRETS: readonly PlantedBug[] = [
   ),
   stack(
     "what nobody wrote is given to helpers",
-    'letter === "0" || (letter === "?" && analysis.env.privileges.mayReadUninitialised);',
+    'letter === "0" || (letter === "?" && mayReadUninitialised);',
     'letter === "0" || letter === "?";',
   ),
-  stack(
-    "spilled addresses are given to helpers",
-    "(slot.spilled.isScalar || analysis.env.privileges.mayLeakPointers);",
-    "true;",
-  ),
+  stack("spilled addresses are given to helpers", "(spilled.isScalar || mayLeakPointers)", "true"),
   stack(
     "parts of spilled addresses are read",
     'if (!slot.spilled.isScalar) return reject(EACCES, "invalid size of register fill");',
