@@ -61,6 +61,7 @@ export const KERNEL_TYPES = `
   int bpf_wq_init(struct bpf_wq *wq, void *p__map, u32 flags);
   int bpf_cgroup_read_xattr(struct cgroup *cgroup, const char *name__str, struct bpf_dynptr *value_p);
   void __bpf_trace_cgroup_mkdir(void *data, struct cgroup *cgrp, const char *path); typedef void btf_trace_cgroup_mkdir;
+  void __bpf_trace_csd_function(void *data, void (*func)(void *info), u64 csd); typedef void btf_trace_csd_function;
   struct gdt_page { u64 gdt[16]; }; percpu struct gdt_page gdt_page;
   int vfs_read(struct file *file, u64 count);
   int bpf_lsm_file_open(struct file *file);

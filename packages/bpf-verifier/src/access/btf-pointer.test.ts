@@ -80,6 +80,36 @@ testPairs({ section: "tp_btf", to: "task_newtask" }, [
   },
 ]);
 
+testPairs({ section: "tp_btf", to: "task_newtask" }, [
+  {
+    rule: "structures of the kernel are not written",
+    code: `${TASK}\n…`,
+    accepted: "r0 = *(u32 *)(r1 +@task_struct.pid)",
+    rejected: "*(u32 *)(r1 +@task_struct.pid) = 0",
+    errno: "EACCES",
+    message: "only read is supported",
+  },
+  {
+    rule: "arguments that are pointers are to structures",
+    to: "csd_function",
+    accepted: "r0 = *(u64 *)(r1 +8)",
+    rejected: "r0 = *(u64 *)(r1 +0)",
+    errno: "EACCES",
+    message:
+      "func 'csd_function' arg0 type FUNC_PROTO is not a struct\ninvalid bpf_context access off=0 size=8",
+  },
+  {
+    rule: "structures of the kernel are for loaders that may see addresses",
+    section: "tc",
+    to: undefined,
+    code: "r1 = 0\nr2 = ##task_struct\ncall @bpf_rdonly_cast\nr0 = *(u32 *)(r0 +@task_struct.pid)",
+    accepted: {},
+    rejected: { lacks: "perfmon" },
+    errno: "EPERM",
+    message: "'struct task_struct' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN",
+  },
+]);
+
 const SOCKET = "r1 = *(u64 *)(r1 +168)\nif r1 == 0x0 goto out";
 
 testPairs({ section: "tc" }, [
@@ -116,6 +146,29 @@ testPairs({ section: "tc" }, [
     rejected: "r6 += r0",
     errno: "EACCES",
     message: "R6 invalid variable buffer offset: off=0, var_off=(0x0; 0x8)",
+  },
+]);
+
+const PACKET = "r6 = *(u32 *)(r1 +76)\nr3 = *(u32 *)(r1 +80)";
+
+testPairs({ section: "tc" }, [
+  {
+    rule: "nothing is read before a packet",
+    code: `call bpf_get_prandom_u32\nr0 &= 7\nr7 = r0\n${PACKET}\n…\nr6 += r7\nr4 = r6\nr4 += 8\nif r4 > r3 goto out\nr0 = *(u8 *)(r6 +0)`
+      .replace("call", "r9 = r1\ncall")
+      .replace("r6 = *(u32 *)(r1", "r1 = r9\nr6 = *(u32 *)(r1"),
+    accepted: "",
+    rejected: "r7 += -4",
+    errno: "EACCES",
+    message: "R6 min value is negative, either use unsigned index or do a if (index >=0) check.",
+  },
+  {
+    rule: "nothing is read behind a packet",
+    code: `${PACKET}\nr6 += 14\n…\nr0 = *(u8 *)(r6 -1)`,
+    accepted: "if r6 > r3 goto out",
+    rejected: "if r6 <= r3 goto out",
+    errno: "EINVAL",
+    message: "R6 offset is outside of the packet",
   },
 ]);
 

@@ -3,6 +3,7 @@
  * read gives the result, and how far it can be trusted. Linux: check_ptr_to_btf_access(), btf_struct_access().
  */
 import { EACCES, EINVAL, EPERM } from "@alien-ts/abi";
+import { assert } from "../assert.ts";
 import type { Analysis } from "../analysis.ts";
 import { isGplCompatible } from "../env.ts";
 import { hasTrust } from "../linux/trusted-fields.ts";
@@ -63,8 +64,7 @@ const untrustedMemory = (): Register => pointer("mem", { flags: FLAG.RDONLY | FL
 /** What holds for the pointer, whatever it points to. */
 function checkPointer(analysis: Analysis, register: Register, { number, off }: BtfAccess): Check {
   const { btf, scalar } = register;
-  if (btf === undefined)
-    return reject(EACCES, `R${number} invalid mem access '${analysis.describe(register)}'`);
+  assert(btf !== undefined, "pointers to structures have their type");
   const { env } = analysis;
   const name = btf.type(register.btfId)?.name ?? "";
   if (!env.privileges.mayLeakPointers)

@@ -2,6 +2,7 @@
  * One load or store of a program: alignment, then the rules of what the pointer points to. Linux: check_mem_access().
  */
 import { EACCES } from "@alien-ts/abi";
+import { assert } from "../assert.ts";
 import type { Analysis } from "../analysis.ts";
 import { tnumText } from "../print.ts";
 import { signExtend64, zeroExtend } from "../scalar/extend.ts";
@@ -172,14 +173,8 @@ function stack(analysis: Analysis, access: MemoryAccess, off: number): Check {
 /** Linux: check_sock_access() */
 function socket(register: Register, { number, off, size }: Access): Register | Check {
   const { scalar, kind } = register;
-  if (scalar.sminHigh < 0) {
-    return reject(
-      EACCES,
-      `R${number} min value is negative, either use unsigned index or do a if (index >=0) check.`,
-    );
-  }
-  const isAllowed =
-    scalar.isConst && SOCKET_FIELDS[kind]?.some((row) => allows(row, { off, size, isWrite: false })) === true;
+  assert(scalar.isConst, "sockets are not moved");
+  const isAllowed = SOCKET_FIELDS[kind]?.some((row) => allows(row, { off, size, isWrite: false })) === true;
   return isAllowed ? UNKNOWN : reject(EACCES, `R${number} invalid ${kind} access off=${off} size=${size}`);
 }
 

@@ -4,6 +4,7 @@
  */
 import { EACCES, EFAULT, EINVAL } from "@alien-ts/abi";
 import { FRAME_BYTES } from "@alien-ts/bpf-isa";
+import { assert } from "../assert.ts";
 import type { Analysis } from "../analysis.ts";
 import { MAX_VARIABLE_OFFSET } from "../analysis.ts";
 import { tnumText } from "../print.ts";
@@ -371,8 +372,10 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
   if (size === 0 && !range.isZeroAllowed) return reject(EACCES, "invalid zero-sized read");
   const outside = checkStackBounds(analysis, number, off, size, kind);
   if (outside !== undefined) return outside;
-  if (!scalar.isConst && !analysis.env.privileges.bypassesSpecV1)
-    throw new Error(`R${number} was moved by an unknown number for a loader that may not`);
+  assert(
+    scalar.isConst || analysis.env.privileges.bypassesSpecV1,
+    "pointers to the stack are moved by known numbers where mispredicted paths matter",
+  );
   const low = scalar.sminNumber + off;
   const high = scalar.smaxNumber + off + size;
   const frame = frameOf(analysis, register);

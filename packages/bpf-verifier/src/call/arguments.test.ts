@@ -6,8 +6,12 @@ const TYPES = `
   struct kept { u64 before; struct task_struct *__tag(kptr) task; };
   struct seen { struct task_struct *__tag(kptr_untrusted) task; };
   struct numbers { u64 a; u64 b; };
+  struct bpf_timer { u64 opaque[2]; }; struct timed { struct bpf_timer timer; u64 more; };
 `;
 const MAPS = {
+  strings: { type: 1, valueSize: 8, flags: 0x80, more: { isFrozen: true } },
+  queue: { type: 22, keySize: 0, valueSize: 8 },
+  timers: { type: 1, value: "timed" },
   text: { type: 2, holds: "task\0" },
   endless: { type: 2, holds: "task" },
   plain: { type: 2, valueSize: 16 },
@@ -105,5 +109,83 @@ testPairs({ section: "tp_btf", to: "task_newtask", types: TYPES, maps: MAPS }, [
     rejected: { section: "tracepoint", to: undefined },
     errno: "ENOTSUPP",
     message: "func bpf_get_func_ip#173 not supported for program type 5",
+  },
+  {
+    rule: "objects that are passed are of the type that is wanted",
+    to: "sched_process_exec",
+    code: "…\nr2 = r10\nr2 += -8\nr3 = 8\nr4 = 0\ncall bpf_get_task_stack",
+    accepted: "r1 = *(u64 *)(r1 +0)",
+    rejected: "r1 = *(u64 *)(r1 +16)",
+    errno: "EACCES",
+    message: "R1 is of type linux_binprm but task_struct is expected",
+  },
+  {
+    rule: "pointers are exchanged for pointers to the same",
+    to: "cgroup_mkdir",
+    code: `r1 = *(u64 *)(r1 +0)\ncall @bpf_cgroup_acquire\nif r0 == 0x0 goto out\nr6 = r0\n…\nr1 = r6\ncall @bpf_cgroup_release`,
+    accepted: "",
+    rejected: "r1 = value kept+8\nr2 = r6\ncall bpf_kptr_xchg",
+    errno: "EACCES",
+    message: "invalid kptr access, R2 type=ptr_cgroup expected=ptr_task_struct",
+  },
+  {
+    rule: "texts are in maps whose values can be addressed",
+    code: `*(u32 *)(r10 -12) = 0\nr2 = r10\nr2 += -12\nr1 = map strings\ncall bpf_map_lookup_elem\nif r0 == 0x0 goto out\n${FRAME}\nr2 = 8\n…\ncall bpf_strncmp`,
+    accepted: "r3 = value text",
+    rejected: "r3 = r0",
+    errno: "EACCES",
+    message: "no direct value access support for this map type",
+  },
+  {
+    rule: "texts begin in their map",
+    code: `${FRAME}\nr2 = 8\nr3 = value text\n…\ncall bpf_strncmp`,
+    accepted: "r3 += 4",
+    rejected: "r3 += 100",
+    errno: "EACCES",
+    message:
+      "invalid access to map value, value_size=5 off=100 size=-95\nR3 min value is outside of the allowed memory range",
+  },
+  {
+    rule: "keys have a size",
+    code: `${FRAME}\nr2 = r1\n…\ncall bpf_map_lookup_elem`,
+    accepted: "r1 = map hash",
+    rejected: "r1 = map queue",
+    errno: "EACCES",
+    message: "invalid zero-sized read",
+  },
+]);
+
+testPairs({ section: "tc", types: TYPES, maps: MAPS }, [
+  {
+    rule: "timers are at places that are known",
+    code: `${RANDOM}\nr0 <<= 3\nr1 = value timed\n…\nr2 = map timed\nr3 = 1\ncall bpf_timer_init`,
+    accepted: "",
+    rejected: "r1 += r0",
+    errno: "EINVAL",
+    message: "R1 doesn't have constant offset. bpf_timer has to be at the constant offset",
+  },
+  {
+    rule: "timers are in maps whose types are known",
+    code: "…\nr3 = 1\ncall bpf_timer_init",
+    accepted: "r1 = value timed\nr2 = map timed",
+    rejected: "r1 = value plain\nr2 = map plain",
+    errno: "EINVAL",
+    message: "map 'map' has to have BTF in order to use bpf_timer",
+  },
+  {
+    rule: "timers are in values that have one",
+    code: "…\nr3 = 1\ncall bpf_timer_init",
+    accepted: "r1 = value timed\nr2 = map timed",
+    rejected: "r1 = value numbers\nr2 = map numbers",
+    errno: "EINVAL",
+    message: "map 'numbers' has no valid bpf_timer",
+  },
+  {
+    rule: "timers are where their values have them",
+    code: "r1 = value timed\n…\nr2 = map timed\nr3 = 1\ncall bpf_timer_init",
+    accepted: "",
+    rejected: "r1 += 8",
+    errno: "EINVAL",
+    message: "off 8 doesn't point to 'struct bpf_timer' that is at 0",
   },
 ]);

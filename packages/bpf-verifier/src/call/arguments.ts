@@ -125,8 +125,6 @@ function checkStructure(analysis: Analysis, number: number, argument: ArgumentKi
   }
   const wanted = isSocketValue ? "sock_common" : argument.type;
   if (wanted === undefined || register.has(FLAG.ALLOC)) return undefined;
-  if (register.isMaybeNull && (!argument.isNullable || argument.releases))
-    return reject(EACCES, `Possibly NULL pointer passed to helper arg${number}`);
   const { kernelBtf } = analysis.env;
   const target = { btf: kernelBtf, id: kernelBtf?.find(wanted, "struct") ?? 0 };
   const isStrict = argument.releases && facts.id !== HELPER.sk_release;

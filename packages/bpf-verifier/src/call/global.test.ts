@@ -171,4 +171,53 @@ testPairs({ section: "tc", code: CALLS }, [
     errno: "EACCES",
     message: `R1 is of type linux_binprm but task_struct is expected${NOT_CALLED}`,
   },
+  {
+    rule: "objects of the kernel are no memory of the program",
+    ...takes("struct task_struct *p __arg(trusted)", TASK),
+    section: "tp_btf",
+    to: "task_newtask",
+    accepted: "r1 = *(u64 *)(r1 +0)",
+    rejected: "r1 = r10",
+    errno: "EACCES",
+    message: `R1 type=fp expected=ptr_, trusted_ptr_, rcu_ptr_${NOT_CALLED}`,
+  },
+  {
+    rule: "global functions return numbers",
+    ...takes("struct __sk_buff *p", "struct __sk_buff { u32 len; };"),
+    code: CALLS.replace("…", "r1 = r1").replace("f: r0 = 0", "f: …"),
+    accepted: "r0 = 0",
+    rejected: "r0 = r1",
+    errno: "EINVAL",
+    message: "At subprogram exit the register R0 is not a scalar value (ctx)",
+  },
+  {
+    rule: "a dynptr that is passed is not made anew",
+    types:
+      "struct word { u64 data; }; struct bpf_dynptr { u64 opaque[2]; }; int main(void *ctx); global int f(struct bpf_dynptr *p);",
+    code: `r1 = value word
+r2 = 8
+r3 = 0
+r4 = r10
+r4 += -16
+call bpf_dynptr_from_mem
+r1 = r10
+r1 += -16
+call f
+r0 = 0
+exit
+f: r6 = r1
+r1 = value word
+r2 = 8
+r3 = 0
+r4 = r10
+r4 += -16
+…
+call bpf_dynptr_from_mem
+r0 = 0
+exit`,
+    accepted: "",
+    rejected: "r4 = r6",
+    errno: "EINVAL",
+    message: "Dynptr has to be an uninitialized dynptr",
+  },
 ]);

@@ -6,6 +6,7 @@ import { EACCES, EINVAL, ENOENT, EOPNOTSUPP, ESRCH } from "@alien-ts/abi";
 import type { Btf, BtfType } from "@alien-ts/btf";
 import { REG } from "@alien-ts/bpf-isa";
 import { structsMatch } from "../access/struct-walk.ts";
+import { assert } from "../assert.ts";
 import type { Analysis } from "../analysis.ts";
 import { checkKernelContext, isContextType } from "../linux/kernel-contexts.ts";
 import { FLAG, UNKNOWN, kindName, pointer } from "../state/register.ts";
@@ -42,7 +43,7 @@ export function globalArguments(
   const info = program.functions.find(({ insn }) => insn === subprograms[subprogram]!.start)!;
   const { btf } = program;
   const prototype = functionPrototype(btf, info.type);
-  if (prototype === undefined) throw new Error(`${name}() is of a type that is no function's`);
+  assert(prototype !== undefined, "functions of the program are of types of functions");
   const silent = reject(EINVAL, "");
   const isScalar = isScalarType(typeOf(btf, prototype.type));
   if (isStatic && (prototype.params.length > 5 || !isScalar)) return silent;

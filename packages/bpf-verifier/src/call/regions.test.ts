@@ -89,4 +89,12 @@ testPairs({ section: "tc", types: TYPES }, [
     errno: "EINVAL",
     message: "arg#0 doesn't point to map value or allocated object",
   },
+  {
+    rule: "flags are restored from a place that is known",
+    code: `call bpf_get_prandom_u32\nr6 = r0\nr6 &= 8\n${flags(-16)}\n${SAVE}\n${flags(-16)}\n…\n${RESTORE}`,
+    accepted: "",
+    rejected: "r1 += r6",
+    errno: "EINVAL",
+    message: "irq_flag has to be at a constant offset\nexpected an initialized irq flag as arg#0",
+  },
 ]);

@@ -1,6 +1,6 @@
 /** Arguments that point into map values and objects: timers, kernel pointers, constant strings. */
 import { EACCES, EINVAL } from "@alien-ts/abi";
-import { FIELD_NAMES, isReadOnlyMap } from "../access/region.ts";
+import { FIELD_NAMES, checkMapValue, isReadOnlyMap } from "../access/region.ts";
 import type { Analysis } from "../analysis.ts";
 import { assert } from "../assert.ts";
 import type { MapInfo } from "../env.ts";
@@ -68,9 +68,10 @@ export function checkConstantString(analysis: Analysis, number: number): Check {
     return reject(EACCES, `R${number} does not point to a readonly map'`);
   if (!register.scalar.isConst) return reject(EACCES, `R${number} is not a constant address'`);
   if (map.constantAt === undefined) return reject(EACCES, "no direct value access support for this map type");
+  const size = map.valueSize - register.off;
+  const outside = checkMapValue(register, { number, off: register.off, size, isZeroAllowed: false }, false);
+  if (outside !== undefined) return outside;
   const from = register.off + Number(register.scalar.constant);
-  if (from < 0 || from >= map.valueSize)
-    return reject(EACCES, `invalid access to map value, value_size=${map.valueSize} off=${from} size=1`);
   for (let at = from; at < map.valueSize; at++) if (map.constantAt(at, 1) === 0n) return undefined;
   return reject(EINVAL, "string is not zero-terminated");
 }

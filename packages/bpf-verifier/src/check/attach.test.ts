@@ -282,4 +282,20 @@ testPairs({ section: "fentry", code: "" }, [
     errno: "EINVAL",
     message: "attach to invalid member idx 99 of struct tcp_congestion_ops",
   },
+  {
+    rule: "operations that may not sleep do not",
+    section: "struct_ops",
+    to: "bpf_dummy_ops.test_1",
+    accepted: {},
+    rejected: { isSleepable: true },
+    errno: "EINVAL",
+    message: "attach to unsupported member test_1 of struct bpf_dummy_ops",
+  },
+  {
+    rule: "operations are of a structure",
+    accepted: THRESHOLD,
+    rejected: { section: "struct_ops" },
+    errno: "ENOTSUPP",
+    message: "",
+  },
 ]);

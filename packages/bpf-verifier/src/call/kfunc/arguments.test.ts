@@ -145,4 +145,51 @@ call @bpf_cgroup_read_xattr`,
     errno: "EINVAL",
     message: "arg#0 expected pointer to stack or const struct bpf_dynptr",
   },
+  {
+    rule: "what is read of a dynptr has a size that is known",
+    code: `call bpf_get_prandom_u32
+r7 = r0
+r7 &= 7
+r1 = r6
+r2 = 0
+r3 = r10
+r3 += -16
+call @bpf_dynptr_from_skb
+r1 = r10
+r1 += -16
+r2 = 0
+r3 = r10
+r3 += -24
+…
+call @bpf_dynptr_slice`.replace(/^/, "r6 = r1\n"),
+    accepted: "r4 = 8",
+    rejected: "r4 = r7",
+    errno: "EINVAL",
+    message: "R4 must be a known constant",
+  },
+  {
+    rule: "what may only be read is not written",
+    code: `r2 = 0
+r3 = r10
+r3 += -16
+call @bpf_dynptr_from_skb
+r1 = r10
+r1 += -16
+r2 = 0
+r3 = r10
+r3 += -24
+r4 = 8
+call @bpf_dynptr_slice
+if r0 == 0x0 goto out
+r1 = r10
+r1 += -16
+r2 = 0
+…
+r4 = 8
+call @bpf_dynptr_slice`,
+    accepted: "r3 = r10\nr3 += -24",
+    rejected: "r3 = r0",
+    errno: "EACCES",
+    message: "R3 cannot write into rdonly_mem\narg#2 arg#3 memory, len pair leads to invalid memory access",
+  },
 ]);

@@ -144,4 +144,20 @@ testPairs({ section: "tc", types: TYPES }, [
     errno: "EINVAL",
     message: "arg#0 is neither owning or non-owning ref",
   },
+  {
+    rule: "a tree is at a place that is known",
+    code: `call bpf_get_prandom_u32\nr6 = r0\nr6 &= 8\n${lock("tree")}\nr1 = value tree\n…\ncall @bpf_rbtree_first\n${unlock("tree")}`,
+    accepted: "",
+    rejected: "r1 += r6",
+    errno: "EINVAL",
+    message: "R1 doesn't have constant offset. bpf_rb_root has to be at the constant offset",
+  },
+  {
+    rule: "what is given back is an object",
+    code: "…\nif r0 == 0x0 goto out\nr1 = r0\nr2 = 0\ncall @bpf_obj_drop_impl",
+    accepted: "r1 = #plain\nr2 = 0\ncall @bpf_obj_new_impl",
+    rejected: "r1 = 1\ncall @bpf_task_from_pid",
+    errno: "EINVAL",
+    message: "arg#0 expected pointer to allocated object",
+  },
 ]);

@@ -2,8 +2,9 @@
  * Lists and trees of the program's objects: roots, nodes, and what becomes of the ownership of a node that is put in. Linux:
  * __process_kf_arg_ptr_to_graph_root(), __process_kf_arg_ptr_to_graph_node(), ref_convert_owning_non_owning().
  */
-import { EFAULT, EINVAL } from "@alien-ts/abi";
+import { EINVAL } from "@alien-ts/abi";
 import { structsMatch } from "../../access/struct-walk.ts";
+import { assert } from "../../assert.ts";
 import type { Analysis } from "../../analysis.ts";
 import type { ValueField } from "../../env.ts";
 import { fieldsOf, isOwn } from "../../state/fields.ts";
@@ -81,7 +82,7 @@ export function checkNode(
   if (!("kind" in field)) return field;
   const root = role === "list node" ? facts.list : facts.tree;
   const graph = root?.graph;
-  if (root === undefined || graph === undefined) return reject(EFAULT, "");
+  assert(root !== undefined && graph !== undefined, "roots stand before nodes, and are of something");
   const at = field.offset;
   const wanted = graph.btf.type(graph.type)?.name ?? "";
   const given = { btf: register.btf, id: register.btfId };
@@ -102,7 +103,7 @@ export function checkNode(
 
 /** A node of a list or tree, by its root. Linux: mark_reg_graph_node() */
 export function graphNode({ graph }: ValueField): Register {
-  if (graph === undefined) return pointer("ptr_", { flags: FLAG.ALLOC });
+  assert(graph !== undefined, "roots are of something");
   return pointer("ptr_", {
     flags: FLAG.ALLOC,
     btf: graph.btf,

@@ -1,5 +1,6 @@
 /** Memory that kernel functions are passed: read and written. Linux: check_mem_reg(), check_kfunc_mem_size_reg(). */
 import { EINVAL } from "@alien-ts/abi";
+import { assert } from "../../assert.ts";
 import type { Analysis } from "../../analysis.ts";
 import { notNull } from "../../state/nullness.ts";
 import { reject } from "../../verdict.ts";
@@ -13,7 +14,7 @@ export function checkMemoryParameter(analysis: Analysis, { btf, prototype }: Kfu
   const type = typeOf(btf, prototype.params[number - 1]!.type);
   const target = type?.kind === "ptr" ? type.type : 0;
   const bytes = btf.sizeOf(target);
-  if (bytes === undefined) throw new Error(`numbers of unknown size as arg#${number - 1}`);
+  assert(bytes !== undefined, "numbers and structures of numbers have a size");
   return checkFixedMemory(analysis, number, bytes);
 }
 
