@@ -114,6 +114,13 @@ const RULES: readonly (readonly [string, string, string, string, string])[] = [
     "R10 leaks addr into map",
   ],
   [
+    "no helper is given what nobody wrote, beside a number in a part of a slot",
+    "sched_cls",
+    `${LOOKUP}\n${EXIT}`,
+    `${LOOKUP.replace("u64", "u32")}\n${EXIT}`,
+    "invalid read from stack R2 off -8+4 size 8",
+  ],
+  [
     "no address is stored in a context",
     "sched_cls",
     `r2 = 1\n*(u32 *)(r1 +8) = r2\n${EXIT}`,

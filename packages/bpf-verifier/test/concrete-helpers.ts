@@ -31,10 +31,16 @@ export function callsOf(world: World): Calls {
     ...callbackHelpers(world),
     ...recordHelpers(world),
     ...dynptrHelpers(world),
+    194: world.owned.exchange,
   };
   const helpers: (Helper | undefined)[] = [];
   for (const [id, helper] of Object.entries(rows)) helpers[Number(id)] = clobbering(world, helper);
-  const functions = { ...iteratorFunctions(world), ...dynptrFunctions(world), ...sectionFunctions(world) };
+  const functions = {
+    ...iteratorFunctions(world),
+    ...dynptrFunctions(world),
+    ...sectionFunctions(world),
+    ...world.owned.functions,
+  };
   const kfuncs = Object.entries(functions).map(
     ([name, helper]) => [kfuncId(name), clobbering(world, helper)] as const,
   );
@@ -99,6 +105,7 @@ function mapHelpers(world: World): Record<number, Helper> {
       machine.setR0Pointer(elements[index] ?? 0);
     }),
     2: withMap((machine, key, value) => {
+      world.tellNumber(machine.argLow(4));
       if (read(world, machine, 2, key) && read(world, machine, 3, value)) answer(world, machine);
     }),
     3: withMap((machine, key) => {

@@ -12,7 +12,16 @@ import { BpfMachine, FRAME, MemoryRegions, prepare, runOptions } from "@alien-ts
 import type { BpfProgram, Helper, RunHook, RunStatus } from "@alien-ts/bpf-vm";
 import { Prng } from "@alien-ts/testkit";
 import { EDGES } from "./random-writer.ts";
-import { MAPS, addressOfMap, constantBytes, elementAddress, elementAddresses, mapAt } from "./random-maps.ts";
+import {
+  MAP,
+  MAPS,
+  addressOfMap,
+  constantBytes,
+  elementAddress,
+  elementAddresses,
+  mapAt,
+} from "./random-maps.ts";
+import { Owned } from "./concrete-owned.ts";
 import type { MapShape } from "./random-maps.ts";
 import type { PROGRAMS } from "./random-types.ts";
 
@@ -101,6 +110,11 @@ export class World {
   readonly #keys = new Map<number, number[]>();
   /** What the program did that a kernel could not bear: it gave back what it did not have. */
   complaint: string | undefined;
+  /** What the program threw. */
+  thrown: number | undefined;
+  readonly owned = new Owned(this);
+  /** The member of the map's value that points to an object. */
+  readonly keptAt: number;
   readonly #shift: number;
   #heapEnd = HEAP;
   #heapRegions: number[] = [];
@@ -111,6 +125,7 @@ export class World {
     this.#shift = shift;
     this.stackTop = STACK_TOP + shift;
     this.context = CONTEXT + shift;
+    this.keptAt = elementAddress(MAP.kept.fd, 0) + shift + 8;
     this.machine = new BpfMachine(this.memory, this.regions);
     for (const map of MAPS) this.#addMap(map);
   }
@@ -189,14 +204,19 @@ export class World {
     return this.#noise.i32();
   }
 
+  /** A helper was given this number. */
+  tellNumber(value: number): void {
+    this.told = (Math.imul(this.told, 0x0100_0193) ^ value) | 0;
+  }
+
   /** A helper was given these bytes. */
   tell(address: number, size: number): void {
-    for (let i = 0; i < size; i++)
-      this.told = (Math.imul(this.told, 0x0100_0193) ^ this.byte(address + i)) | 0;
+    for (let i = 0; i < size; i++) this.tellNumber(this.byte(address + i));
   }
 
   /** All that others can see of the program's work: values of maps, the context, the packet, what helpers were told. */
   outcome(): number {
+    this.writePointer(this.keptAt, 0);
     for (const map of MAPS)
       for (const at of this.elementsOf(addressOfMap(map.fd) + this.#shift)) this.tell(at, map.valueSize);
     this.tell(this.context, WIDE.data);
@@ -204,10 +224,15 @@ export class World {
     return this.told;
   }
 
-  /** New memory with random contents. */
-  allocate(size: number, isWritable: boolean, owner?: object): HeapObject {
+  writePointer(at: number, to: number): void {
+    this.memory.dv.setInt32(at, to, true);
+    this.memory.dv.setInt32(at + 4, to === 0 ? 0 : this.memory.baseHi | 0, true);
+  }
+
+  /** New memory with random contents; `length` counts what is the kernel's too. */
+  allocate(size: number, isWritable: boolean, owner?: object, length = size): HeapObject {
     const base = this.#heapEnd;
-    this.#heapEnd += ((size + 7) & ~7) + GAP;
+    this.#heapEnd += ((length + 7) & ~7) + GAP;
     if (this.#heapEnd > MEMORY_BYTES - GAP) throw new Error("the heap is full");
     if (size > 0) {
       this.regions.add(base, size, isWritable);
@@ -246,6 +271,7 @@ export class World {
 
   /** Others write values of maps at any time. */
   disturb(): void {
+    this.owned.disturb();
     if (this.random.oneIn(6)) this.#fillMap(this.random.pick(MAPS));
   }
 
@@ -303,6 +329,7 @@ export class World {
     this.savedFlags.clear();
     this.#keys.clear();
     this.complaint = undefined;
+    this.thrown = undefined;
   }
 
   #fill(): void {
@@ -311,20 +338,22 @@ export class World {
     for (let at = stackTop - 4096; at < stackTop; at += 4) dv.setInt32(at, this.noise(), true);
     for (let at = context; at < context + CONTEXT_BYTES; at += 4) dv.setInt32(at, this.word(), true);
     for (const map of MAPS) this.#fillMap(map);
+    this.owned.reset();
     this.movePacket();
   }
 
   #setContextPointer(offset: number, value: number): void {
-    this.memory.dv.setInt32(this.context + offset, value, true);
-    this.memory.dv.setInt32(this.context + offset + 4, this.memory.baseHi | 0, true);
+    this.writePointer(this.context + offset, value);
   }
 
   #fillMap(map: MapShape): void {
     for (const from of this.elementsOf(addressOfMap(map.fd) + this.#shift)) {
+      const kept = this.word64(this.keptAt);
       if (map.isConstant) this.memory.u8.set(constantBytes(map.valueSize), from);
       else
         for (let at = from; at + 4 <= from + map.valueSize; at += 4)
           this.memory.dv.setInt32(at, this.word(), true);
+      if (map === MAP.kept) this.memory.dv.setBigUint64(this.keptAt, kept, true);
     }
   }
 

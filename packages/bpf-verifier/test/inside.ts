@@ -10,6 +10,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import { FRAME } from "@alien-ts/bpf-vm";
 import { fits } from "../src/scalar/random-range.ts";
 import { zeroExtend } from "../src/scalar/extend.ts";
+import { FLAG } from "../src/state/register.ts";
 import type { Register } from "../src/state/register.ts";
 import type { StackSlot } from "../src/state/stack.ts";
 import type { Reference, State } from "../src/state/state.ts";
@@ -248,6 +249,9 @@ export class Meaning {
       case "sock_common":
       case "tcp_sock":
         return world.sockets.some(from);
+      case "ptr_":
+        // What the program owns, or what it gave away just now, is there.
+        return !register.has(FLAG.ALLOC | FLAG.NON_OWN_REF) || world.objects.some(({ base }) => from(base));
       case "func":
         return value === BigInt(this.subject.starts[register.subprogram]!);
       default:

@@ -98,8 +98,8 @@ const POINTERS: readonly PlantedBug[] = [
   ),
   pointer(
     "a pointer that is lowered is raised",
-    "base.withOffset(base.off - scalar.constantNumber)",
-    "base.withOffset(base.off + scalar.constantNumber)",
+    "return base.withOffset(base.off - scalar.constantNumber);",
+    "return base.withOffset(base.off + scalar.constantNumber);",
   ),
   jump("a packet's range is one too long", "const range = isOpen ? off + 1 : off;", "const range = off + 1;"),
   jump("the range of one packet pointer is that of all", "    register.id === packet.id &&\n", ""),
@@ -195,7 +195,7 @@ const STACK: readonly PlantedBug[] = [
   stack(
     "a spill of a part is one of all",
     "types: spilledTypes(frame.stack[index]!, size), spilled: register",
-    "types: SPILLED, spilled: register",
+    "types: spilledTypes(frame.stack[index]!, 8), spilled: register",
   ),
   stack(
     "a part of what was spilled is a copy of it",
@@ -204,8 +204,8 @@ const STACK: readonly PlantedBug[] = [
   ),
   stack(
     "zeros stay where something may have been written",
-    'types: withBytes(types, at, 1, keepsZero ? "0" : "m"),',
-    "types,",
+    'frame.stack[index] = { types: withBytes(types, at, 1, keepsZero ? "0" : "m"), spilled: NOT_INIT };',
+    "frame.stack[index] = { types, spilled: NOT_INIT };",
   ),
   stack(
     "a write in the middle of a slot spills",
@@ -214,8 +214,8 @@ const STACK: readonly PlantedBug[] = [
   ),
   stack(
     "a helper's writes leave spilled registers whole",
-    "spilled } : scrubbed(slot);",
-    "spilled } : slot;",
+    'isFilled ? { types: withBytes(types, at, 1, "m"), spilled } : scrubbed(slot);',
+    'isFilled ? { types: withBytes(types, at, 1, "m"), spilled } : slot;',
   ),
   stack(
     "variable offsets reach one byte too far",
@@ -224,8 +224,8 @@ const STACK: readonly PlantedBug[] = [
   ),
   inFile("call/helper.ts")(
     "what a helper fills keeps its contents",
-    "(facts.raw === undefined ?",
-    "(facts.raw !== undefined || facts.raw === undefined ?",
+    "(facts.raw === undefined ? undefined : fillStack(analysis, facts.raw.number, facts.raw.size));",
+    "(facts.raw === undefined || facts.raw !== undefined ? undefined : fillStack(analysis, 0, 0));",
   ),
 ];
 
@@ -437,6 +437,29 @@ const LOOPS: readonly PlantedBug[] = [
   ),
 ];
 
+const OWNED: readonly PlantedBug[] = [
+  inFile("call/locks.ts")(
+    "elements of a list outlive its lock",
+    "  forgetUnowned(analysis);\n",
+    "  void forgetUnowned;\n",
+  ),
+  inFile("call/kfunc/call.ts")(
+    "a throw may leave what is held",
+    "return checkLeaks(analysis, name, true, true);",
+    "return void checkLeaks;",
+  ),
+  inFile("call/kfunc/call.ts")(
+    "what is thrown is not looked at",
+    "if (kfunc.name === THROW) return checkThrown(analysis) ?? endByException(analysis, kfunc);",
+    "if (kfunc.name === THROW) return void checkThrown ?? endByException(analysis, kfunc);",
+  ),
+  inFile("access/region.ts")(
+    "pointers of a map are numbers like others",
+    '    const name = fieldName(field);\n    if (field.kind !== "kptr")',
+    '    const name = fieldName(field);\n    if (field.kind === "kptr") continue;\n    if (field.kind !== "kptr")',
+  ),
+];
+
 const LIVE_STACK: readonly PlantedBug[] = [
   liveStack(
     "what is written on one path is written on all",
@@ -539,11 +562,6 @@ const SECRETS: readonly PlantedBug[] = [
     "",
   ),
   inFile("check/memory-op.ts")(
-    "addresses are compared with memory",
-    "if (isCompare && analysis.isLeak(REG.R0)) return",
-    "if (false) return",
-  ),
-  inFile("check/memory-op.ts")(
     "addresses are fetched from the stack",
     "const isSecret = into >= 0 && !analysis",
     "const isSecret = false && !analysis",
@@ -554,19 +572,14 @@ const SECRETS: readonly PlantedBug[] = [
     "false)",
   ),
   stack(
-    "spilled addresses are written over somewhere",
-    'letter === "r" && !slot.spilled.isScalar) {',
-    "false) {",
-  ),
-  stack(
     "what nobody wrote is read",
     'if (letter === "?" && analysis.env.privileges.mayReadUninitialised) continue;',
     'if (letter === "?") continue;',
   ),
   stack(
     "what nobody wrote is given to helpers",
-    'letter === "0" || (letter === "?" && mayReadUninitialised);',
-    'letter === "0" || letter === "?";',
+    '  if (letter === "?" && !mayReadUninitialised) return false;\n',
+    "",
   ),
   stack("spilled addresses are given to helpers", "(spilled.isScalar || mayLeakPointers)", "true"),
   stack(
@@ -589,5 +602,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...HELD,
   ...LOOPS,
   ...LIVE_STACK,
+  ...OWNED,
   ...SECRETS,
 ];

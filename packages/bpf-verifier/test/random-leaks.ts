@@ -1,7 +1,7 @@
 /** Statements of random programs that try to make a number of an address, or of what lies on a stack that nobody wrote. */
 import { asm } from "@alien-ts/bpf-isa";
 import { MAP } from "./random-maps.ts";
-import { flip } from "./random-mazes.ts";
+import { flip, fresh } from "./random-mazes.ts";
 import { PLACE, SIZES } from "./random-writer.ts";
 import type { Writer } from "./random-writer.ts";
 
@@ -105,6 +105,9 @@ function overStack(w: Writer): void {
   w.emit(asm.load(8, 7, 10, at));
 }
 
+/** Slots that nothing else uses. */
+const DEEP = -320;
+
 /** What r7 holds is seen by others. */
 function show(w: Writer): void {
   const { random } = w;
@@ -127,8 +130,12 @@ function show(w: Writer): void {
       const imm = random.pick([0, 0, 1, 8, -1, 0x7fff_ffff]);
       const bits = random.oneIn(3) ? 32 : 64;
       const isRegister = random.oneIn(3);
-      if (isRegister) address(w, 8);
-      const skip = w.jump(isRegister ? asm.jumpReg(op, 7, 8, 0, bits) : asm.jumpImm(op, 7, imm, 0, bits));
+      if (isRegister && random.oneIn(2)) address(w, 8);
+      else fresh(w, 8, false);
+      const [left, right] = random.oneIn(2) ? [7, 8] : [8, 7];
+      const skip = w.jump(
+        isRegister ? asm.jumpReg(op, left, right, 0, bits) : asm.jumpImm(op, 7, imm, 0, bits),
+      );
       value();
       w.emit(asm.storeImm(8, 1, 0, 1));
       return w.aim(skip);
@@ -140,10 +147,14 @@ function show(w: Writer): void {
       return give(w, PLACE.maze, random.oneIn(2));
     case 5:
       // What nobody wrote.
-      w.emit(asm.load(random.pick(SIZES), 7, 10, -8 * random.between(28, 40)));
+      w.emit(asm.storeImm(8, 10, DEEP, 0));
+      if (random.oneIn(2)) w.emit(asm.storeImm(4, 10, DEEP + 8, 0));
+      w.emit(asm.load(random.pick(SIZES), 7, 10, DEEP + 8 * random.below(3)));
       break;
     case 6:
-      return give(w, -8 * random.between(28, 40), true);
+      w.emit(asm.storeImm(8, 10, DEEP, 0));
+      if (random.oneIn(2)) w.emit(asm.storeImm(4, 10, DEEP + 8, 0));
+      return give(w, DEEP + 8 * random.below(3), random.oneIn(2));
     case 7:
       return w.emit(asm.storeReg(4, 6, 52, 7));
     case 8:
@@ -174,8 +185,8 @@ export function leak(w: Writer): void {
   if (w.isLocked || !w.hasContext || w.busy.size > 0) return;
   for (const register of [0, 1, 2, 3, 4, 5, 7, 8, 9]) w.set(register, "none");
   either(w);
-  if (random.oneIn(2)) compute(w);
-  if (random.oneIn(3)) overStack(w);
+  if (random.oneIn(3)) compute(w);
+  if (random.oneIn(2)) overStack(w);
   show(w);
   w.emit(asm.movImm(7, 1), asm.movImm(0, 1));
   w.set(7, "number");

@@ -1,7 +1,7 @@
 /** The maps of random programs: as programs name them, as the verifier knows them, and where their values lie. */
 import type { MapInfo } from "../src/env.ts";
 import { valueFields } from "../src/value-fields.ts";
-import { declare } from "./declare.ts";
+import { TYPES } from "./random-types.ts";
 
 export interface MapShape {
   readonly fd: number;
@@ -35,6 +35,8 @@ export const MAP = {
   programs: shape(6, 3, 4, 4, 0),
   constant: { ...shape(7, ARRAY, 4, 32, 1), isConstant: true },
   queue: shape(8, 22, 0, 16, 0),
+  kept: { ...shape(9, ARRAY, 4, 24, 1) },
+  list: { ...shape(10, ARRAY, 4, 32, 1), holes: [{ at: 0, size: 20 }] },
 } as const satisfies Record<string, MapShape>;
 export const MAPS: readonly MapShape[] = Object.values(MAP);
 
@@ -43,12 +45,6 @@ const FIRST = 0x3_0000;
 const ELEMENT_STEP = 0x400;
 const MAP_STEP = 0x2000;
 const RING_BYTES = 4096;
-
-const TYPES = declare(`
-  struct bpf_spin_lock { u32 val; };
-  struct locked { u64 a; struct bpf_spin_lock lock; u32 b; u64 c; };
-`);
-const LOCKED = TYPES.find("locked", "struct")!;
 
 export const addressOfMap = (fd: number): number => FIRST + fd * MAP_STEP;
 export const elementAddress = (fd: number, index: number): number =>
@@ -77,6 +73,17 @@ function constantAt(map: MapShape): MapInfo["constantAt"] {
   };
 }
 
+/** Types of values by map. */
+const VALUES: Readonly<Record<number, string>> = {
+  [MAP.locked.fd]: "locked",
+  [MAP.kept.fd]: "kept",
+  [MAP.list.fd]: "list",
+};
+const typeOf = ({ fd }: MapShape): number => {
+  const name = VALUES[fd];
+  return name === undefined ? 0 : TYPES.find(name, "struct")!;
+};
+
 const BPF_F_RDONLY_PROG = 1 << 7;
 
 /** As the verifier knows the maps. */
@@ -89,11 +96,11 @@ export const MAP_INFOS: ReadonlyMap<number, MapInfo> = new Map(
       name: "",
       flags: map.isConstant ? BPF_F_RDONLY_PROG : 0,
       inner: undefined,
-      fields: map.fd === MAP.locked.fd ? valueFields(TYPES, LOCKED) : [],
+      fields: typeOf(map) === 0 ? [] : valueFields(TYPES, typeOf(map)),
       isFrozen: map.isConstant,
       constantAt: constantAt(map),
-      btf: map.fd === MAP.locked.fd ? TYPES : undefined,
-      btfValueType: map.fd === MAP.locked.fd ? LOCKED : 0,
+      btf: typeOf(map) === 0 ? undefined : TYPES,
+      btfValueType: typeOf(map),
       maxEntries: map.fd === MAP.ring.fd ? RING_BYTES : Math.max(map.entries, 1),
       type: map.type,
       keySize: map.keySize,

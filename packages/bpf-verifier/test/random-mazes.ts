@@ -126,6 +126,13 @@ function throughFunction(maze: Maze, from: Place, to: Place): void {
     return put(maze, to, 0);
   }
   w.emit(asm.movReg(1, base), asm.aluImm("add", 1, to.off));
+  const other = w.random.pick(SLOTS);
+  if (w.random.oneIn(2) && "off" in other) {
+    // One call, two places.
+    const skip = flip(w);
+    w.emit(asm.movReg(1, base), asm.aluImm("add", 1, other.off));
+    w.aim(skip);
+  }
   callWritten(w, writeThrough);
 }
 
@@ -226,8 +233,8 @@ function begin(maze: Maze): void {
 /** A maze in some kind of loop, or in none. */
 export function maze(w: Writer): void {
   const { random } = w;
-  const kind = random.below(w.busy.has("iterator") || w.isLocked ? 2 : 5);
-  const isCallback = kind === 3;
+  const kind = random.below(w.busy.has("iterator") || w.isLocked ? 2 : 6);
+  const isCallback = kind === 3 || kind === 4;
   const places = random.oneIn(3) ? SLOTS : random.oneIn(2) ? REGISTERS : [...SLOTS, ...REGISTERS];
   const ways = { w, base: 10, limit: 47, breaks: [], continues: [] };
   const outer: Maze = { ...ways, places: isCallback ? SLOTS : places, isInLoop: false };
@@ -237,7 +244,7 @@ export function maze(w: Writer): void {
   if (kind === 0) steps(outer, 5);
   else if (kind === 1) mayGotoLoop(inner);
   else if (kind === 2) countedLoop(inner);
-  else if (kind === 3) callbackLoop(inner);
+  else if (isCallback) callbackLoop(inner);
   else iteratorLoop(inner);
   if (random.oneIn(2)) step(outer);
   sink(outer);

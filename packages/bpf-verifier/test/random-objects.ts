@@ -1,6 +1,7 @@
 /** Statements of random programs about what must be given back: records, dynptrs, iterators, locks, sections, sockets. */
 import { asm } from "@alien-ts/bpf-isa";
 import { MAP } from "./random-maps.ts";
+import { owned } from "./random-owned.ts";
 import { lookup, movePacket } from "./random-memory.ts";
 import { kfuncId } from "./random-types.ts";
 import { PLACE, SAVED, SIZES, SLOTS } from "./random-writer.ts";
@@ -293,6 +294,7 @@ export function keep(w: Writer, [kinds, slots]: ReturnType<Writer["copyKinds"]>)
 /** The statements and the places that they need. */
 export const OBJECTS: readonly (readonly [Resource | undefined, (w: Writer, block: Block) => void])[] = [
   ["record", record],
+  ["owned", owned],
   ["dynptr", dynptr],
   [undefined, section],
   ["locked", locked],

@@ -5,6 +5,7 @@
  */
 import { PRIVILEGED, UNPRIVILEGED, privilegesOf } from "../src/privileges.ts";
 import type { Privileges } from "../src/privileges.ts";
+import { pop, takeKept, throws } from "./random-owned.ts";
 import { leak } from "./random-leaks.ts";
 import { asm } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
@@ -78,7 +79,7 @@ function trapped(w: Writer): void {
   if (random.oneIn(3)) for (const register of REGISTERS) put(w, register);
   if (random.oneIn(4)) block(w, random.between(1, 2), 0);
   const isLeak = !w.privileges.isCapable || (!w.privileges.mayLeakPointers && random.oneIn(2));
-  (isLeak ? leak : random.oneIn(3) ? maze : random.pick(TRAPS))(w);
+  (isLeak ? leak : random.oneIn(2) ? maze : random.pick(TRAPS))(w);
   if (random.oneIn(4)) block(w, random.between(1, 2), 0);
 }
 
@@ -197,7 +198,7 @@ function statement(w: Writer, depth: number): void {
     if (depth < 2 && w.framesLeft > 0) rows.push([3, call]);
     const isBare = depth === 0 && w.busy.size === 0;
     if (isBare && w.hasContext && w.random.oneIn(3))
-      rows.push([1, oldPacketLoad], [1, tailCall], [2, objects]);
+      rows.push([1, oldPacketLoad], [1, tailCall], [2, objects], [1, takeKept], [1, pop], [1, throws]);
     else if (isBare) rows.push([2, objects]);
   } else if (depth < 3) rows.push([1, loop]);
   let left = w.random.below(rows.reduce((sum, [weight]) => sum + weight, 0));

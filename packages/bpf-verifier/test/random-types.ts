@@ -43,6 +43,12 @@ export const KERNEL = declare(`
   u32 bpf_dynptr_size(const struct bpf_dynptr *p);
   void bpf_rcu_read_lock(void); void bpf_rcu_read_unlock(void);
   void bpf_preempt_disable(void); void bpf_preempt_enable(void);
+  struct bpf_list_head { u64 opaque[2]; }; struct bpf_list_node { u64 opaque[3]; };
+  void *bpf_obj_new_impl(u64 id__k, void *meta__ign);
+  void bpf_obj_drop_impl(void *p__alloc, void *meta__ign);
+  int bpf_list_push_front_impl(struct bpf_list_head *head, struct bpf_list_node *node, void *meta__ign, u64 off);
+  struct bpf_list_node *bpf_list_pop_front(struct bpf_list_head *head);
+  void bpf_throw(u64 cookie);
   void bpf_local_irq_save(u64 *flags__irq_flag); void bpf_local_irq_restore(u64 *flags__irq_flag);
 `);
 
@@ -52,8 +58,14 @@ export const kfuncId = (name: string): number => {
   return id;
 };
 
-/** Types of the program's functions, by kind; "nonnull" memory is 16 bytes. */
-const FUNCTIONS = declare(`
+/** Types of the program, and of its functions by kind; "nonnull" memory is 16 bytes. */
+export const TYPES = declare(`
+  struct bpf_spin_lock { u32 val; };
+  struct locked { u64 a; struct bpf_spin_lock lock; u32 b; u64 c; };
+  struct bpf_list_head { u64 opaque[2]; }; struct bpf_list_node { u64 opaque[3]; };
+  struct item { u64 key; u64 more; struct bpf_list_node link; };
+  struct kept { u64 a; struct item *__tag(kptr) item; u64 b; };
+  struct list { struct bpf_list_head head __contains(item, link); struct bpf_spin_lock lock; u32 b; u64 c; };
   struct __sk_buff { u32 len; }; struct xdp_md { u32 data; };
   struct memory { u64 a; u64 b; };
   int static_f(int a, int b);
@@ -73,10 +85,15 @@ export function programBtf(kind: string, functions: ReadonlyMap<number, Function
       : "static_f";
   const rows = [[0, "static_f"] as const, ...[...functions].map(([at, f]) => [at, typeOf(f)] as const)];
   return {
-    btf: FUNCTIONS,
+    btf: TYPES,
     functions: rows
       .sort(([a], [b]) => a - b)
-      .map(([insn, name]) => ({ insn, type: FUNCTIONS.find(name, "func")! })),
+      .map(([insn, name]) => ({ insn, type: TYPES.find(name, "func")! })),
     lines: [],
   };
 }
+
+/** Objects that programs make: their type, how long they are, and where the list's link begins. */
+export const ITEM = TYPES.find("item", "struct")!;
+export const ITEM_BYTES = 40;
+export const ITEM_LINK = 16;

@@ -42,6 +42,8 @@ export const PLACE = {
   narrow: -192,
   /** Three slots between which numbers move. */
   maze: -216,
+  /** An object of the program. */
+  owned: -224,
 } as const;
 export type Resource = keyof typeof PLACE;
 

@@ -198,7 +198,8 @@ function follow(
   if (world.complaint !== undefined) return `insn ${last} ${world.complaint}`;
   if (status === RUN.fault)
     return isOddSlice(world, program) ? undefined : describeFault(world.machine.fault);
-  return status === RUN.done ? (follower.end() ?? resultOutside(world, program)) : undefined;
+  const hasEnded = status === RUN.done || world.thrown !== undefined;
+  return hasEnded ? (follower.end() ?? resultOutside(world, program)) : undefined;
 }
 
 /** An atomic access of a slice that begins anywhere: to the verifier every slice is aligned, as to Linux. */
@@ -212,11 +213,11 @@ const isSliceFunction = (id: number): boolean => KERNEL.type(id)?.name.includes(
 const MAY_GOTO = 0xe5;
 const DYNPTR_DATA = 203;
 
-function resultOutside({ machine }: World, { kind, insns }: RandomProgram): string | undefined {
+function resultOutside({ machine, thrown }: World, { kind, insns }: RandomProgram): string | undefined {
   const range = linuxProgramType(kind.type, kind.attachType)!.returns;
   if (range === undefined || insns.some(({ opcode, imm }) => opcode === 0x85 && imm === TAIL_CALL))
     return undefined;
-  const result = BigInt(machine.r0Low);
+  const result = BigInt(thrown ?? machine.r0Low);
   return result >= range.min && result <= range.max ? undefined : `ends with r0 = ${result}`;
 }
 

@@ -399,7 +399,10 @@ export function checkInitialised(analysis: Analysis, range: StackRange): Check {
   return undefined;
 }
 
-/** Whether a helper may use the byte; one that it may write is data afterwards. */
+/**
+ * Whether a helper may use the byte; one that it may write is data afterwards. Differs from Linux, which lets those who must not read
+ * what nobody wrote pass it on where a part of its slot holds a number.
+ */
 function useByte(analysis: Analysis, frame: Frame, at: number, kind: AccessKind): boolean {
   const { mayReadUninitialised, mayLeakPointers } = analysis.env.privileges;
   const index = slotOf(at);
@@ -407,7 +410,8 @@ function useByte(analysis: Analysis, frame: Frame, at: number, kind: AccessKind)
   const { types, spilled } = slot;
   const letter = types[byteOf(at)]!;
   if (letter === "m") return true;
-  const isFilled = letter === "0" || (letter === "?" && mayReadUninitialised);
+  if (letter === "?" && !mayReadUninitialised) return false;
+  const isFilled = letter === "0" || letter === "?";
   if (!isFilled && !(isSpilled(slot) && (spilled.isScalar || mayLeakPointers))) return false;
   if (kind === "write")
     frame.stack[index] = isFilled ? { types: withBytes(types, at, 1, "m"), spilled } : scrubbed(slot);
