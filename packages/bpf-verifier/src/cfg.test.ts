@@ -68,4 +68,20 @@ testPairs({ section: "xdp" }, [
     message: "unexpected __bpf_trap() due to uninitialized variable?",
     errno: "EFAULT",
   },
+  {
+    rule: "calls go to an instruction of the program",
+    code: "…\nr0 = 0\nexit\nr0 = 0\nexit",
+    accepted: "call pc+2",
+    rejected: "call pc+9",
+    message: "call to invalid destination",
+    errno: "EINVAL",
+  },
+  {
+    rule: "functions of the kernel are known by a number that stands for one",
+    code: "…\ncall @bpf_preempt_enable",
+    accepted: "call @bpf_preempt_disable",
+    rejected: "call kernel-function#1",
+    message: "kernel btf_id 1 is not a function",
+    errno: "EINVAL",
+  },
 ]);

@@ -1,7 +1,24 @@
 /** Constants of 64 bits that stand for something of the kernel, and instructions that are written wrongly. */
-import { testPairs } from "../test/judge.ts";
 import { asm, program } from "@alien-ts/bpf-isa";
+import { testPairs } from "../test/judge.ts";
+import type { MapInfo } from "./env.ts";
 
+const ARRAY: MapInfo = {
+  address: 0x10_0000,
+  valuesAddress: 0x10_1000,
+  type: 2,
+  name: "array",
+  keySize: 4,
+  valueSize: 8,
+  maxEntries: 1,
+  flags: 0,
+  inner: undefined,
+  fields: [],
+  isFrozen: false,
+  constantAt: undefined,
+  btf: undefined,
+  btfValueType: 0,
+};
 const KERNEL = "struct rq { u32 nr_running; }; struct rq runqueues;";
 
 testPairs({ section: "tc", kernel: KERNEL }, [
@@ -49,6 +66,49 @@ testPairs({ section: "tc", kernel: KERNEL }, [
       env: { insns: program({ ...asm.mayGoto(1), imm: 5 }, asm.movImm(0, 0), asm.movImm(0, 0), asm.exit()) },
     },
     message: "invalid may_goto imm 5",
+    errno: "EINVAL",
+  },
+]);
+
+testPairs({ section: "tc", maps: { hash: { type: 1, valueSize: 48 } } }, [
+  {
+    rule: "maps are open files",
+    code: "…",
+    accepted: "r1 = map array",
+    rejected: "r1 = map_fd[1000]",
+    message: "fd 1000 is not pointing to valid bpf_map",
+    errno: "EBADF",
+  },
+  {
+    rule: "files are named by their place where the loader passes a list",
+    code: "r1 = map_idx[0]",
+    accepted: { env: { fdArray: () => 0, map: () => ARRAY } },
+    rejected: { env: { map: () => ARRAY } },
+    message: "fd_idx without fd_array is invalid",
+    errno: "EPROTO",
+  },
+  {
+    rule: "places in values lie in the value",
+    code: "r1 = value array+…",
+    accepted: "47",
+    rejected: "48",
+    message: "invalid access to map value pointer, value_size=48 off=48",
+    errno: "EINVAL",
+  },
+  {
+    rule: "places in values are less than half a gigabyte away",
+    code: "r1 = value array+…",
+    accepted: "0",
+    rejected: "536870912",
+    message: "direct value offset of 536870912 is not allowed",
+    errno: "EINVAL",
+  },
+  {
+    rule: "values that are not always there have no addresses",
+    code: "r1 = value …",
+    accepted: "array",
+    rejected: "hash",
+    message: "no direct value access support for this map type",
     errno: "EINVAL",
   },
 ]);

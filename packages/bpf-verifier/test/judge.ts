@@ -181,7 +181,7 @@ function envOf(program: Program): ProgramEnv {
     insns: code.insns,
     programType: linuxProgramType(type, index, `${structure}${attach?.name ?? ""}`)!,
     helper: (id) => linuxHelper(id, type),
-    kfunc: (id) => kernel.type(id)?.name,
+    kfunc: (id) => (kernel.type(id)?.kind === "func" ? kernel.type(id)?.name : undefined),
     kfuncRules: (name) => rulesOf(program, name),
     map: (fd) => code.maps[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
