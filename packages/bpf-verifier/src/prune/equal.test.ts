@@ -79,6 +79,19 @@ test("a slot of which nothing was written is a number that nobody knows, for tho
   expect(covers(written(false), empty, "safe")).toBe(false);
 });
 
+test("what a slot is tied to counts where its number decided something", () => {
+  const now = decisive(5);
+  const spilled = (isPrecise: boolean): StackSlot => ({
+    types: "rrrrrrrr",
+    spilled: decisive(5).withPrecision(isPrecise),
+  });
+  for (const isPrecise of [false, true]) {
+    const slot = spilled(isPrecise);
+    expect(covers(stateWith([decisive(6)], slot), stateWith([now], slot), "safe")).toBe(!isPrecise);
+    expect(covers(stateWith([decisive(5)], slot), stateWith([now], slot), "safe")).toBe(true);
+  }
+});
+
 test("sockets out of different maps are different, and other than those that were looked up", () => {
   const map = (address: number) => ({
     address,

@@ -179,7 +179,7 @@ export const isSameButFrame = (a: Register, b: Register): boolean =>
 
 function registerSafe(old: Register, now: Register, comparison: Comparison): boolean {
   const { exactness, ids } = comparison;
-  if (old === now && old.id === 0 && old.refId === 0 && old.dynptrId === 0) return true;
+  if (old === now && hasNoIds(old)) return true;
   if (exactness === "exact") return isExact(old, now, ids);
   if (old.kind === "?" && (exactness === "safe" || now.kind === "?")) return true;
   if (old.kind !== now.kind) return false;
@@ -225,10 +225,7 @@ function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
   for (let index = 0; index < old.stack.length; index++) {
     const a = old.stack[index]!;
     const b = now.stack[index];
-    if (a === b) {
-      if (!sameIds(a.spilled, ids)) return false;
-      continue;
-    }
+    if (a === b && hasNoIds(a.spilled)) continue;
     if (exactness === "exact" || exactness === "within") {
       if (b === undefined || a.types !== b.types) return false;
       if (exactness === "exact") {
@@ -250,8 +247,7 @@ function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
   return true;
 }
 
-const sameIds = (register: Register, ids: IdMap): boolean =>
-  ids.matches(register.id, register.id) && ids.matches(register.refId, register.refId);
+const hasNoIds = ({ id, refId, dynptrId }: Register): boolean => (id | refId | dynptrId) === 0;
 
 function slotSafe(a: StackSlot, b: StackSlot, comparison: Comparison): boolean {
   const { ids, mayReadAnything } = comparison;
