@@ -47,6 +47,8 @@ export interface InsnNotes {
   pointerKind: RegisterKind | undefined;
   /** The only map that a call is made with; null for several. */
   map: MapInfo | null | undefined;
+  /** On some path the map is of somebody who must not use mispredicted paths. (Linux: map_ptr_state.unpriv) */
+  isIndexMasked: boolean;
   /** Nothing behind a mispredicted jump may execute it. (Linux: nospec) */
   hasBarrierBefore: boolean;
   /** What it wrote must be there before anything behind it is executed. (Linux: nospec_result) */
@@ -117,6 +119,7 @@ export class Analysis {
       isUntrusted: false,
       pointerKind: undefined,
       map: undefined,
+      isIndexMasked: false,
       hasBarrierBefore: false,
       hasBarrierAfter: false,
       mask: undefined,

@@ -112,7 +112,8 @@ function jumpTarget(insn: Insn, index: number): number | undefined {
   if (kind !== CLASS.JMP && kind !== CLASS.JMP32) return undefined;
   const operation = insn.opcode & 0xf0;
   if (operation === 0x80 || operation === 0x90) return undefined;
-  return index + 1 + (insn.opcode === JA32 ? insn.imm : insn.off);
+  // In C's int.
+  return (index + 1 + (insn.opcode === JA32 ? insn.imm : insn.off)) | 0;
 }
 
 const DISCOVERED = 1;

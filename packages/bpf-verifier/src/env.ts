@@ -173,6 +173,8 @@ export interface MapInfo extends MapDescription {
   readonly inner: MapInfo | undefined;
   readonly fields: readonly ValueField[];
   readonly isFrozen: boolean;
+  /** Of an array: whether who made it bypasses masks, as `Privileges` says; undefined: it is the loader's own. */
+  readonly bypassesSpecV1?: boolean;
   /** Of an arena: whether it is known where in the process's memory it lies; known where it is not said. */
   readonly isMapped?: boolean;
   /** A frozen, read-only map: the number of `size` bytes at `offset` of its value. */

@@ -92,6 +92,12 @@ const REFUSED: readonly [string, Parts, Errno, string, Extra?][] = [
   ["an unknown opcode", [raw(0x58), exit()], EINVAL, "unknown opcode 58"],
   ["a call through a register", [asm.callRegister(1), exit()], EINVAL, "unknown opcode 8d"],
   ["a jump over the end", [r0, asm.goto(5), exit()], EINVAL, "jump out of range from insn 1 to 7"],
+  [
+    "a long jump round the end of a word",
+    [asm.gotol(0x7fff_ffff), r0, exit()],
+    EINVAL,
+    "jump out of range from insn 0 to -2147483648",
+  ],
   ["a jump before the start", [r0, asm.goto(-3), exit()], EINVAL, "jump out of range from insn 1 to -1"],
   [
     "a jump into another function",
@@ -387,6 +393,15 @@ test("map references become addresses, and their fds are listed once", () => {
       asm.wide(3, 0x5_1000, 0xffff_ffd6),
     ),
   );
+});
+
+test("whether a program may use a map is asked before where its values lie", () => {
+  const arena = { ...map(0x7_0000, 0), type: 33 };
+  const parts = [asm.mapValue(1, 3, 8), r0, exit()];
+  const of = (privileges: ProgramEnv["privileges"]): string =>
+    verifyProgram(env(parts, { map: () => arena, programType: SOCKET_FILTER, privileges })).log;
+  expect(of(UNPRIVILEGED)).toContain("CAP_BPF and CAP_PERFMON are required to use arena");
+  expect(of(PRIVILEGED)).toContain("no direct value access support for this map type");
 });
 
 describe("a helper of Linux that this kernel lacks", () => {

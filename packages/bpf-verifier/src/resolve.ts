@@ -23,7 +23,10 @@ const MAX_VALUE_OFFSET = 1 << 29;
 /** A call through a register: the instruction set has it, Linux does not. */
 const CALLX = 0x8d;
 
-export function resolveWideLoads(verification: Verification): Check {
+/** Whether the program may use the map behind `fd`, which the instruction at `index` names. */
+export type UseMap = (index: number, fd: number) => Check;
+
+export function resolveWideLoads(verification: Verification, useMap: UseMap): Check {
   const { insns } = verification;
   for (let index = 0; index < insns.length; index++) {
     const insn = insns[index]!;
@@ -34,7 +37,7 @@ export function resolveWideLoads(verification: Verification): Check {
     }
     const second = insns[index + 1];
     if (second === undefined || !isSecondSlot(second)) return reject(EINVAL, "invalid bpf_ld_imm64 insn");
-    const refusal = resolveSource(verification, index, insn, second);
+    const refusal = resolveSource({ verification, useMap, index, insn, second });
     if (refusal !== undefined) return refusal;
     index += 1;
   }
@@ -49,28 +52,38 @@ function isReservedLoad({ opcode, imm }: Insn): boolean {
 
 const isSecondSlot = ({ opcode, dst, src, off }: Insn): boolean => (opcode | dst | src | off) === 0;
 
-function resolveSource(verification: Verification, index: number, insn: Insn, second: Insn): Check {
+interface WideLoad {
+  readonly verification: Verification;
+  readonly useMap: UseMap;
+  readonly index: number;
+  readonly insn: Insn;
+  readonly second: Insn;
+}
+
+function resolveSource(load: WideLoad): Check {
+  const { insn, second } = load;
   switch (insn.src) {
     case PSEUDO.NONE:
     case PSEUDO.FUNC:
       return undefined;
     case PSEUDO.BTF_ID:
-      return resolveVariable(verification, index, insn, second);
+      return resolveVariable(load);
     case PSEUDO.MAP_FD:
     case PSEUDO.MAP_IDX:
       if (second.imm !== 0) return reject(EINVAL, "unrecognized bpf_ld_imm64 insn");
-      return resolveMap(verification, index, insn, (map) => map.address);
+      return resolveMap(load, (map) => map.address);
     case PSEUDO.MAP_VALUE:
     case PSEUDO.MAP_IDX_VALUE:
-      return resolveMap(verification, index, insn, (map) => valueAddress(map, second.imm >>> 0));
+      return resolveMap(load, (map) => valueAddress(map, second.imm >>> 0));
     default:
       return reject(EINVAL, "unrecognized bpf_ld_imm64 insn");
   }
 }
 
 /** A variable or function of the kernel. Linux: check_pseudo_btf_id() */
-function resolveVariable(verification: Verification, index: number, { imm }: Insn, second: Insn): Check {
+function resolveVariable({ verification, index, insn, second }: WideLoad): Check {
   const { env, insns } = verification;
+  const { imm } = insn;
   const { kernelBtf: btf } = env;
   if (second.imm !== 0) return reject(EINVAL, "invalid module BTF object FD specified.");
   if (btf === undefined) {
@@ -91,12 +104,8 @@ function resolveVariable(verification: Verification, index: number, { imm }: Ins
   return undefined;
 }
 
-function resolveMap(
-  verification: Verification,
-  index: number,
-  insn: Insn,
-  addressOf: (map: MapDescription) => KAddr | Reject,
-): Check {
+function resolveMap(load: WideLoad, addressOf: (map: MapDescription) => KAddr | Reject): Check {
+  const { verification, useMap, index, insn, second } = load;
   const { env, insns, usedMapFds } = verification;
   const isIndexed = insn.src === PSEUDO.MAP_IDX || insn.src === PSEUDO.MAP_IDX_VALUE;
   if (isIndexed && env.fdArray === undefined) return reject(EPROTO, "fd_idx without fd_array is invalid");
@@ -104,16 +113,18 @@ function resolveMap(
   if (isErr(fd)) return reject(fd, "");
   const map = env.map(fd);
   if (isErr(map)) return reject(map, `fd ${fd} is not pointing to valid bpf_map`);
-  const address = addressOf(map);
-  if (address instanceof Reject) return address;
   if (!usedMapFds.includes(fd)) usedMapFds.push(fd);
   if (usedMapFds.length > MAX_USED_MAPS) {
     return reject(E2BIG, `The total number of maps per program has reached the limit of ${MAX_USED_MAPS}`);
   }
+  const bad = useMap(index, fd);
+  if (bad !== undefined) return bad;
+  const address = addressOf(map);
+  if (address instanceof Reject) return address;
   insns[index] = { ...insn, src: PSEUDO.NONE, imm: address | 0 };
   // An arena lies where its user has it; addresses of the kernel have 32 bits here.
   const high = address < ADDRESSES ? env.addressHigh : Math.floor(address / ADDRESSES);
-  insns[index + 1] = { ...insns[index + 1]!, imm: high | 0 };
+  insns[index + 1] = { ...second, imm: high | 0 };
   return undefined;
 }
 

@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import { linuxHelper } from "./linux/helpers.ts";
 import { linuxProgramType } from "./linux/program-types.ts";
-import { UNPRIVILEGED, privilegesOf } from "./privileges.ts";
+import { PRIVILEGED, UNPRIVILEGED, privilegesOf } from "./privileges.ts";
 import type { Verdict } from "./verdict.ts";
 import { verifyProgram } from "./verify-program.ts";
 
@@ -38,6 +38,9 @@ const MAPS: Record<string, MapInfo> = {
   progs: map(3, 4, 4),
   others: map(3, 4, 4, { maxEntries: 8 }),
   arena: map(33, 0, 0),
+  masked: map(3, 4, 4, { maxEntries: 3, bypassesSpecV1: false }),
+  trusted: map(3, 4, 4, { maxEntries: 8, bypassesSpecV1: true, address: 0x20_0000 }),
+  free: map(3, 4, 4, { maxEntries: 4, bypassesSpecV1: true, address: 0x30_0000 }),
 };
 const FDS = Object.keys(MAPS);
 const MARK = 0x4d41_5000;
@@ -360,10 +363,10 @@ test("without CAP_BPF all numbers of an equal state are told to matter", () => {
   expect(verdictOn("socket_filter", joined, UNPRIVILEGED, 2).log).toContain("frame 0: propagating r2");
 });
 
-function listed(text: string): string {
-  const verdict = verdictOn("socket_filter", text);
+function listed(text: string, privileges = CAPABLE): string {
+  const verdict = verdictOn("socket_filter", text, privileges);
   if (!verdict.ok) throw new Error(verdict.log);
-  const { insns } = verdict.xlated.listed!;
+  const { insns } = verdict.xlated.listed ?? verdict.xlated;
   const lines = insns.map((insn, i) => disassemble(insn, insns[i + 1]).replace("(c2) ", ""));
   return lines.join("\n");
 }
@@ -398,4 +401,21 @@ test("what is added to a pointer is masked", () => {
 test("the index of a tail call is bounded before it", () => {
   const text = listed(`r2 = map others\nr3 = 1\ncall bpf_tail_call#12\n${EXIT}`);
   expect(text).toContain("if r3 >= 0x8 goto pc+2\nw3 &= 7\ncall unknown#12");
+});
+
+// Who made the map decides, not who loads: Linux's bpf_map.bypass_spec_v1.
+test.each([
+  ["a user", UNPRIVILEGED],
+  ["an administrator", PRIVILEGED],
+])("%s masks indices into maps of those who must, and mixes only the others", (_, privileges) => {
+  const mixed = (one: string, other: string): string =>
+    `r6 = r1\nr0 = *(u32 *)(r1 +0)\nr2 = map ${one}\nif r0 == 0x0 goto pc+2\nr2 = map ${other}\nr1 = r6\nr3 = 1\ncall bpf_tail_call#12\n${EXIT}`;
+  const answer = (text: string): string => messageOf(verdictOn("socket_filter", text, privileges));
+  expect(answer(mixed("trusted", "free"))).toBe("accepted");
+  expect(answer(mixed("trusted", "masked"))).toBe("tail_call abusing map_ptr");
+  expect(answer(mixed("masked", "trusted"))).toBe("tail_call abusing map_ptr");
+  const call = (name: string): string =>
+    listed(`r3 = *(u32 *)(r1 +0)\nr2 = map ${name}\ncall bpf_tail_call#12\n${EXIT}`, privileges);
+  expect(call("masked")).toContain("if r3 >= 0x3 goto pc+2\nw3 &= 3\ncall unknown#12");
+  expect(call("trusted")).not.toContain("w3 &= ");
 });

@@ -5,7 +5,7 @@
  * then of each global one → depth of calls. Messages and errnos are those of Linux 6.18.
  */
 import { E2BIG, EINVAL, EPERM } from "@alien-ts/abi";
-import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED, PSEUDO } from "@alien-ts/bpf-isa";
+import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { Analysis, startRegisters } from "./analysis.ts";
 import { HELPER } from "./call/callback-kinds.ts";
@@ -116,8 +116,7 @@ class Run {
       findSubprograms(verification, () => exceptionCallbackStart(this.#env.program)) ??
       checkSubprograms(verification) ??
       checkProgramInfo(this.#env, verification.subprograms) ??
-      resolveWideLoads(verification) ??
-      this.#collectMaps(maps) ??
+      resolveWideLoads(verification, (index, fd) => this.#useMap(maps, index, fd)) ??
       checkReachable(verification) ??
       checkAttach(this.#env) ??
       this.#interpret(maps)
@@ -145,26 +144,13 @@ class Run {
     return undefined;
   }
 
-  /** The maps that wide loads name, by instruction. They were resolved before, so that each is there. */
-  #collectMaps(maps: Map<number, MapInfo>): Check {
-    const { insns, fdArray } = this.#env;
-    for (const [index, insn] of insns.entries()) {
-      if (
-        insn.opcode !== 0x18 ||
-        insn.src === PSEUDO.NONE ||
-        insn.src === PSEUDO.FUNC ||
-        insn.src === PSEUDO.BTF_ID
-      )
-        continue;
-      const isIndexed = insn.src === PSEUDO.MAP_IDX || insn.src === PSEUDO.MAP_IDX_VALUE;
-      const fd = isIndexed ? fdArray!(insn.imm) : insn.imm;
-      const map = isErr(fd) ? fd : this.#env.map(fd);
-      if (isErr(map)) return reject(map, `fd ${insn.imm} is not pointing to valid bpf_map`);
-      const bad = checkUsedMap(this.#env, map, [...maps.values()]);
-      if (bad !== undefined) return bad;
-      maps.set(index, map);
-    }
-    return undefined;
+  /** Notes the map that a wide load names, by instruction. Linux: __add_used_map() */
+  #useMap(maps: Map<number, MapInfo>, index: number, fd: number): Check {
+    const map = this.#env.map(fd);
+    if (isErr(map)) return reject(map, `fd ${fd} is not pointing to valid bpf_map`);
+    const bad = checkUsedMap(this.#env, map, [...maps.values()]);
+    if (bad === undefined) maps.set(index, map);
+    return bad;
   }
 
   #interpret(maps: ReadonlyMap<number, MapInfo>): Check {
@@ -201,11 +187,10 @@ class Run {
 
   /** The index of a tail call is masked by its map's size: there must be one map. Linux: do_misc_fixups() */
   #checkTailCalls({ notes }: Analysis): Check {
-    if (this.#env.privileges.bypassesSpecV1) return undefined;
-    const isMixed = this.#env.insns.some(
-      (insn, i) =>
-        isHelperCall(insn) && insn.imm === HELPER.tail_call && notes[i]!.isSeen && notes[i]!.map === null,
-    );
+    const isMixed = this.#env.insns.some((insn, i) => {
+      const { isSeen, map, isIndexMasked } = notes[i]!;
+      return isHelperCall(insn) && insn.imm === HELPER.tail_call && isSeen && map === null && isIndexMasked;
+    });
     return isMixed ? reject(EINVAL, "tail_call abusing map_ptr") : undefined;
   }
 

@@ -148,8 +148,10 @@ function conclude(analysis: Analysis, facts: CallFacts): Check {
 const writesPacket = ({ id, dynptr }: CallFacts): boolean =>
   id === HELPER.dynptr_write && (dynptr === "skb" || dynptr === "skb_meta");
 
+/** Linux: bpf_map_ptr_store() */
 function noteMap(analysis: Analysis, { map }: CallFacts): void {
   const notes = analysis.notes[analysis.index]!;
   if (map === undefined) return;
+  notes.isIndexMasked ||= !(map.bypassesSpecV1 ?? analysis.env.privileges.bypassesSpecV1);
   notes.map = notes.map === undefined || notes.map === map ? map : null;
 }

@@ -65,9 +65,9 @@ function masked(insn: Insn, mask: Mask | undefined): readonly Insn[] | undefined
 }
 
 /** A tail call to behind the end of its map leads nowhere, and its index is cut to what the map could hold. */
-function bounded(insn: Insn, { map }: InsnNotes): readonly Insn[] | undefined {
+function bounded(insn: Insn, { map, isIndexMasked }: InsnNotes): readonly Insn[] | undefined {
   const isTailCall = insn.opcode === CALL_OPCODE && insn.src === CALL.HELPER && insn.imm === HELPER.tail_call;
-  if (!isTailCall || map === undefined || map === null) return undefined;
+  if (!isTailCall || !isIndexMasked || map === undefined || map === null) return undefined;
   let size = 1;
   while (size < map.maxEntries) size *= 2;
   return [

@@ -39,7 +39,8 @@ export function rewrite(analysis: Analysis, insns: readonly Insn[]): Xlated {
     if ((insn.opcode & 7) === LDX && noteAt(index).isUntrusted) untrusted.add(index);
   });
   const { insns: plain, origin } = draft;
-  if (env.privileges.bypassesSpecV1) return { insns: plain, origin, untrusted, listed: undefined };
+  if (env.privileges.bypassesSpecV1 && !notes.some(({ isIndexMasked }) => isIndexMasked))
+    return { insns: plain, origin, untrusted, listed: undefined };
   withBarriers(draft, noteAt);
   return { insns: plain, origin, untrusted, listed: { insns: draft.insns, origin: draft.origin } };
 }

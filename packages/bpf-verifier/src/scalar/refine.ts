@@ -240,6 +240,9 @@ function learnBits(op: "jset" | "jnset", bits: Bits, x: ScalarDraft, constant: S
     x.valueHigh |= high;
     x.valueLow |= low;
   } else {
+    // Linux forgets the bounds first: on paths that nothing takes they would contradict the bits.
+    x.unbound64();
+    x.unbound32();
     x.valueHigh &= ~high;
     x.valueLow &= ~low;
   }

@@ -35,6 +35,26 @@ test("a signed lower bound makes an unsigned upper bound signed too", () => {
   expect(above.umax).toBe(0x7fff_ffff_ffff_ffffn);
 });
 
+test("bits that are not set leave no bounds behind but those of the bits", () => {
+  const [small] = refine(
+    "jsle",
+    64,
+    applyAlu("and", 64, SCALAR_UNKNOWN, scalarConst(0xffn)),
+    scalarConst(100n),
+  );
+  const [cleared] = refine("jnset", 64, small, scalarConst(0x10n));
+  expect([cleared.umin, cleared.umax]).toEqual([0n, 0x6fn]);
+  const [signed] = refine("jsle", 64, SCALAR_UNKNOWN, scalarConst(100n));
+  expect(refine("jnset", 32, signed, scalarConst(1n))[0].smax).toBe(0x7fff_ffff_ffff_fffen);
+});
+
+test("where bounds contradict known bits, as on a path that nothing takes, the bits win", () => {
+  const high = applyAlu("and", 64, SCALAR_UNKNOWN, scalarConst(0x1f00_0000n));
+  const [above] = refine("jge", 64, high, scalarConst(1n));
+  const [none] = refine("jle", 64, above, scalarConst(0xfn));
+  expect([none.isConst, none.smin, none.smax, none.umin, none.umax]).toEqual([true, 0n, 0n, 0n, 0n]);
+});
+
 test("comparisons of disjoint ranges are decided", () => {
   const small = applyAlu("and", 64, SCALAR_UNKNOWN, scalarConst(7n));
   expect(decide("jlt", 64, small, scalarConst(8n))).toBe(true);

@@ -405,7 +405,7 @@ export class ScalarDraft implements Words {
     this.lowerSmax(valueHigh | (maskHigh & S32_MAX), allLow);
     this.raiseUmin(valueHigh, valueLow);
     this.lowerUmax(allHigh, allLow);
-    if ((maskHigh | maskLow) !== 0) this.learnOnlyMember(allHigh, allLow);
+    this.learnOnlyMember(allHigh, allLow);
   }
 
   /** The only number between the unsigned bounds that the known bits allow. `allHigh` and `allLow` are the largest they allow. */
