@@ -64,12 +64,7 @@ const FIELDS: readonly (readonly [rule: string, accepted: Parts, rejected: Parts
     [raw(0x15, { src: 1 })],
     "BPF_JMP/JMP32 uses reserved fields",
   ],
-  [
-    "calls have no destination",
-    [asm.call(5)],
-    [{ ...asm.call(5), dst: 1 }],
-    "BPF_CALL uses reserved fields",
-  ],
+  ["calls have no destination", [asm.call(5)], [{ ...asm.call(5), dst: 1 }], "BPF_CALL uses reserved fields"],
   [
     "constants of 64 bits have no offset",
     [WIDE, SECOND],

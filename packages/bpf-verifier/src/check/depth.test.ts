@@ -25,6 +25,19 @@ call bpf_tail_call#12
 r0 = 0
 exit`;
 
+/** Functions of which each is inside the one before. */
+const nested = (depth: number): string => `${"call pc+1\nexit\n".repeat(depth - 1)}r0 = 0\nexit`;
+
+testPairs({ section: "tc" }, [
+  {
+    rule: "at most 8 functions are in one another",
+    accepted: nested(8),
+    rejected: nested(9),
+    message: "the call stack of 9 frames is too deep",
+    errno: "E2BIG",
+  },
+]);
+
 testPairs({ section: "tc", types: "int main(void *ctx);" }, [
   {
     rule: "at most 8 functions call each other",
