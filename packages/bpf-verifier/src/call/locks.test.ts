@@ -121,18 +121,18 @@ testPairs(
     },
     ...(
       [
-        ["locks", "locked", "bpf_spin_lock"],
-        ["timers", "timed", "bpf_timer"],
-        ["work that is done later", "working", "bpf_wq"],
-        ["trees", "trees", "bpf_{list_head,rb_root}"],
+        ["locks", "locked", "tracing progs cannot use bpf_spin_lock yet"],
+        ["timers", "timed", "tracing progs cannot use bpf_timer yet"],
+        ["work that is done later", "working", "tracing progs cannot use bpf_wq yet"],
+        ["trees", "trees", "tracing progs cannot use bpf_{list_head,rb_root} yet"],
       ] as const
-    ).map(([what, map, word]) => ({
+    ).map(([what, map, message]) => ({
       rule: `programs that trace have no ${what}`,
       section: "kprobe" as const,
       code: USED,
       accepted: "array",
       rejected: map,
-      message: `tracing progs cannot use ${word} yet`,
+      message,
       errno: "EINVAL",
     })),
   ],
