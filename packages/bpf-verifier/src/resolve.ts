@@ -4,7 +4,7 @@
  * A reference to a map or to the kernel's variables becomes the address that the register will hold, a map's with pseudo source
  * 0; addresses of the program's functions stay, the VM resolves them.
  */
-import { E2BIG, EINVAL, ENOENT, EPROTO, isErr } from "@alien-ts/abi";
+import { E2BIG, EINVAL, ERANGE, ENOENT, EPROTO, isErr } from "@alien-ts/abi";
 import type { KAddr } from "@alien-ts/abi";
 import { CLASS, MODE, PSEUDO, isKnownOpcode } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
@@ -133,6 +133,10 @@ function valueAddress(map: MapDescription, offset: number): KAddr | Reject {
   if (map.valuesAddress === undefined) {
     return reject(EINVAL, "no direct value access support for this map type");
   }
-  if (offset < (map.addressableBytes ?? map.valueSize)) return map.valuesAddress + offset;
-  return reject(EINVAL, `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`);
+  const { addressableBytes } = map;
+  // The end of an arena may be named.
+  const end = addressableBytes === undefined ? map.valueSize : addressableBytes + 1;
+  if (offset < end) return map.valuesAddress + offset;
+  const message = `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`;
+  return reject(addressableBytes === undefined ? EINVAL : ERANGE, message);
 }

@@ -41,6 +41,7 @@ const SECTIONS = {
   tc: [3, 0],
   tracepoint: [5, 0],
   xdp: [6, 37],
+  "xdp/devmap": [6, 33],
   perf_event: [7, 0],
   "cgroup_skb/ingress": [8, 0],
   "cgroup_skb/egress": [8, 1],
@@ -52,9 +53,12 @@ const SECTIONS = {
   sk_msg: [16, 7],
   raw_tp: [17, 0],
   "cgroup/connect4": [18, 10],
+  "cgroup/connect_unix": [18, 49],
+  "cgroup/recvmsg_unix": [18, 51],
   flow_dissector: [22, 17],
   "cgroup/sysctl": [23, 18],
   "raw_tp.w": [24, 0],
+  "cgroup/getsockopt": [25, 21],
   "cgroup/setsockopt": [25, 22],
   tp_btf: [26, 23],
   fentry: [26, 24],
@@ -104,7 +108,7 @@ export interface Setting {
   /** What it is attached to: a function, tracepoint, hook or iterator of the kernel, "structure.operation" of its operations, or an id. */
   readonly to?: string | number | undefined;
   /** Declarations of the program's types and functions (test/declare.ts). */
-  readonly types?: string;
+  readonly types?: string | undefined;
   readonly maps?: Record<string, MapShape>;
   /** Declarations beside `KERNEL_TYPES`. */
   readonly kernel?: string;

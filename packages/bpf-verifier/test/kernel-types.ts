@@ -3,7 +3,7 @@
  * in a structure is not what it is in Linux; names, and what is pointed to, are.
  */
 export const KERNEL_TYPES = `
-  struct bpf_map { u64 ops; };
+  struct bpf_map_ops { u64 lookup; }; struct bpf_map { struct bpf_map_ops *ops; };
   struct bpf_dynptr { u64 opaque[2]; };
   struct bpf_rb_root { u64 opaque[2]; }; struct bpf_rb_node { u64 opaque[4]; };
   struct bpf_list_head { u64 opaque[2]; }; struct bpf_list_node { u64 opaque[3]; };
@@ -49,7 +49,7 @@ export const KERNEL_TYPES = `
   void bpf_throw(u64 cookie); void __bpf_trap(void);
   void *bpf_rdonly_cast(const void *obj__ign, u32 id__k);
   void *bpf_cast_to_kern_ctx(void *obj);
-  int bpf_map_sum_elem_count(const struct bpf_map *map__map);
+  int bpf_map_sum_elem_count(const struct bpf_map *map);
   int bpf_copy_from_user_str(void *dst, u32 dst__sz, const void *unsafe__ign, u64 flags);
   void __bpf_trace_task(void *data, struct task_struct *task, struct bpf_map *map);
   typedef void btf_trace_task;
