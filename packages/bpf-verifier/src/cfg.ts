@@ -8,6 +8,7 @@ import { E2BIG, EINVAL, ENOTSUPP, EPERM, EPROTO } from "@alien-ts/abi";
 import { CALL, CLASS, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { isGplCompatible } from "./env.ts";
+import { checkPrototype } from "./check/attach.ts";
 import type { VerifierEnv } from "./env.ts";
 import type { Subprogram, Verification } from "./state.ts";
 import { Reject, reject } from "./verdict.ts";
@@ -68,9 +69,10 @@ function checkKfunc({ env }: Verification, insn: Insn): Check {
   if (insn.off !== 0) return noModule(env, insn.off);
   const name = env.kfunc(insn.imm, insn.off);
   if (name === undefined) return reject(EINVAL, `kernel btf_id ${insn.imm >>> 0} is not a function`);
-  return env.kfuncRules?.(name)?.flags.has("device_bound") === true
-    ? reject(EINVAL, "metadata kfuncs require device-bound program")
-    : undefined;
+  if (env.kfuncRules?.(name)?.flags.has("device_bound") === true)
+    return reject(EINVAL, "metadata kfuncs require device-bound program");
+  const type = env.kernelBtf?.type(insn.imm);
+  return type?.kind === "func" ? checkPrototype(env.kernelBtf!, { name, prototype: type.type }) : undefined;
 }
 
 /** Functions of modules, of which there are none. Linux: __find_kfunc_desc_btf() */

@@ -59,6 +59,8 @@ export interface HelperPrototype extends HelperName {
   /** Packet pointers are no longer valid after a call. */
   readonly changesPacket: boolean;
   readonly mightSleep: boolean;
+  /** Of one that is for GPL-compatible programs: whether those of this type may call it whatever their license is. */
+  readonly isFreeIn?: (program: ProgramRules) => boolean;
   /** What the loader must have. */
   readonly needs?: keyof Capabilities;
   /** Whether programs of this type, attached there, may call it; for helpers that are not for all. */

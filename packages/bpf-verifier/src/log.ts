@@ -51,7 +51,12 @@ export class VerifierLog {
     this.window = isRolling && options.windowBytes !== 0 ? options.windowBytes! : Number.POSITIVE_INFINITY;
   }
 
-  /** Whether instructions and messages are printed. */
+  /** Whether there is a log at all: messages are printed at every level. */
+  get isNeeded(): boolean {
+    return this.level !== 0;
+  }
+
+  /** Whether instructions are printed. */
   get isEnabled(): boolean {
     return (this.level & (LOG.LEVEL1 | LOG.LEVEL2)) !== 0;
   }

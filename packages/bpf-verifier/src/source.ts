@@ -1,6 +1,7 @@
 /** Source lines of instructions: in reports, and in the log before the first instruction of each. Linux: verbose_linfo(). */
 import type { Analysis } from "./analysis.ts";
 import type { ProgramEnv } from "./env.ts";
+import { Reject } from "./verdict.ts";
 
 export interface SourceSpan {
   /** Without its folder. */
@@ -18,6 +19,16 @@ export function sourceLine(analysis: Analysis, index: number): void {
   if (before !== undefined && before.file === found.file && before.line === found.line) return;
   last.set(analysis, found);
   analysis.log.line(`; ${found.text} @ ${found.file}:${found.line}`);
+}
+
+/** Refusals at levels that print no instructions tell the line last. */
+export function located(analysis: Analysis, refusal: Reject): Reject {
+  const { log, env, index } = analysis;
+  const found = lineOf(env, index);
+  if (found === undefined || log.isEnabled || !log.isNeeded) return refusal;
+  const { text, file, line } = found;
+  const message = `${refusal.message}\n; ${text} @ ${file}:${line}`;
+  return new Reject(refusal.errno, message);
 }
 
 /** The line that the instruction belongs to: the last one that begins at it or before. */

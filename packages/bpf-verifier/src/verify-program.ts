@@ -65,7 +65,6 @@ export function verifyProgram(env: ProgramEnv): Verdict {
   const { processed } = run;
   if (refused !== undefined && refused.message !== "")
     log.write(refused.endsLine ? `${refused.message}\n` : refused.message);
-  if (refused === undefined && !log.isVerbose) log.reset();
   const lacking = run.checkAbsentHelpers();
   if (lacking !== undefined) log.line(lacking.message);
   const rejected = refused ?? lacking;
@@ -209,14 +208,14 @@ class Run {
     const { program } = this.#env;
     if (program?.functions[0]?.insn !== 0) return;
     const list = globalArguments(analysis, 0, !isGlobal(this.#env, this.#verification.subprograms, 0));
-    if (list instanceof Reject && analysis.log.isEnabled && list.message !== "")
+    if (list instanceof Reject && analysis.log.isNeeded && list.message !== "")
       analysis.log.line(list.message);
   }
 
   #walkGlobal(analysis: Analysis, number: number, run: () => Check): Check {
     const { log, subprograms } = this.#verification;
     const name = functionName(this.#env, subprograms, number);
-    if (log.isEnabled) log.line(`Validating ${name}() func#${number}...`);
+    if (log.isNeeded) log.line(`Validating ${name}() func#${number}...`);
     const list = globalArguments(analysis, number);
     if (list instanceof Reject) return list;
     if (number === analysis.exceptionCallback && (list.length !== 1 || list[0]!.kind !== "scalar"))
@@ -263,6 +262,7 @@ class Run {
     if ((log.level & LOG.STATS) !== 0) {
       log.line(`verification time ${this.#env.elapsedUs?.() ?? 0} usec`);
       const depths = this.#analysis?.stackDepth ?? this.#verification.subprograms.map(() => 0);
+      if (depths.length === 0) depths.push(0);
       log.line(`stack depth ${depths.join("+")}`);
     }
     log.line(

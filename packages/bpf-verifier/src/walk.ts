@@ -85,7 +85,7 @@ const speculation = ({ state }: Analysis): string => (state.isSpeculative ? " (s
 function print(analysis: Analysis, showsState: boolean): void {
   const { log, index } = analysis;
   if (!log.isEnabled) return;
-  if (showsState) {
+  if (showsState && log.isVerbose) {
     log.line(
       `\nfrom ${analysis.previous} to ${index}${speculation(analysis)}:${stateText(analysis.state, analysis.frame, undefined)}`,
     );

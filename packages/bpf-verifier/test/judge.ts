@@ -37,6 +37,7 @@ import { KERNEL_TYPES } from "./kernel-types.ts";
 const SECTIONS = {
   socket: [1, 0],
   kprobe: [2, 0],
+  "kprobe.multi": [2, 42],
   "kprobe.session": [2, 56],
   tc: [3, 0],
   tracepoint: [5, 0],

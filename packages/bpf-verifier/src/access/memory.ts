@@ -5,6 +5,7 @@ import { EACCES } from "@alien-ts/abi";
 import { assert } from "../assert.ts";
 import type { Analysis } from "../analysis.ts";
 import { tnumText } from "../print.ts";
+import { located } from "../source.ts";
 import { signExtend64, zeroExtend } from "../scalar/extend.ts";
 import { FLAG, UNKNOWN, constRegister, kindName } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
@@ -88,9 +89,10 @@ function dispatch(analysis: Analysis, register: Register, access: MemoryAccess):
     case "ctx": {
       if (isLeak) return leak(access, "ctx");
       const bad = checkContextPointer(register, number);
-      return (
-        bad ?? accessContext(analysis, { off, size, isWrite: kind === "write", isSigned: access.isSigned })
-      );
+      if (bad !== undefined) return bad;
+      const given = { off, size, isWrite: kind === "write", isSigned: access.isSigned };
+      const found = accessContext(analysis, given);
+      return found instanceof Reject ? located(analysis, found) : found;
     }
     case "fp":
       return stack(analysis, access, off);

@@ -8,6 +8,7 @@ import { assert } from "../assert.ts";
 import type { Analysis } from "../analysis.ts";
 import { MAX_VARIABLE_OFFSET } from "../analysis.ts";
 import { tnumText } from "../print.ts";
+import { sourceLine } from "../source.ts";
 import { markPrecise } from "../prune/precision.ts";
 import { NOT_INIT, NULL_REGISTER, UNKNOWN, smallRegister } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
@@ -137,7 +138,10 @@ function readFixed(analysis: Analysis, frame: Frame, off: number, size: number, 
       ? reject(EACCES, `leaking pointer from stack off ${off}`)
       : undefined;
   }
-  if (!slot.spilled.isScalar) return reject(EACCES, "invalid size of register fill");
+  if (!slot.spilled.isScalar) {
+    sourceLine(analysis, analysis.index);
+    return reject(EACCES, "invalid size of register fill");
+  }
   if (into < 0) return undefined;
   if (size <= spillSize && off % 8 === 0) {
     let spilled = slot.spilled;
@@ -249,7 +253,10 @@ function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number,
     return undefined;
   }
   if (register !== undefined && register.isPointer && register.kind !== "dynptr_ptr") {
-    if (size !== 8) return reject(EACCES, "invalid size of register spill");
+    if (size !== 8) {
+      sourceLine(analysis, analysis.index);
+      return reject(EACCES, "invalid size of register spill");
+    }
     if (frame !== analysis.frame && register.kind === "fp")
       return reject(EINVAL, "cannot spill pointers to stack into stack frame of the caller");
     noteAccess(analysis, frame, index);

@@ -199,7 +199,7 @@ export function structsMatch(
   let at = off;
   for (let depth = 0; depth < 64; depth++) {
     const step = walkOnce(walk, id, at);
-    if (step instanceof Reject && log?.isEnabled === true) log.line(step.message);
+    if (step instanceof Reject && log?.isNeeded === true) log.line(step.message);
     if (step instanceof Reject || step.kind !== "struct") return false;
     if (isSame(step.id)) return true;
     id = step.id;

@@ -119,7 +119,7 @@ function pointerArgument(analysis: Analysis, btf: Btf, argument: Argument): Regi
   if (tag?.kind === "type_tag")
     flags |= tag.name === "user" ? FLAG.USER : tag.name === "percpu" ? FLAG.PERCPU : 0;
   const { log } = analysis;
-  if (log.isEnabled) {
+  if (log.isNeeded) {
     log.line(
       `func '${targetName(attach)}' arg${index} has btf_id ${id} type ${type.kind.toUpperCase()} '${type.name}'`,
     );

@@ -189,3 +189,25 @@ testPairs({ section: "tc", types: TYPES, maps: MAPS }, [
     message: "off 8 doesn't point to 'struct bpf_timer' that is at 0",
   },
 ]);
+
+testPairs({ section: "tc" }, [
+  {
+    rule: "an element whose index is a number of the stack, or half of one, is there if the number is in bounds",
+    code: "r2 = r10\n*(u64 *)(r2 -8) = …\nr2 += -4\nr1 = map array\ncall bpf_map_lookup_elem\nr3 = *(u8 *)(r0 +0)",
+    accepted: "0",
+    rejected: "1",
+    errno: "EACCES",
+    message: "R0 invalid mem access 'map_value_or_null'",
+  },
+]);
+
+testPairs({ section: "kprobe", license: "MIT" }, [
+  {
+    rule: "programs at many probes may ask where they are whatever their license is",
+    code: "call bpf_get_func_ip",
+    accepted: { section: "kprobe.multi" },
+    rejected: { section: "kprobe" },
+    errno: "EINVAL",
+    message: "cannot call GPL-restricted function from non-GPL compatible program",
+  },
+]);

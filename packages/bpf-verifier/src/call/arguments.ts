@@ -296,8 +296,8 @@ function noteKey(analysis: Analysis, facts: CallFacts, number: number): Check {
     letters === "r".repeat(size) &&
     slot.spilled.isScalar &&
     slot.spilled.scalar.isConst &&
-    at % 8 === 0 &&
-    slot.types.indexOf("r") === 8 - size
+    // The upper half of a number in bounds is 0, which is in bounds too.
+    slot.types[first - size] !== "r"
   ) {
     facts.constantKey = slot.spilled.scalar.tnum.value;
     markSlotPrecise(analysis, register.frame, (-at - 1) >> 3);

@@ -27,7 +27,8 @@ export function checkHelperCall(analysis: Analysis, insn: Insn): Check {
   if (prototype === undefined) return reject(EINVAL, `invalid func unknown#${id}`);
   const called = `${prototype.name}#${id}`;
   if (!mayCall(env, id)) return reject(EINVAL, `program of this type cannot use helper ${called}`);
-  if (prototype.gplOnly && !isGplCompatible(env.license))
+  const isFree = prototype.isFreeIn?.(env.programType) === true;
+  if (prototype.gplOnly && !isFree && !isGplCompatible(env.license))
     return reject(EINVAL, "cannot call GPL-restricted function from non-GPL compatible program");
   if (prototype.allowedIn?.(env.programType, env.attach) === false)
     return reject(EINVAL, "helper call is not allowed in probe");

@@ -48,7 +48,7 @@ export function checkLocalCall(analysis: Analysis, insn: Insn): Check {
 
 /** A static function is walked with what it is given, whatever its type says; the log tells where they differ. */
 function logStaticArguments(analysis: Analysis, subprogram: number): void {
-  if (!analysis.log.isEnabled || analysis.unreliable.has(subprogram)) return;
+  if (!analysis.log.isNeeded || analysis.unreliable.has(subprogram)) return;
   const { program } = analysis.env;
   const start = analysis.subprograms[subprogram]?.start;
   if (program?.functions.some(({ insn }) => insn === start) !== true) return;
@@ -99,8 +99,7 @@ function callGlobal(analysis: Analysis, subprogram: number): Check {
   }
   if (bad !== undefined)
     return reject(bad.errno, `${before}Caller passes invalid args into func#${subprogram} ('${name}')`);
-  if (analysis.log.isEnabled)
-    analysis.log.line(`Func#${subprogram} ('${name}') is global and assumed valid.`);
+  if (analysis.log.isNeeded) analysis.log.line(`Func#${subprogram} ('${name}') is global and assumed valid.`);
   if (changesPacket) forgetPackets(analysis);
   analysis.calledGlobals.add(subprogram);
   analysis.clearCallerSaved();

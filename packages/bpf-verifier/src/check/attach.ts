@@ -114,7 +114,10 @@ const MAX_ARGUMENTS = 12;
 const MAX_ARGUMENT_BYTES = 16;
 
 /** Whether the machine can pass such arguments on. Linux: btf_distill_func_proto() */
-function checkPrototype(btf: Btf, { name, prototype }: AttachTarget): Check {
+export function checkPrototype(
+  btf: Btf,
+  { name, prototype }: Pick<AttachTarget, "name" | "prototype">,
+): Check {
   const refuse = (what: string): Check => reject(EINVAL, `The function ${name} ${what}`);
   const type = btf.type(prototype);
   if (type?.kind !== "func_proto") return reject(EINVAL, "");

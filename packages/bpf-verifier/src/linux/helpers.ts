@@ -5,7 +5,7 @@
  * GPL-compatible programs. `null` stands for helpers whose arguments depend on the program (they have rules of their own).
  * The verifier knows helpers that no kernel of ours implements, so that verification does not wait for implementation.
  */
-import type { HelperPrototype } from "../env.ts";
+import type { HelperPrototype, ProgramRules } from "../env.ts";
 import { parseArgument, parseReturn } from "../call/kinds.ts";
 import { isSleepableHook } from "./hooks.ts";
 
@@ -291,6 +291,10 @@ const FREE_FOR_SYSCALLS: readonly number[] = [136, 137, 138, 139, 140, 178, 196]
 /** Programs of perf events may ask for stacks whatever their license is. */
 const PERF_EVENT = 7;
 const GET_STACKID = 27;
+/** Programs at many probes may ask where they are. Linux: bpf_get_func_ip_proto_kprobe_multi */
+const KPROBE = 2;
+const MANY_PROBES: readonly number[] = [42, 48, 56, 57];
+const GET_FUNC_IP = 173;
 
 const RAW_TP = 23;
 const FENTRY = 24;
@@ -358,6 +362,8 @@ function variantsOf(table: readonly (HelperPrototype | undefined)[]): Map<number
     const { needs: _, ...free } = table[id]!;
     variants.set(variant(id, SYSCALL), free);
   }
+  const isFreeIn = ({ attachType }: ProgramRules): boolean => MANY_PROBES.includes(attachType);
+  variants.set(variant(GET_FUNC_IP, KPROBE), { ...table[GET_FUNC_IP]!, isFreeIn });
   return variants.set(variant(GET_STACKID, PERF_EVENT), { ...table[GET_STACKID]!, gplOnly: false });
 }
 

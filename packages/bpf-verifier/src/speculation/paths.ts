@@ -32,6 +32,6 @@ export function stopsAtBarrier(analysis: Analysis, refusal: Reject): boolean {
   notes.hasBarrierBefore = true;
   notes.mask = undefined;
   const { message, endsLine } = refusal;
-  if (message !== "" && analysis.log.isEnabled) analysis.log.write(endsLine ? `${message}\n` : message);
+  if (message !== "" && analysis.log.isNeeded) analysis.log.write(endsLine ? `${message}\n` : message);
   return true;
 }
