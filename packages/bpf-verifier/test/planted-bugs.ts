@@ -467,11 +467,6 @@ const LIVE_STACK: readonly PlantedBug[] = [
     "const after = mask | before;",
   ),
   liveStack(
-    "writes that are lost stay with callers",
-    "    if (instance.hasLost) forgetLaterWrites(instance);\n",
-    "    void forgetLaterWrites;\n",
-  ),
-  liveStack(
     "functions read nothing of their callers",
     "outer.addReads(frame, site, sets[at + LIVE]!, sets[at + LIVE + 1]!);",
     "",

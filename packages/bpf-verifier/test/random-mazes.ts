@@ -22,6 +22,8 @@ interface Maze {
   readonly breaks: number[];
   readonly continues: number[];
   readonly isInLoop: boolean;
+  /** The number goes from each place to the next, at most once at each turn, and does harm in the last. */
+  readonly isChain: boolean;
 }
 
 const SLOTS: readonly Place[] = [0, 8, 16].map((at) => ({ off: PLACE.maze + at }));
@@ -61,11 +63,15 @@ function putConstant({ w, base }: Maze, to: Place, value: number): void {
   w.emit("register" in to ? asm.movImm(to.register, value) : asm.storeImm(8, base, to.off, value));
 }
 
+function wander(maze: Maze): void {
+  const { random } = maze.w;
+  move(maze, random.pick(maze.places), random.pick(maze.places));
+}
+
 /** A number goes from one place to another, in one of the ways that numbers go. */
-function move(maze: Maze): void {
-  const { w, places, base } = maze;
+function move(maze: Maze, from: Place, to: Place): void {
+  const { w, base } = maze;
   const { random } = w;
-  const [from, to] = [random.pick(places), random.pick(places)];
   switch (random.below(12)) {
     case 0:
     case 1:
@@ -156,19 +162,19 @@ export function callWritten(w: Writer, body: NonNullable<Call["body"]>, isLast =
 function step(maze: Maze): void {
   const { w, isInLoop } = maze;
   const { random } = w;
-  if (random.oneIn(4)) return move(maze);
+  if (random.oneIn(4)) return wander(maze);
   const skip = coin(maze);
-  move(maze);
-  if (random.oneIn(3)) move(maze);
+  wander(maze);
+  if (random.oneIn(3)) wander(maze);
   if (isInLoop && random.oneIn(4)) (random.oneIn(2) ? maze.breaks : maze.continues).push(w.jump(asm.goto(0)));
   w.aim(skip);
 }
 
 /** What does harm to whom the number at the end is too large. */
-function sink(maze: Maze): void {
-  const { w, places, limit } = maze;
+function sink(maze: Maze, from = maze.w.random.pick(maze.places)): void {
+  const { w, limit } = maze;
   const { random } = w;
-  take(maze, random.pick(places), 2);
+  take(maze, from, 2);
   switch (random.below(w.isLocked ? 3 : w.framesLeft === 0 ? 4 : 6)) {
     case 0: {
       // No way leads behind this jump.
@@ -208,11 +214,11 @@ function steps(maze: Maze, most: number): void {
 
 /** Numbers at the beginning: one is too large, on some ways or all. */
 function begin(maze: Maze): void {
-  const { w, places } = maze;
+  const { w, places, isChain } = maze;
   const { random } = w;
-  const large = random.pick(places);
+  const large = isChain ? places[0]! : random.pick(places);
   for (const place of places) putConstant(maze, place, random.below(8));
-  const choice = random.below(3);
+  const choice = isChain ? 1 : random.below(3);
   if (choice === 0) return putConstant(maze, large, LARGE);
   if (choice === 1) {
     putConstant(maze, large, LARGE);
@@ -235,9 +241,14 @@ export function maze(w: Writer): void {
   const { random } = w;
   const kind = random.below(w.busy.has("iterator") || w.isLocked ? 2 : 6);
   const isCallback = kind === 3 || kind === 4;
+  const isChain = kind > 0 && random.oneIn(3);
   const places = random.oneIn(3) ? SLOTS : random.oneIn(2) ? REGISTERS : [...SLOTS, ...REGISTERS];
-  const ways = { w, base: 10, limit: 47, breaks: [], continues: [] };
-  const outer: Maze = { ...ways, places: isCallback ? SLOTS : places, isInLoop: false };
+  const ways = { w, base: 10, limit: 47, breaks: [], continues: [], isChain };
+  const outer: Maze = {
+    ...ways,
+    places: isCallback ? SLOTS : places.slice(0, isChain ? 4 : 6),
+    isInLoop: false,
+  };
   for (const register of [0, 1, 2, 3, 4, 5]) w.set(register, "none");
   begin(outer);
   const inner: Maze = { ...outer, breaks: [], continues: [], isInLoop: true };
@@ -258,8 +269,24 @@ function endTurn(maze: Maze, start: number): void {
 }
 
 function turn(maze: Maze): void {
+  if (maze.isChain) return chain(maze);
   steps(maze, 4);
   if (maze.w.random.oneIn(2)) sink(maze);
+}
+
+/** The moves stand in any order: what must be known of a place is found out one turn later than of the next. */
+function chain(maze: Maze): void {
+  const { w, places } = maze;
+  const { random } = w;
+  const order = places.slice(1).map((_, i) => i);
+  while (order.length > 0) {
+    const [at] = order.splice(random.below(order.length), 1) as [number];
+    const skip = coin(maze);
+    move(maze, places[at]!, places[at + 1]!);
+    if (random.oneIn(2)) maze.continues.push(w.jump(asm.goto(0)));
+    w.aim(skip);
+  }
+  sink(maze, places.at(-1)!);
 }
 
 function mayGotoLoop(maze: Maze): void {
