@@ -29,6 +29,7 @@ import { linuxKfunc } from "../src/linux/kfuncs.ts";
 import { linuxProgramType } from "../src/linux/program-types.ts";
 import { PRIVILEGED, UNPRIVILEGED, privilegesOf } from "../src/privileges.ts";
 import { valueFields } from "../src/value-fields.ts";
+import type { Verdict } from "../src/verdict.ts";
 import { verifyProgram } from "../src/verify-program.ts";
 import { declare } from "./declare.ts";
 import { KERNEL_TYPES } from "./kernel-types.ts";
@@ -125,6 +126,8 @@ export interface Setting {
 
 export interface Program extends Setting {
   readonly code: string;
+  /** The program's functions, where they are not what labels say: instructions, and names of types. */
+  readonly records?: readonly (readonly [insn: number, type: string])[];
   /** The instructions that begin a line of its source. */
   readonly lines?: readonly number[];
   /** Fields that no text gives an instruction, by its number. */
@@ -165,9 +168,11 @@ function typesOf(text: string): Btf {
   return types;
 }
 
+export const verdictOn = (program: Program): Verdict => verifyProgram(envOf(program));
+
 /** The verifier's answer. */
 export function judge(program: Program): Answer {
-  const verdict = verifyProgram(envOf(program));
+  const verdict = verdictOn(program);
   if (verdict.ok) return { log: "accepted", errno: "", isUnended: false };
   const log = verdict.log.replace(/processed .*\n$/, "");
   return { log: log.trimEnd(), errno: verdict.errno.name, isUnended: log !== "" && !log.endsWith("\n") };
@@ -263,8 +268,10 @@ class Code {
     const insns = assemble(text);
     if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}\n${text}`);
     this.insns = insns.map((insn, i) => ({ ...insn, ...program.fields?.[i] }));
-    this.functions = [["main", 0] as const, ...starts]
-      .map(([name, insn]) => ({ insn, type: own?.find(name, "func") }))
+    const records =
+      program.records ?? [["main", 0] as const, ...starts].map(([name, at]) => [at, name] as const);
+    this.functions = records
+      .map(([insn, name]) => ({ insn, type: own?.find(name, "func") ?? own?.find(name, "struct") }))
       .filter((record): record is ProgramBtf["functions"][number] => record.type !== undefined);
   }
 

@@ -3,7 +3,8 @@
  * in a structure is not what it is in Linux; names, and what is pointed to, are.
  */
 export const KERNEL_TYPES = `
-  struct bpf_map_ops { u64 lookup; }; struct bpf_map { struct bpf_map_ops *ops; };
+  struct bpf_map_ops { u64 lookup; }; struct bpf_map { struct bpf_map_ops *ops; u32 key_size; u32 max_entries; };
+  struct bpf_array { struct bpf_map map; };
   struct bpf_dynptr { u64 opaque[2]; };
   struct bpf_rb_root { u64 opaque[2]; }; struct bpf_rb_node { u64 opaque[4]; };
   struct bpf_list_head { u64 opaque[2]; }; struct bpf_list_node { u64 opaque[3]; };

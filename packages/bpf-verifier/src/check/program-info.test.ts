@@ -1,119 +1,87 @@
-/** Records of functions and lines, right and wrong, with Linux's messages; and the statistics of the log. */
-import { EBADF } from "@alien-ts/abi";
-import { asm, program } from "@alien-ts/bpf-isa";
-import { BtfBuilder, BtfError, parseBtf } from "@alien-ts/btf";
+/** Records of functions and lines; and the statistics of the log. */
 import { expect, test } from "vitest";
-import { linuxHelper } from "../linux/helpers.ts";
-import { linuxProgramType } from "../linux/program-types.ts";
-import { verifyProgram } from "../verify-program.ts";
-import { PRIVILEGED } from "../privileges.ts";
-
-const builder = new BtfBuilder();
-const flags = { isSigned: true, isChar: false, isBool: false };
-const int = builder.add({ kind: "int", name: "int", size: 4, bits: 32, offset: 0, ...flags });
-const prototype = builder.add({ kind: "func_proto", name: "", type: int, params: [] });
-const FUNC = builder.add({ kind: "func", name: "f", linkage: "static", type: prototype });
-const parsed = parseBtf(builder.build());
-if (parsed instanceof BtfError) throw parsed;
-const btf = parsed;
+import { testPairs, verdictOn } from "../../test/judge.ts";
 
 // Three functions: at 0, 4 and 6.
-const CODE = program(
-  asm.callLocal(3),
-  asm.callLocal(4),
-  asm.movImm(0, 0),
-  asm.exit(),
-  asm.movImm(0, 1),
-  asm.exit(),
-  asm.movImm(0, 2),
-  asm.exit(),
-);
+const PROGRAM = {
+  section: "socket",
+  types: "struct word { u64 data; }; int main(void); int f(void); int g(void);",
+  code: "call f\ncall g\nr0 = 0\nexit\nf: r0 = 1\nexit\ng: r0 = 2\nexit",
+} as const;
 
-function verify(
-  functions: readonly (readonly [number, number])[],
-  lines: readonly number[],
-  level = 1,
-): readonly [boolean, string] {
-  const { ok, log } = verifyProgram({
-    insns: CODE,
-    programType: linuxProgramType(1, 0)!,
-    helper: linuxHelper,
-    map: () => EBADF,
-    addressHigh: 0xffff_8881,
-    license: "GPL",
-    privileges: PRIVILEGED,
-    log: { level },
-    kernelBtf: undefined,
-    program: {
-      btf,
-      functions: functions.map(([insn, type]) => ({ insn, type })),
-      lines: lines.map((insn) => ({ insn, file: "a.c", text: "x = 1;", line: insn + 1 })),
-    },
-    attach: undefined,
-    isSleepable: false,
-    isStrictAlignment: false,
-    isAnyAlignment: false,
-    isStateFrequent: false,
-    hasFragments: false,
-  });
-  return [ok, log.replace(/processed .*\n$/, "").trimEnd()];
-}
+const records = (...list: readonly (readonly [number, string])[]): object => ({ records: list });
 
-const GOOD = [
-  [0, FUNC],
-  [4, FUNC],
-  [6, FUNC],
-] as const;
-
-test("records where functions begin are right", () => {
-  expect(verify(GOOD, [0, 2, 4, 6])[0]).toBe(true);
-  expect(verify(GOOD, [])[0]).toBe(true);
-});
-
-test.each([
-  [[[1, FUNC]], [], "nonzero insn_off 1 for the first func info record"],
-  [
-    [
-      [0, FUNC],
-      [4, FUNC],
-      [4, FUNC],
-    ],
-    [],
-    "same or smaller insn offset (4) than previous func info record (4)",
-  ],
-  [
-    [
-      [0, FUNC],
-      [4, 1],
-    ],
-    [],
-    "invalid type id 1 in func info",
-  ],
-  [
-    [
-      [0, FUNC],
-      [4, FUNC],
-    ],
-    [],
-    "number of funcs in func_info doesn't match number of subprogs",
-  ],
-  [
-    [
-      [0, FUNC],
-      [3, FUNC],
-      [6, FUNC],
-    ],
-    [],
-    "func_info BTF section doesn't match subprog layout in BPF program",
-  ],
-  [GOOD, [0, 4, 4, 6], "Invalid line_info[2].insn_off:4 (prev_offset:4 prog->len:8)"],
-  [GOOD, [0, 4, 6, 8], "Invalid line_info[3].insn_off:8 (prev_offset:6 prog->len:8)"],
-  [GOOD, [0, 5, 6], "missing bpf_line_info for func#1"],
-  [GOOD, [0, 4], "missing bpf_line_info for 1 funcs starting from func#2"],
-] as const)("functions %j and lines %j: %s", (functions, lines, message) => {
-  expect(verify(functions, lines)).toEqual([false, message]);
-});
+testPairs(PROGRAM, [
+  {
+    rule: "the first function is at the beginning",
+    accepted: {},
+    rejected: records([1, "main"]),
+    errno: "EINVAL",
+    message: "nonzero insn_off 1 for the first func info record",
+    isUnended: true,
+  },
+  {
+    rule: "functions are in order",
+    accepted: {},
+    rejected: records([0, "main"], [4, "f"], [4, "g"]),
+    errno: "EINVAL",
+    message: "same or smaller insn offset (4) than previous func info record (4)",
+    isUnended: true,
+  },
+  {
+    rule: "functions are of types of functions",
+    accepted: {},
+    rejected: records([0, "main"], [4, "word"]),
+    errno: "EINVAL",
+    message: "invalid type id 1 in func info",
+    isUnended: true,
+  },
+  {
+    rule: "every function is told of",
+    accepted: {},
+    rejected: records([0, "main"], [4, "f"]),
+    errno: "EINVAL",
+    message: "number of funcs in func_info doesn't match number of subprogs",
+  },
+  {
+    rule: "functions are where they are called",
+    accepted: {},
+    rejected: records([0, "main"], [3, "f"], [6, "g"]),
+    errno: "EINVAL",
+    message: "func_info BTF section doesn't match subprog layout in BPF program",
+  },
+  {
+    rule: "lines are in order",
+    accepted: { lines: [0, 2, 4, 6] },
+    rejected: { lines: [0, 4, 4, 6] },
+    errno: "EINVAL",
+    message: "Invalid line_info[2].insn_off:4 (prev_offset:4 prog->len:8)",
+  },
+  {
+    rule: "lines are inside the program",
+    accepted: { lines: [0, 4, 6, 7] },
+    rejected: { lines: [0, 4, 6, 8] },
+    errno: "EINVAL",
+    message: "Invalid line_info[3].insn_off:8 (prev_offset:6 prog->len:8)",
+  },
+  {
+    rule: "every function begins with a line",
+    accepted: { lines: [0, 4, 6] },
+    rejected: { lines: [0, 5, 6] },
+    errno: "EINVAL",
+    message: "missing bpf_line_info for func#1",
+  },
+  {
+    rule: "also the last one",
+    accepted: { lines: [0, 4, 6] },
+    rejected: { lines: [0, 4] },
+    errno: "EINVAL",
+    message: "missing bpf_line_info for 1 funcs starting from func#2",
+  },
+]);
 
 test("level 4 has the stack of each function, and no instructions", () => {
-  expect(verify(GOOD, [], 4)).toEqual([true, "verification time 0 usec\nstack depth 0+0+0"]);
+  const { ok, log } = verdictOn({ ...PROGRAM, env: { log: { level: 4 } } });
+  expect(ok).toBe(true);
+  expect(log).toMatch(/^verification time 0 usec\nstack depth 0\+0\+0\nprocessed .*\n$/);
 });

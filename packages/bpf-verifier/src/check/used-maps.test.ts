@@ -1,66 +1,56 @@
 /** Maps that a program may use, by its type, and beside others. */
-import { expect, test } from "vitest";
-import type { MapInfo } from "../env.ts";
-import { linuxProgramType } from "../linux/program-types.ts";
-import { PRIVILEGED } from "../privileges.ts";
-import { checkUsedMap } from "./used-maps.ts";
+import { testPairs } from "../../test/judge.ts";
 
-const map = (type: number, address: number, more: Partial<MapInfo> = {}): MapInfo => ({
-  address,
-  valueSize: 8,
-  valuesAddress: undefined,
-  type,
-  name: "",
-  keySize: 4,
-  maxEntries: 1,
-  flags: 0,
-  inner: undefined,
-  fields: [],
-  isFrozen: false,
-  constantAt: undefined,
-  btf: undefined,
-  btfValueType: 0,
-  ...more,
-});
+const MAPS = {
+  trie: { type: 11, keySize: 8, valueSize: 8, flags: 1 },
+  storage: { type: 19, keySize: 16, valueSize: 8, maxEntries: 0 },
+  other: { type: 19, keySize: 16, valueSize: 16, maxEntries: 0 },
+  each: { type: 21, keySize: 16, valueSize: 8, maxEntries: 0 },
+  second: { type: 33, keySize: 0, valueSize: 0, flags: 0x400, maxEntries: 2 },
+  unmapped: { type: 33, keySize: 0, valueSize: 0, flags: 0x400, more: { isMapped: false } },
+};
+const TYPES = "struct bpf_spin_lock { u32 val; }; struct locked { struct bpf_spin_lock lock; u32 more; };";
 
-const [KPROBE, SCHED_CLS, SYSCALL] = [2, 3, 31];
-const HASH = map(1, 0x1000);
-const TRIE = map(11, 0x2000);
-const STORAGE = map(19, 0x3000);
-const ARENA = map(33, 0x4000);
-
-const messageOf = (type: number, used: MapInfo, before: readonly MapInfo[] = []): string =>
-  checkUsedMap(
-    { programType: linuxProgramType(type, 0)!, isSleepable: type === SYSCALL, privileges: PRIVILEGED },
-    used,
-    before,
-  )?.message ?? "accepted";
-
-test("programs that sleep use maps whose elements wait for them", () => {
-  expect(messageOf(SYSCALL, HASH)).toBe("accepted");
-  expect(messageOf(SCHED_CLS, TRIE)).toBe("accepted");
-  expect(messageOf(SYSCALL, TRIE)).toBe(
-    "Sleepable programs can only use array, hash, ringbuf and local storage maps",
-  );
-});
-
-test("a program has one storage of its control group of each kind", () => {
-  expect(messageOf(SCHED_CLS, STORAGE, [STORAGE, map(21, 0x5000)])).toBe("accepted");
-  expect(messageOf(SCHED_CLS, STORAGE, [map(19, 0x5000)])).toBe(
-    "only one cgroup storage of each type is allowed",
-  );
-});
-
-test("a program has one arena, which lies somewhere", () => {
-  expect(messageOf(SCHED_CLS, ARENA, [ARENA])).toBe("accepted");
-  expect(messageOf(SCHED_CLS, ARENA, [map(33, 0x5000)])).toBe("Only one arena per program");
-  expect(messageOf(SCHED_CLS, { ...ARENA, isMapped: false })).toBe(
-    "arena's user address must be set via map_extra or mmap()",
-  );
-});
-
-test("programs that trace take no locks of values", () => {
-  const locked = map(1, 0x6000, { fields: [{ kind: "spin_lock", offset: 0, size: 4 }] });
-  expect(messageOf(SCHED_CLS, locked)).toBe("accepted");
-  expect(messageOf(KPROBE, locked)).toBe("tracing progs cannot use bpf_spin_lock yet");
-});
+testPairs({ section: "tc", maps: MAPS }, [
+  {
+    rule: "programs that sleep use maps whose elements wait for them",
+    code: "r1 = map trie",
+    accepted: {},
+    rejected: { section: "syscall" },
+    errno: "EINVAL",
+    message: "Sleepable programs can only use array, hash, ringbuf and local storage maps",
+  },
+  {
+    rule: "a program has one storage of its control group of each kind",
+    section: "cgroup_skb/ingress",
+    code: "r1 = map storage\n…",
+    accepted: "r1 = map each",
+    rejected: "r1 = map other",
+    errno: "EBUSY",
+    message: "only one cgroup storage of each type is allowed",
+  },
+  {
+    rule: "a program has one arena",
+    code: "r1 = map arena\n…",
+    accepted: "r1 = map arena",
+    rejected: "r1 = map second",
+    errno: "EBUSY",
+    message: "Only one arena per program",
+  },
+  {
+    rule: "an arena lies somewhere",
+    accepted: "r1 = map arena",
+    rejected: "r1 = map unmapped",
+    errno: "EINVAL",
+    message: "arena's user address must be set via map_extra or mmap()",
+  },
+  {
+    rule: "programs that trace take no locks of values",
+    types: TYPES,
+    code: "r1 = map locked",
+    accepted: {},
+    rejected: { section: "kprobe" },
+    errno: "EINVAL",
+    message: "tracing progs cannot use bpf_spin_lock yet",
+  },
+]);
