@@ -7,6 +7,7 @@
 import { EACCES, EFAULT, EINVAL } from "@alien-ts/abi";
 import { FRAME_BYTES, REG, REGISTERS, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
+import { edgesOf } from "./cfg.ts";
 import type { MapInfo, ProgramEnv } from "./env.ts";
 import type { VerifierLog } from "./log.ts";
 import type { Mask } from "./speculation/masks.ts";
@@ -65,6 +66,8 @@ export class Analysis {
   /** Maps by the instruction that loads them. */
   readonly maps: ReadonlyMap<number, MapInfo>;
   readonly notes: InsnNotes[];
+  /** Two instructions that may follow each one in its function; -1 for none. */
+  readonly edges: Int32Array;
   /** Registers that are read later, by instruction. */
   live: Uint16Array = new Uint16Array(0);
   /** What instructions read and write of the stack. */
@@ -109,6 +112,7 @@ export class Analysis {
     this.#names = instructionNames(env);
     this.log = verification.log;
     this.insns = env.insns;
+    this.edges = edgesOf(env.insns);
     this.hasFetches = env.insns.some(
       ({ opcode, imm }) => (opcode & 0xe7) === ATOMIC_STORE && (imm & 1) !== 0,
     );

@@ -176,6 +176,21 @@ export function successors(insns: readonly Insn[], index: number, intoCalls = tr
   return isAlways ? [target] : [index + 1, target];
 }
 
+/** Two instructions that may follow each one in its function; -1 for none. */
+export function edgesOf(insns: readonly Insn[]): Int32Array {
+  const edges = new Int32Array(2 * insns.length).fill(-1);
+  for (let index = 0; index < insns.length; index++) {
+    const { opcode } = insns[index]!;
+    // The second half of a wide load has none.
+    if (opcode === 0) continue;
+    const kind = opcode & 7;
+    if (kind === CLASS.JMP || kind === CLASS.JMP32 || opcode === WIDE_LOAD)
+      edges.set(successors(insns, index, false), 2 * index);
+    else edges[2 * index] = index + 1;
+  }
+  return edges;
+}
+
 /** The function that starts at `start`. */
 export function subprogramAt(subprograms: readonly Subprogram[], start: number): number {
   return subprograms.findIndex((subprogram) => subprogram.start === start);

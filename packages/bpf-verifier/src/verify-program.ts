@@ -156,8 +156,8 @@ class Run {
     const env = this.#env;
     const { log, subprograms } = this.#verification;
     const analysis = new Analysis(this.#verification, env, maps);
-    const live = liveRegisters(env);
-    const components = findComponents(env);
+    const live = liveRegisters(env, analysis.edges);
+    const components = findComponents(env, analysis.edges);
     if (log.isVerbose) log.write(liveText(env, this.#verification.printed, live, components));
     const points = findPoints(env, (insn) => isIteratorNext(env, insn));
     const visited = new Visited(analysis, points, live, new Loops(analysis, components));

@@ -1,5 +1,5 @@
 /**
- * Prototypes of every helper of Linux 6.18, a row each: id, name, result, arguments. Written from bpf-helpers(7).
+ * Prototypes of every helper of Linux 6.18, a row each, in order of ids: id, name, result, arguments. Written from bpf-helpers(7).
  *
  * Words of arguments and results are explained in `call/kinds.ts`, which interprets them. A `!` before the name: only for
  * GPL-compatible programs. `null` stands for helpers whose arguments depend on the program (they have rules of their own).
@@ -245,23 +245,6 @@ function needsOf(id: number): Pick<HelperPrototype, "needs"> {
   return NEEDS_BPF.has(id) ? { needs: "hasCapBpf" } : {};
 }
 
-function prototypes(): (HelperPrototype | undefined)[] {
-  const table: (HelperPrototype | undefined)[] = [];
-  for (const line of ROWS.trim().split("\n")) {
-    const [id = "", title = "", result = "", ...words] = line.split(" ");
-    table[Number(id)] = {
-      name: `bpf_${title.replace("!", "")}`,
-      gplOnly: title.startsWith("!"),
-      args: words.map(parseArgument),
-      ret: parseReturn(result),
-      changesPacket: CHANGES_PACKET.has(Number(id)),
-      mightSleep: MIGHT_SLEEP.has(Number(id)),
-      ...needsOf(Number(id)),
-    };
-  }
-  return table;
-}
-
 /** Classifiers and tunnels. */
 const WITH_CLASSES: readonly number[] = [3, 4, 10, 11, 12, 19];
 const SK_REUSEPORT = 21;
@@ -327,54 +310,43 @@ const ALLOWED: readonly (readonly [number, HelperPrototype["allowedIn"]])[] = [
   [161, hooks],
   [193, hooks],
 ];
-/** Helpers and types of programs as one number. */
-const variant = (id: number, type: number): number => id * MOST_TYPES + type;
+const isOfManyProbes = ({ attachType }: ProgramRules): boolean => MANY_PROBES.includes(attachType);
 const MOST_TYPES = 256;
 
-/** Prototypes by id, and by `variant` where a type has another. */
-interface Tables {
-  readonly table: readonly (HelperPrototype | undefined)[];
-  readonly variants: ReadonlyMap<number, HelperPrototype>;
-}
-
-function makeTables(): Tables {
-  const table = prototypes();
-  const variants = variantsOf(table);
-  for (const [id, allowedIn] of ALLOWED) {
-    const limited = (prototype: HelperPrototype): HelperPrototype => ({
-      ...prototype,
-      allowedIn: allowedIn!,
-    });
-    table[id] = limited(table[id]!);
-    for (const [key, prototype] of variants)
-      if (Math.floor(key / MOST_TYPES) === id) variants.set(key, limited(prototype));
-  }
-  return { table, variants };
-}
-
-function variantsOf(table: readonly (HelperPrototype | undefined)[]): Map<number, HelperPrototype> {
-  const variants = new Map<number, HelperPrototype>();
-  for (const [ids, types, words] of OTHER_ARGUMENTS) {
-    const args = words.split(" ").map(parseArgument);
-    for (const id of ids) for (const type of types) variants.set(variant(id, type), { ...table[id]!, args });
-  }
-  for (const id of FREE_FOR_SYSCALLS) {
-    const { needs: _, ...free } = table[id]!;
-    variants.set(variant(id, SYSCALL), free);
-  }
-  const isFreeIn = ({ attachType }: ProgramRules): boolean => MANY_PROBES.includes(attachType);
-  variants.set(variant(GET_FUNC_IP, KPROBE), { ...table[GET_FUNC_IP]!, isFreeIn });
-  return variants.set(variant(GET_STACKID, PERF_EVENT), { ...table[GET_STACKID]!, gplOnly: false });
-}
-
-/** Made when a program is first verified: a boot does not wait for it. */
-let tables: Tables | undefined;
+/** Rows by id, and prototypes by id and type of program: made when they are asked for, since neither a boot nor a load needs many. */
+let rows: readonly string[] | undefined;
+const prototypes = new Map<number, HelperPrototype>();
 
 /**
  * The helper with this id; undefined for numbers without one.
  * @param type of the programs that call it; without it, what most types are given.
  */
 export function linuxHelper(id: number, type = 0): HelperPrototype | undefined {
-  const { table, variants } = (tables ??= makeTables());
-  return variants.get(variant(id, type)) ?? table[id];
+  const key = id * MOST_TYPES + type;
+  const known = prototypes.get(key);
+  if (known !== undefined) return known;
+  rows ??= ROWS.trim().split("\n");
+  const row = rows[id];
+  if (row === undefined) return undefined;
+  const prototype = prototypeOf(row, id, type);
+  prototypes.set(key, prototype);
+  return prototype;
+}
+
+function prototypeOf(row: string, id: number, type: number): HelperPrototype {
+  const [, title = "", result = "", ...words] = row.split(" ");
+  const other = OTHER_ARGUMENTS.find(([ids, types]) => ids.includes(id) && types.includes(type));
+  const allowed = ALLOWED.find(([limited]) => limited === id);
+  const isFree = type === SYSCALL && FREE_FOR_SYSCALLS.includes(id);
+  return {
+    name: `bpf_${title.replace("!", "")}`,
+    gplOnly: title.startsWith("!") && !(id === GET_STACKID && type === PERF_EVENT),
+    args: (other?.[2].split(" ") ?? words).map(parseArgument),
+    ret: parseReturn(result),
+    changesPacket: CHANGES_PACKET.has(id),
+    mightSleep: MIGHT_SLEEP.has(id),
+    ...(isFree ? {} : needsOf(id)),
+    ...(allowed === undefined ? {} : { allowedIn: allowed[1]! }),
+    ...(id === GET_FUNC_IP && type === KPROBE ? { isFreeIn: isOfManyProbes } : {}),
+  };
 }

@@ -6,14 +6,13 @@
  * 6.18 does not know it as one, so that its number is negative and is not shown.
  */
 import { callsCallback } from "../call/callback-kinds.ts";
-import { successors } from "../cfg.ts";
 import type { ProgramEnv } from "../env.ts";
 
 const LEFT = 0xffff_ffff;
 
 /** The number of the loop that each instruction is part of; 0 for none. */
-export function findComponents(env: ProgramEnv): Int32Array {
-  const search = new Search(env);
+export function findComponents(env: ProgramEnv, edges: Int32Array): Int32Array {
+  const search = new Search(edges);
   for (const [index, insn] of env.insns.entries()) {
     search.from(index);
     if (search.components[index] === 0 && callsCallback(env, insn)) search.components[index] = -1 - index;
@@ -23,7 +22,8 @@ export function findComponents(env: ProgramEnv): Int32Array {
 
 class Search {
   readonly components: Int32Array;
-  readonly #env: ProgramEnv;
+  /** Two instructions that may follow each one; -1 for none. */
+  readonly #edges: Int32Array;
   /** When an instruction was found, and the earliest on the stack that it leads to. */
   readonly #found: Uint32Array;
   readonly #lowest: Uint32Array;
@@ -31,18 +31,19 @@ class Search {
   #count = 0;
   #next = 1;
 
-  constructor(env: ProgramEnv) {
-    this.#env = env;
-    this.components = new Int32Array(env.insns.length);
-    this.#found = new Uint32Array(env.insns.length);
-    this.#lowest = new Uint32Array(env.insns.length);
+  constructor(edges: Int32Array) {
+    const count = edges.length / 2;
+    this.#edges = edges;
+    this.components = new Int32Array(count);
+    this.#found = new Uint32Array(count);
+    this.#lowest = new Uint32Array(count);
   }
 
   from(start: number): void {
     if (this.#found[start] !== 0) return;
     const path = [start];
     while (path.length > 0) {
-      const index = path.at(-1)!;
+      const index = path[path.length - 1]!;
       if (this.#found[index] === 0) {
         this.#count += 1;
         this.#found[index] = this.#lowest[index] = this.#count;
@@ -58,9 +59,10 @@ class Search {
     }
   }
 
-  /** Learns from what follows `index`; the first of these that was not found yet. */
+  /** Learns from what follows `index`, what comes next in the text first; the first of these that was not found yet. */
   #lower(index: number): number | undefined {
-    for (const next of this.#successors(index)) {
+    for (let i = 2 * index; i < 2 * index + 2; i++) {
+      const next = this.#edges[i]!;
       const found = this.#found[next];
       if (found === undefined) continue;
       if (found === 0) return next;
@@ -69,14 +71,9 @@ class Search {
     return undefined;
   }
 
-  /** What comes next in the text first: the order decides the numbers. */
-  #successors(index: number): readonly number[] {
-    const list = successors(this.#env.insns, index, false);
-    return list.length === 2 && list[1] === index + 1 ? [list[1], list[0]!] : list;
-  }
-
   #complete(index: number): void {
-    const isLoop = this.#stack.at(-1) !== index || this.#successors(index).includes(index);
+    const isItsOwn = this.#edges[2 * index] === index || this.#edges[2 * index + 1] === index;
+    const isLoop = this.#stack[this.#stack.length - 1] !== index || isItsOwn;
     for (;;) {
       const member = this.#stack.pop()!;
       this.#lowest[member] = LEFT;

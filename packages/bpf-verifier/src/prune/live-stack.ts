@@ -7,7 +7,6 @@
  * states whose paths have all ended. Changes are told in a log of level 2.
  */
 import { MAX_FRAMES } from "@alien-ts/bpf-isa";
-import type { Insn } from "@alien-ts/bpf-isa";
 import { callsCallback } from "../call/callback-kinds.ts";
 import { successors } from "../cfg.ts";
 import type { Analysis } from "../analysis.ts";
@@ -115,14 +114,13 @@ export class LiveStack {
   /** Of the instruction at hand: two words per frame. */
   readonly #written = new Int32Array(2 * MAX_FRAMES);
   #hasWritten = false;
-  /** Two instructions that may follow each one; -1 for none. */
   readonly #edges: Int32Array;
   #index = 0;
 
   constructor(analysis: Analysis, prune: Uint8Array) {
     this.#analysis = analysis;
     this.#prune = prune;
-    this.#edges = edgesOf(analysis.insns);
+    this.#edges = analysis.edges;
   }
 
   /** The walk is in another function, or on another path. */
@@ -328,15 +326,6 @@ export class LiveStack {
     this.#orders.set(subprogram, order);
     return order;
   }
-}
-
-function edgesOf(insns: readonly Insn[]): Int32Array {
-  const edges = new Int32Array(2 * insns.length).fill(-1);
-  for (let index = 0; index < insns.length; index++) {
-    // The second half of a wide load has none.
-    if (insns[index]!.opcode !== 0) edges.set(successors(insns, index, false), 2 * index);
-  }
-  return edges;
 }
 
 /** The instruction behind comes before the target of a jump. */

@@ -3,7 +3,7 @@
  */
 import { ATOMIC, CALL, CLASS, LOAD_ACQUIRE, MODE, STORE_RELEASE, disassemble } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { successors } from "../cfg.ts";
+import { edgesOf } from "../cfg.ts";
 import { mayCall } from "../env.ts";
 import type { ProgramEnv } from "../env.ts";
 import { instructionNames } from "../names.ts";
@@ -17,16 +17,18 @@ export interface Effect {
   readonly defines: number;
 }
 
-/** Registers as bits: those that `insns[i]` or what follows it reads. */
-export function liveRegisters(env: ProgramEnv): Uint16Array {
+/**
+ * Registers as bits: those that `insns[i]` or what follows it reads.
+ * @param edges what may follow each instruction, where it is known.
+ */
+export function liveRegisters(env: ProgramEnv, edges = edgesOf(env.insns)): Uint16Array {
   const { insns } = env;
   const effects = insns.map((insn) => effectOf(env, insn));
   const before = new Uint16Array(insns.length);
   for (let changed = true; changed;) {
     changed = false;
     for (let i = insns.length - 1; i >= 0; i--) {
-      let after = 0;
-      for (const next of successors(insns, i, false)) after |= before[next] ?? 0;
+      const after = (before[edges[2 * i]!] ?? 0) | (before[edges[2 * i + 1]!] ?? 0);
       const { uses, defines } = effects[i]!;
       const live = (after & ~defines) | uses;
       if (live === before[i]) continue;
