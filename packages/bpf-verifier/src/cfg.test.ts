@@ -84,4 +84,12 @@ testPairs({ section: "xdp" }, [
     message: "kernel btf_id 1 is not a function",
     errno: "EINVAL",
   },
+  {
+    rule: "functions of the kernel are known by its types",
+    code: "call @bpf_preempt_disable\ncall @bpf_preempt_enable",
+    accepted: {},
+    rejected: { env: { kernelBtf: undefined } },
+    message: "calling kernel function is not supported without CONFIG_DEBUG_INFO_BTF",
+    errno: "ENOTSUPP",
+  },
 ]);

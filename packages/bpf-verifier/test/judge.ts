@@ -191,7 +191,8 @@ function envOf(program: Program): ProgramEnv {
     insns: code.insns,
     programType: linuxProgramType(type, index, `${structure}${attach?.name ?? ""}`)!,
     helper: (id) => linuxHelper(id, type),
-    kfunc: (id) => (kernel.type(id)?.kind === "func" ? kernel.type(id)?.name : undefined),
+    // A kernel without types knows no function by its type.
+    ...("kernelBtf" in (program.env ?? {}) ? {} : { kfunc: (id: number) => functionName(kernel, id) }),
     kfuncRules: (name) => rulesOf(program, name),
     map: (fd) => code.maps[fd] ?? EBADF,
     addressHigh: 0xffff_8881,
@@ -209,6 +210,11 @@ function envOf(program: Program): ProgramEnv {
     hasFragments: false,
     ...program.env,
   };
+}
+
+function functionName(kernel: Btf, id: number): string | undefined {
+  const type = kernel.type(id);
+  return type?.kind === "func" ? type.name : undefined;
 }
 
 const linesOf = ({ lines = [] }: Program): ProgramBtf["lines"] =>
