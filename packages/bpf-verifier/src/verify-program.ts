@@ -4,13 +4,14 @@
  * The pipeline is Linux's bpf_check(): sizes → functions → jumps → wide loads → reachability → all paths of the main function,
  * then of each global one → depth of calls. Messages and errnos are those of Linux 6.18.
  */
-import { E2BIG, EINVAL, EPERM } from "@alien-ts/abi";
+import { E2BIG, EFAULT, EINVAL, EPERM } from "@alien-ts/abi";
 import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { Analysis, startRegisters } from "./analysis.ts";
 import { HELPER } from "./call/callback-kinds.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
+import { VerifierBug } from "./assert.ts";
 import { checkReachable, checkSubprograms, findSubprograms } from "./cfg.ts";
 import { checkAttach } from "./check/attach.ts";
 import { checkFunctionRecords, checkProgramInfo } from "./check/program-info.ts";
@@ -60,7 +61,7 @@ export function verifyProgram(env: ProgramEnv): Verdict {
     return { ok: false, log: "", errno: EINVAL, processed: 0 };
   const verification = new Verification(env);
   const run = new Run(verification, env);
-  const refused = run.check();
+  const refused = run.checkOrBug();
   const { log } = verification;
   const { processed } = run;
   if (refused !== undefined && refused.message !== "")
@@ -107,7 +108,16 @@ class Run {
     return this.#analysis?.processed ?? 0;
   }
 
-  check(): Check {
+  checkOrBug(): Check {
+    try {
+      return this.#check();
+    } catch (error) {
+      if (error instanceof VerifierBug) return reject(EFAULT, `verifier bug: ${error.message}`);
+      throw error;
+    }
+  }
+
+  #check(): Check {
     const verification = this.#verification;
     const maps = new Map<number, MapInfo>();
     return (

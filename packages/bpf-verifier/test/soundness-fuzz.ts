@@ -114,6 +114,8 @@ function checkProgram(trial: Trial): string | undefined {
   reach(`${mode}: ${verdict === undefined ? "too large" : verdict.ok ? "accepted" : "refused"}`);
   if (comparesAll) reach(`${loader}: ${verdict?.ok === true ? "accepted" : "refused"}`);
   if (verdict?.ok === false && comparesAll) reach(`refused ${loader}: ${ruleOf(verdict)}`);
+  if (verdict !== undefined && isOwnBug(verdict))
+    return `${ruleOf(verdict)}\n${disassembleProgram(insns).join("\n")}`;
   if (verdict?.ok !== true) return undefined;
   if (comparesAll) reachOf(program, reach);
   if (graph.prunes > 0) reach(`${mode}: with covered paths`);
@@ -145,6 +147,14 @@ function verdictOf(env: ProgramEnv): Verdict | undefined {
     if (error instanceof TooLarge) return undefined;
     throw error;
   }
+}
+
+/** What Linux calls its own bugs, where programs can bring them about. */
+const BUGS_OF_LINUX = ["verifier bug: backtracking misuse", "verifier bug: Couldn't find btf_record"];
+
+function isOwnBug(verdict: Verdict): boolean {
+  const message = verdict.ok ? "" : (verdict.refusal?.message ?? "");
+  return message.startsWith("verifier bug: ") && !BUGS_OF_LINUX.includes(message);
 }
 
 /** The rule that was broken: the message without its numbers. */
