@@ -1,6 +1,6 @@
 /** How much a program may have, and how long it may be looked at. */
 import { testPairs } from "../test/judge.ts";
-import type { MapShape } from "../test/judge.ts";
+import type { MapShape } from "../test/program-text.ts";
 
 const names = Array.from({ length: 65 }, (_, i) => `m${i}`);
 const MAPS = Object.fromEntries(names.map((name): [string, MapShape] => [name, { type: 2 }]));

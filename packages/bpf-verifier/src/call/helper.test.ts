@@ -1,6 +1,6 @@
 /** Calls of helpers: what some of them ask of their arguments beside their kinds. */
 import { testPairs } from "../../test/judge.ts";
-import type { MapShape } from "../../test/judge.ts";
+import type { MapShape } from "../../test/program-text.ts";
 
 const TEXT = new TextEncoder().encode("ab\0cd");
 const text: MapShape = {
