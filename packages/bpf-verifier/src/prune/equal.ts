@@ -7,6 +7,7 @@
  */
 import { UNKNOWN } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
+import { DATA_SLOT, EMPTY_SLOT, SPILLED } from "../state/stack.ts";
 import type { StackSlot } from "../state/stack.ts";
 import type { Frame, State } from "../state/state.ts";
 
@@ -215,9 +216,10 @@ function registerSafe(old: Register, now: Register, comparison: Comparison): boo
 
 /** The number that a load of the whole slot gives; undefined where that is not one. */
 function scalarOf({ types, spilled }: StackSlot, mayReadAnything: boolean): Register | undefined {
-  if (types === "rrrrrrrr" && spilled.isScalar) return spilled;
-  const isData = mayReadAnything ? /^[m?]{8}$/.test(types) : types === "mmmmmmmm";
-  return isData ? UNKNOWN : undefined;
+  if (types === SPILLED) return spilled.isScalar ? spilled : undefined;
+  if (types === DATA_SLOT.types) return UNKNOWN;
+  if (!mayReadAnything) return undefined;
+  return types === EMPTY_SLOT.types || /^[m?]{8}$/.test(types) ? UNKNOWN : undefined;
 }
 
 function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
@@ -233,7 +235,7 @@ function stackSafe(old: Frame, now: Frame, comparison: Comparison): boolean {
         continue;
       }
     }
-    if (a.types === "????????") continue;
+    if (a.types === EMPTY_SLOT.types) continue;
     const oldScalar = scalarOf(a, mayReadAnything);
     if (oldScalar === UNKNOWN && mayReadAnything) continue;
     if (b === undefined) return false;

@@ -8,7 +8,6 @@
  */
 import { MAX_FRAMES } from "@alien-ts/bpf-isa";
 import { callsCallback } from "../call/callback-kinds.ts";
-import { successors } from "../cfg.ts";
 import type { Analysis } from "../analysis.ts";
 import type { Subprogram } from "../state.ts";
 import { EMPTY_SLOT } from "../state/stack.ts";
@@ -302,13 +301,13 @@ export class LiveStack {
   #orderOf(subprogram: Subprogram): Int32Array {
     const known = this.#orders.get(subprogram);
     if (known !== undefined) return known;
-    const { insns } = this.#analysis;
+    const edges = this.#edges;
     const list: number[] = [];
-    const isFound = new Uint8Array(insns.length + 1);
-    const isExpanded = new Uint8Array(insns.length + 1);
+    const isFound = new Uint8Array(edges.length / 2);
+    const isExpanded = new Uint8Array(edges.length / 2);
     const path = [subprogram.start];
     while (path.length > 0) {
-      const index = path.at(-1)!;
+      const index = path[path.length - 1]!;
       isFound[index] = 1;
       if (isExpanded[index] === 1) {
         list.push(index);
@@ -316,8 +315,10 @@ export class LiveStack {
         continue;
       }
       isExpanded[index] = 1;
-      for (const next of successors(insns, index, false).toSorted(throughFirst(index))) {
-        if (isFound[next] === 1) continue;
+      // The instruction behind comes before the target of a jump.
+      for (let i = 2 * index; i < 2 * index + 2; i++) {
+        const next = edges[i]!;
+        if (next < 0 || isFound[next] === 1) continue;
         isFound[next] = 1;
         path.push(next);
       }
@@ -327,12 +328,6 @@ export class LiveStack {
     return order;
   }
 }
-
-/** The instruction behind comes before the target of a jump. */
-const throughFirst =
-  (index: number) =>
-  (a: number, b: number): number =>
-    a === index + 1 ? -1 : b === index + 1 ? 1 : 0;
 
 function forgetLaterWrites({ frames }: Instance): void {
   for (const sets of frames) {

@@ -91,12 +91,13 @@ function trace(analysis: Analysis, wanted: Wanted, start: State): boolean {
 function follow(analysis: Analysis, wanted: Wanted, start: State): void {
   if (wanted.isEmpty) return;
   const { log } = analysis;
+  const isTold = log.isVerbose && !wanted.isQuiet;
   let state: State | undefined = start;
   let last = start.insn;
   let skips = true;
   let subsequent = -1;
   while (state !== undefined) {
-    if (log.isVerbose && !wanted.isQuiet)
+    if (isTold)
       log.line(
         `mark_precise: frame${wanted.frame}: last_idx ${last} first_idx ${state.firstInsn} subseq_idx ${subsequent} `,
       );
@@ -109,6 +110,7 @@ function follow(analysis: Analysis, wanted: Wanted, start: State): void {
     for (let index = last; ;) {
       if (skips) skips = false;
       else if (
+        (isTold || !passes(analysis, wanted, index)) &&
         !stepBack(analysis, wanted, { index, subsequent, history: past, step: stepAt(past, history, index) })
       ) {
         markEverything(analysis, start, wanted.isQuiet);
@@ -220,6 +222,14 @@ const slotsText = (wanted: Wanted, frame: number): string =>
     .slots(frame)
     .map((slot) => String(-8 * (slot + 1)))
     .join(",");
+
+/** Whether the instruction does no more than make what is not wanted: most do. */
+function passes({ insns }: Analysis, wanted: Wanted, index: number): boolean {
+  const { opcode, dst } = insns[index]!;
+  const kind = opcode & 7;
+  const makesRegister = kind === CLASS.ALU64 || kind === CLASS.ALU || kind === CLASS.LDX;
+  return makesRegister && !wanted.has(wanted.frame, dst);
+}
 
 /** Undoes one instruction; false where it cannot be followed. */
 function stepBack(analysis: Analysis, wanted: Wanted, past: Past): boolean {
