@@ -92,4 +92,11 @@ testPairs({ section: "xdp" }, [
     message: "calling kernel function is not supported without CONFIG_DEBUG_INFO_BTF",
     errno: "ENOTSUPP",
   },
+  {
+    rule: "functions of modules are of open files of types",
+    accepted: "call @bpf_preempt_disable\ncall @bpf_preempt_enable",
+    rejected: { code: "call kernel-function#5@1", env: { fdArray: () => 7 } },
+    message: "invalid module BTF fd specified\nfailed to find BTF for kernel function",
+    errno: "EBADF",
+  },
 ]);

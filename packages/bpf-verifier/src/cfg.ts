@@ -4,7 +4,7 @@
  * `findSubprograms` cuts the program where calls and function addresses point; `checkSubprograms` keeps jumps inside their
  * function; `checkReachable` finds dead instructions, and loops for those who may not have any.
  */
-import { E2BIG, EINVAL, ENOTSUPP, EPERM, EPROTO } from "@alien-ts/abi";
+import { E2BIG, EBADF, EINVAL, ENOTSUPP, EPERM, EPROTO, isErr } from "@alien-ts/abi";
 import { CALL, CLASS, PSEUDO } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { isGplCompatible } from "./env.ts";
@@ -82,7 +82,10 @@ function noModule(env: VerifierEnv, off: number): Check {
     return reject(EINVAL, `negative offset disallowed for kernel module function call\n${refusal}`);
   if (env.fdArray === undefined)
     return reject(EPROTO, `kfunc offset > 0 without fd_array is invalid\n${refusal}`);
-  return reject(EINVAL, refusal);
+  const fd = env.fdArray(off);
+  if (isErr(fd)) return reject(fd, refusal);
+  const errno = env.map(fd) === EBADF ? EBADF : EINVAL;
+  return reject(errno, `invalid module BTF fd specified\n${refusal}`);
 }
 
 export const isLocalCall = (insn: Insn): boolean => insn.opcode === CALL_OPCODE && insn.src === CALL.LOCAL;

@@ -8,6 +8,7 @@ import { E2BIG, EFAULT, EINVAL, EPERM } from "@alien-ts/abi";
 import { CALL, MAX_INSNS, MAX_INSNS_UNPRIVILEGED } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
 import { Analysis, startRegisters } from "./analysis.ts";
+import { assert } from "./assert.ts";
 import { HELPER } from "./call/callback-kinds.ts";
 import { calledKfunc } from "./call/kfunc/facts.ts";
 import { globalArguments, globalRegister } from "./call/global.ts";
@@ -156,7 +157,7 @@ class Run {
   /** Notes the map that a wide load names, by instruction. Linux: __add_used_map() */
   #useMap(maps: Map<number, MapInfo>, index: number, fd: number): Check {
     const map = this.#env.map(fd);
-    if (isErr(map)) return reject(map, `fd ${fd} is not pointing to valid bpf_map`);
+    assert(!isErr(map), "a map that has an address is there");
     const bad = checkUsedMap(this.#env, map, [...maps.values()]);
     if (bad === undefined) maps.set(index, map);
     return bad;

@@ -122,6 +122,14 @@ testPairs({ section: "tc" }, [
     message: "R1 invalid sock_common access off=8 size=4",
   },
   {
+    rule: "pointers to sockets are not moved",
+    code: `${SOCKET}\n…`,
+    accepted: "",
+    rejected: "r1 += 4",
+    errno: "EACCES",
+    message: "R1 pointer arithmetic on sock_common prohibited",
+  },
+  {
     rule: "sockets that are given back were had",
     code: `${SOCKET}\n…`,
     accepted: "",

@@ -73,4 +73,13 @@ testPairs({ section: "struct_ops", to: "bpf_dummy_ops.test_1" }, [
     message: "write access at off 4 with size 4",
     errno: "EACCES",
   },
+  {
+    rule: "operations of congestion control write their socket, and nothing else",
+    to: "tcp_congestion_ops.ssthresh",
+    code: "r6 = *(u64 *)(r1 +0)\nr1 = 1\ncall @bpf_task_from_pid\nif r0 == 0x0 goto out\nr7 = r0\n…\nr1 = r7\ncall @bpf_task_release",
+    accepted: "*(u32 *)(r6 +@tcp_sock.snd_cwnd) = 1",
+    rejected: "*(u32 *)(r7 +0) = 1",
+    message: "only read is supported",
+    errno: "EACCES",
+  },
 ]);

@@ -298,4 +298,13 @@ testPairs({ section: "fentry", code: "" }, [
     errno: "ENOTSUPP",
     message: "",
   },
+  {
+    rule: "tracepoints have arguments",
+    section: "tp_btf",
+    kernel: "typedef void btf_trace_lonely;",
+    accepted: { to: "task_newtask" },
+    rejected: { to: "lonely" },
+    errno: "EINVAL",
+    message: "",
+  },
 ]);

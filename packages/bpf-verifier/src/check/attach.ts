@@ -2,6 +2,7 @@
 import { EINVAL, ENOENT, ENOTSUPP } from "@alien-ts/abi";
 import type { Errno } from "@alien-ts/abi";
 import type { Btf, BtfType } from "@alien-ts/btf";
+import { assert } from "../assert.ts";
 import { kindText, typeOf } from "../call/kfunc/parameters.ts";
 import { isGplCompatible } from "../env.ts";
 import type { AttachTarget, ProgramEnv } from "../env.ts";
@@ -120,7 +121,7 @@ export function checkPrototype(
 ): Check {
   const refuse = (what: string): Check => reject(EINVAL, `The function ${name} ${what}`);
   const type = btf.type(prototype);
-  if (type?.kind !== "func_proto") return reject(EINVAL, "");
+  assert(type?.kind === "func_proto", "functions of the kernel are of types of functions");
   const { params } = type;
   if (params.length > MAX_ARGUMENTS) return refuse(`has ${params.length} arguments. Too many.`);
   const result = typeOf(btf, type.type);

@@ -16,8 +16,6 @@ export function checkMemoryInsn(analysis: Analysis, insn: Insn): Check {
   const mode = insn.opcode & 0xe0;
   switch (insn.opcode & 7) {
     case CLASS.LDX:
-      if ((mode !== MODE.MEM && mode !== MODE.MEMSX) || insn.imm !== 0)
-        return reject(EINVAL, "BPF_LDX uses reserved fields");
       return load(analysis, insn, { isSigned: mode === MODE.MEMSX });
     case CLASS.STX:
       if (mode === MODE.ATOMIC) return checkAtomic(analysis, insn);
