@@ -43,25 +43,23 @@ const isSkippable = ({ opcode }: Insn): boolean => opcode === JA || opcode === M
  */
 function jumpsToNext(insns: readonly Insn[]): Uint8Array {
   const isRemoved = new Uint8Array(insns.length);
+  /** Those before that are not removed, in order. */
+  const kept: number[] = [];
   insns.forEach((insn, index) => {
-    if (!isSkippable(insn) || insn.off !== 0) return;
+    if (!isSkippable(insn) || insn.off !== 0) {
+      kept.push(index);
+      return;
+    }
     isRemoved[index] = 1;
-    let isMayGoto = insn.opcode === MAY_GOTO;
-    for (let before = previousKept(isRemoved, index); isMayGoto && before >= 0;) {
+    for (let isMayGoto = insn.opcode === MAY_GOTO; isMayGoto && kept.length > 0;) {
+      const before = kept.at(-1)!;
       const candidate = insns[before]!;
       const target = before + 1 + candidate.off;
       if (!isSkippable(candidate) || target <= before || target > index + 1) return;
-      for (let between = before + 1; between < target; between++) if (isRemoved[between] !== 1) return;
+      kept.pop();
       isRemoved[before] = 1;
       isMayGoto = candidate.opcode === MAY_GOTO;
-      before = previousKept(isRemoved, before);
     }
   });
   return isRemoved;
-}
-
-function previousKept(isRemoved: Uint8Array, index: number): number {
-  let at = index - 1;
-  while (at >= 0 && isRemoved[at] === 1) at -= 1;
-  return at;
 }

@@ -2,15 +2,16 @@
  * `alien verify`: what the verifier says of the programs of an object file, or of cases in lines of JSON (`--raw`). Files may be
  * compressed with gzip; `-` is standard input.
  */
-import { readFileSync } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { BtfError, parseBtf } from "@alien-ts/btf";
 import { PRIVILEGED, UNPRIVILEGED } from "@alien-ts/bpf-verifier";
 import type { Btf } from "@alien-ts/btf";
+import { LONGEST_LINE, linesOf } from "../vm/lines.ts";
 import { Problem, parseInteger, parseOptions } from "../options.ts";
 import type { Machine } from "./environment.ts";
 import { verifyObject } from "./object.ts";
-import { verifyLine } from "./raw.ts";
+import { lineError, verifyLine } from "./raw.ts";
 import { verdictJson, verdictText } from "./text.ts";
 
 export interface VerifyArguments {
@@ -92,15 +93,17 @@ export function parseVerifyArguments(args: readonly string[]): VerifyArguments |
  * Exit status: 0, 1 where a program of an object is refused, 2 where something cannot be used.
  * @param ownBtf the types of the kernel where the arguments name none.
  */
-export function runVerify(args: VerifyArguments, ownBtf: () => Uint8Array): number {
+export async function runVerify(args: VerifyArguments, ownBtf: () => Uint8Array): Promise<number> {
   try {
     const { kernelBtf, logLevel } = args;
     const machine = {
-      kernelBtf: btfOf(kernelBtf === undefined ? ownBtf() : read(kernelBtf)),
+      kernelBtf: kernelBtf === undefined ? btfOf(ownBtf()) : btfOf(read(kernelBtf), kernelBtf),
       logLevel,
       privileges: args.isUnprivileged ? UNPRIVILEGED : PRIVILEGED,
     };
-    return args.isRaw ? runRaw(args, machine) : runObject(args, machine);
+    if (!args.isRaw) return runObject(args, machine);
+    await runRaw(args, machine);
+    return 0;
   } catch (error) {
     process.stderr.write(`alien verify: ${error instanceof Error ? error.message : String(error)}\n`);
     return 2;
@@ -114,34 +117,63 @@ function runObject(args: VerifyArguments, machine: Machine): number {
   return verdicts.every(({ isAccepted }) => isAccepted) ? 0 : 1;
 }
 
-function runRaw(args: VerifyArguments, machine: Machine): number {
-  const programBtf =
-    args.programBtf === undefined ? new Map<string, Btf>() : programBtfs(read(args.programBtf));
+/** Answers lines as they come, so that those before the place where a file is broken have their answers. */
+async function runRaw(args: VerifyArguments, machine: Machine): Promise<void> {
+  const { file } = args;
+  const programBtf = args.programBtf === undefined ? new Map<string, Btf>() : programBtfs(args.programBtf);
   const options = { ...machine, programBtf };
-  for (const line of new TextDecoder().decode(read(args.file)).split("\n")) {
-    if (line.trim() !== "") process.stdout.write(`${verifyLine(line, options)}\n`);
+  try {
+    for await (const lines of linesOf(file === "-" ? process.stdin : createReadStream(file)))
+      for (const line of lines) {
+        if (line === undefined)
+          process.stdout.write(`${lineError(`expected at most ${LONGEST_LINE} characters`)}\n`);
+        else if (line.trim() !== "") process.stdout.write(`${verifyLine(line, options)}\n`);
+      }
+  } catch (error) {
+    throw located(file, error);
   }
-  return 0;
+}
+
+function located(path: string, error: unknown): Error {
+  const message = error instanceof Error ? error.message : String(error);
+  return new Error(message.includes(path) ? message : `${path}: ${message}`, { cause: error });
 }
 
 function read(path: string): Uint8Array {
-  const bytes = readFileSync(path === "-" ? 0 : path);
-  return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes;
+  try {
+    const bytes = readFileSync(path === "-" ? 0 : path);
+    return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes;
+  } catch (error) {
+    throw located(path, error);
+  }
 }
 
-function btfOf(bytes: Uint8Array): Btf {
+function btfOf(bytes: Uint8Array, path = "types"): Btf {
   const parsed = parseBtf(bytes);
-  if (parsed instanceof BtfError) throw parsed;
+  if (parsed instanceof BtfError) throw new Error(`${path}: ${parsed.message}`);
   return parsed;
 }
 
-/** Lines of `{ "name", "base64" }`. */
-function programBtfs(bytes: Uint8Array): Map<string, Btf> {
-  const found = new Map<string, Btf>();
-  for (const line of new TextDecoder().decode(bytes).split("\n")) {
+/** Lines of `{ "name", "base64" }`. Types that are none are known as such, for the programs that name them. */
+function programBtfs(path: string): Map<string, Btf | BtfError> {
+  const found = new Map<string, Btf | BtfError>();
+  for (const [i, line] of new TextDecoder().decode(read(path)).split("\n").entries()) {
     if (line.trim() === "") continue;
-    const { name, base64 } = JSON.parse(line) as { name: string; base64: string };
-    found.set(name, btfOf(Uint8Array.from(Buffer.from(base64, "base64"))));
+    const { name, base64 } = namedTypes(line, `${path}: line ${i + 1}`);
+    found.set(name, parseBtf(Uint8Array.from(Buffer.from(base64, "base64"))));
   }
   return found;
+}
+
+function namedTypes(line: string, where: string): { readonly name: string; readonly base64: string } {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(line);
+  } catch (error) {
+    throw located(where, error);
+  }
+  const { name, base64 } = (parsed ?? {}) as { readonly name?: unknown; readonly base64?: unknown };
+  if (typeof name !== "string" || typeof base64 !== "string")
+    throw new Error(`${where}: expected a "name" and types in "base64"`);
+  return { name, base64 };
 }

@@ -139,8 +139,8 @@ export interface LoadedMap {
   readonly map_extra?: number;
   readonly btf_value_type_id?: number;
   readonly inner_map_fd?: number;
-  readonly value0?: string | null;
-  readonly frozen?: boolean | number;
+  readonly value0?: Uint8Array;
+  readonly frozen?: boolean;
 }
 
 /** A map of a load; `all` for the one inside. */
@@ -160,12 +160,12 @@ export function loadedShape(
     entries: map.max_entries,
     flags: map.map_flags,
     name: map.name,
-    isFrozen: map.frozen === true || map.frozen === 1,
+    isFrozen: map.frozen === true,
     ...(map.type === ARENA && map.map_extra !== undefined && map.map_extra !== 0
       ? { userAddress: map.map_extra }
       : {}),
     ...(inner === undefined ? {} : { inner: { ...loadedShape(inner, [], btf, kernelBtf), name: "" } }),
     ...(hasBtf ? { btf, valueType, fields: valueFields(btf, valueType, kernelBtf) } : {}),
-    ...(typeof map.value0 === "string" ? { content: Buffer.from(map.value0, "hex") } : {}),
+    ...(map.value0 === undefined ? {} : { content: map.value0 }),
   };
 }

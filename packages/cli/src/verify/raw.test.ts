@@ -1,6 +1,7 @@
 /** `alien verify --raw`: lines in, verdicts out. */
 import { asm, encode, program } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
+import { parseBtf } from "@alien-ts/btf";
 import { expect, test } from "vitest";
 import { Problem } from "../options.ts";
 import { parseVerifyArguments } from "./command.ts";
@@ -15,6 +16,7 @@ const answer = (line: object | string): Record<string, unknown> =>
     unknown
   >;
 
+const zero = hex(asm.movImm(0, 0), asm.exit());
 const lookup = [
   asm.storeImm(8, 10, -8, 0),
   asm.movReg(2, 10),
@@ -59,6 +61,78 @@ test("a refusal has its errno and message", () => {
 });
 
 test.each([
+  ["{", "not JSON: "],
+  ["[]", "insns: expected hexadecimal bytes"],
+  ["null", "expected an object"],
+  [{ insns: "95", prog_type: 1 }, "insns: expected 8 bytes for each instruction"],
+  [{ insns: hex(asm.exit()) }, "prog_type: expected an integer"],
+  [{ insns: hex(asm.exit()), prog_type: -1 }, "prog_type: expected an integer of 32 bits"],
+  [{ load: { insns: hex(asm.exit()), prog_type: 1 } }, "load.license: expected a text"],
+  [
+    { insns: hex(asm.exit()), prog_type: 1, fixups: { map_hash_8b: [1] } },
+    "fixups.map_hash_8b.0: expected one of the program's 1 instructions",
+  ],
+  [
+    { load: { insns: hex(asm.exit()), prog_type: 1, license: "", func_info: "00" } },
+    "load.func_info: expected records of 8 bytes, each of at least 8",
+  ],
+])("%j is answered with what is wrong with it", (line, expected) => {
+  expect(answer(line)["error"]).toContain(expected);
+});
+
+test("types that are none, or not there, are an error of the programs that name them", () => {
+  const programBtf = new Map([["bad", parseBtf(new Uint8Array(4))]]);
+  const load = (btf: string): string =>
+    verifyLine(JSON.stringify({ load: { insns: zero, prog_type: 1, license: "GPL", btf } }), {
+      ...options,
+      programBtf,
+    });
+  expect(load("bad")).toMatch(/"error":"load.btf: 'bad': btf: /);
+  expect(load("other")).toBe('{"error":"load.btf: no types are called \'other\'"}');
+});
+
+test("a line with any of its values lost or of another kind gets a verdict, or an error that names a field", () => {
+  const map = {
+    fd: 9,
+    name: "m",
+    type: 2,
+    key_size: 4,
+    value_size: 8,
+    max_entries: 4,
+    map_flags: 0,
+    value0: "00",
+  };
+  const line = JSON.stringify({
+    unpriv: false,
+    load: {
+      prog_type: 2,
+      expected_attach_type: 0,
+      prog_flags: 0,
+      license: "GPL",
+      insns: hex(...lookup),
+      func_info: "",
+      line_info: "",
+      maps: [map],
+      map_refs: { "3": 9 },
+      btf_ids: {},
+      attach_to: null,
+    },
+  });
+  const others = [undefined, null, -1, 1.5, 1e300, "x", [], {}, [[]], { a: 1 }, true];
+  const places = [...Object.keys(JSON.parse(line).load as object), ...Object.keys(map), "3", "unpriv"];
+  for (const place of places)
+    for (const other of others) {
+      const damaged = JSON.parse(line, (key, value: unknown) => (key === place ? other : value)) as object;
+      const { verdict, error } = answer(damaged);
+      expect({ place, other, said: verdict ?? error }).toEqual({
+        place,
+        other,
+        said: expect.stringMatching(/^ACCEPT$|^REJECT$|^[\w.]+: (?:expected|no types)/),
+      });
+    }
+});
+
+test.each([
   ["no JSON", "{"],
   ["a kind of map that is none", { insns: hex(...lookup), prog_type: 1, fixups: { map_of_gold: [3] } }],
   ["null", "null"],
@@ -66,8 +140,6 @@ test.each([
 ])("%s is an error of its line", (_, line) => {
   expect(typeof answer(line)["error"]).toBe("string");
 });
-
-const zero = hex(asm.movImm(0, 0), asm.exit());
 
 test.each([
   ["of a type that is none", { insns: zero, prog_type: 99 }, 22],
