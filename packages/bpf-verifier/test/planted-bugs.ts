@@ -28,6 +28,7 @@ const liveStack = inFile("prune/live-stack.ts");
 const loops = inFile("prune/loops.ts");
 const visited = inFile("prune/visited.ts");
 const exit = inFile("check/exit.ts");
+const leaks = inFile("check/leaks.ts");
 const memoryArguments = inFile("call/memory-arguments.ts");
 
 const NUMBERS: readonly PlantedBug[] = [
@@ -343,8 +344,8 @@ const HELD: readonly PlantedBug[] = [
     "",
   ),
   equal("RCU sections are not counted", "    old.activeRcuLocks !== now.activeRcuLocks ||\n", ""),
-  exit("a program may end with what it holds", "lingering.length > 0) {", "lingering.length > 1) {"),
-  exit("a program may end with a lock", "if (withLocks && state.hasLocks)", "if (false)"),
+  leaks("a program may end with what it holds", "lingering.length > 0) {", "lingering.length > 1) {"),
+  leaks("a program may end with a lock", "if (withLocks && state.hasLocks)", "if (false)"),
   inFile("call/subprogram.ts")(
     "a function may give away its stack",
     'if (result.kind === "fp")',
@@ -452,6 +453,11 @@ const OWNED: readonly PlantedBug[] = [
     "what is thrown is not looked at",
     "if (kfunc.name === THROW) return checkThrown(analysis) ?? endByException(analysis, kfunc);",
     "if (kfunc.name === THROW) return void checkThrown ?? endByException(analysis, kfunc);",
+  ),
+  inFile("call/subprogram.ts")(
+    "global functions that throw leave what is held",
+    'mightThrow ? checkLeaks(analysis, "bpf_throw", true, true) : undefined;',
+    "undefined;",
   ),
   inFile("access/region.ts")(
     "pointers of a map are numbers like others",

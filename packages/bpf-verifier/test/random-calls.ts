@@ -65,6 +65,7 @@ export function call(w: Writer): void {
     const off = -8 * random.between(2, 6);
     w.emit(asm.storeReg(8, 10, off, 2), asm.storeImm(8, 10, off + 8, w.imm()));
     w.pointTo(1, off);
+    if (kind === "global memory" && random.oneIn(5)) w.emit(asm.movImm(1, 0));
     w.slots[-off / 8 - 1] = "number";
     w.slots[-off / 8 - 2] = "number";
   }

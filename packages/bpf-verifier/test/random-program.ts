@@ -128,6 +128,7 @@ function writeFunction(w: Writer, made: Call, starts: Map<number, FunctionKind>)
   starts.set(start, made.kind);
   w.framesLeft = made.at < (starts.keys().next().value ?? 0) ? 1 : 0;
   if (made.body !== undefined) return made.body(w);
+  w.mayThrow = !made.kind.endsWith("callback") && w.random.oneIn(5);
   beginFunction(w, made.kind);
   block(w, w.random.between(1, 6), 1);
   endFunction(w, made.kind);
@@ -200,6 +201,10 @@ function statement(w: Writer, depth: number): void {
     if (isBare && w.hasContext && w.random.oneIn(3))
       rows.push([1, oldPacketLoad], [1, tailCall], [2, objects], [1, takeKept], [1, pop], [1, throws]);
     else if (isBare) rows.push([2, objects]);
+    if (w.mayThrow && depth > 0) {
+      rows.push([1, throws]);
+      if (w.hasContext && depth === 1) rows.push([1, tailCall]);
+    }
   } else if (depth < 3) rows.push([1, loop]);
   let left = w.random.below(rows.reduce((sum, [weight]) => sum + weight, 0));
   for (const [weight, write] of rows) {

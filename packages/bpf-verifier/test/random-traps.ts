@@ -299,6 +299,28 @@ function onIterator(w: Writer, name: string): void {
   w.emit(asm.callKfunc(kfuncId(name)));
 }
 
+/** Something is taken, and a function is called that may throw. */
+function thrown(w: Writer): void {
+  const { random } = w;
+  forget(w, ...ALL);
+  if (w.busy.has("iterator") || w.framesLeft === 0) return;
+  const [take, give] = random.pick(TAKINGS);
+  const isHeld = random.oneIn(2);
+  if (isHeld) take(w);
+  fresh(w, 1, false);
+  w.emit(asm.movImm(2, 0));
+  const kind = random.pick(["static numbers", "global numbers"] as const);
+  const body = (inner: Writer): void => {
+    const skip = flip(inner);
+    inner.emit(asm.movImm(1, 0), asm.callKfunc(kfuncId("bpf_throw")));
+    inner.aim(skip);
+    inner.emit(asm.movImm(0, 0), asm.exit());
+  };
+  w.calls.push({ at: w.length, kind, body });
+  w.emit(asm.callLocal(0));
+  if (isHeld) give(w);
+}
+
 /** A loop is left at its end or before it, and the iterator asked once more. */
 function leftIterator(w: Writer): void {
   const { random } = w;
@@ -362,6 +384,7 @@ export const TRAPS: readonly Trap[] = [
   takings,
   takings,
   takings,
+  thrown,
   leftIterator,
   lateFrame,
 ];

@@ -79,6 +79,8 @@ export class Writer {
   readonly calls: Call[] = [];
   /** r6 is the context. */
   hasContext = true;
+  /** A function is written that may end the program. */
+  mayThrow = false;
   /** A lock is held. */
   isLocked = false;
   /** Some programs break a rule here and there: most of these are refused, and must be. */

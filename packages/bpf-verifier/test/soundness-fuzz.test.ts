@@ -15,7 +15,7 @@ test(`what accepted programs do is inside what was walked (seed ${SEED})`, { tim
 });
 
 /** Some bugs show in one program of a hundred: from this seed on all do soon. */
-const BUG_SEED = 865;
+const BUG_SEED = 1030;
 
 test(`the suite finds every planted bug (seed ${BUG_SEED})`, { timeout: 60_000 }, async () => {
   expect(await missedMutations(soundnessFuzz, { runs: 60, seed: BUG_SEED })).toEqual([]);

@@ -54,7 +54,7 @@ const BUGS: Readonly<Record<string, Bug>> = {
     misread: (insn) =>
       [0x81, 0x89, 0x91].includes(insn.opcode) ? { ...insn, opcode: insn.opcode - 0x20 } : insn,
   },
-  "the upper bound of a sum is one too small": { distort: narrowSum },
+  "sums are in the lower half of what they may be": { distort: narrowSum },
   "numbers that decided something are forgotten": { distort: forgetPrecision },
 };
 
@@ -279,7 +279,8 @@ function narrowSum(state: State, previous: Insn | undefined): void {
   const register = state.registers[previous.dst]!;
   if (!register.isScalar || register.scalar.isConst) return;
   const draft = new ScalarDraft(register.scalar);
-  draft.setUnsigned(register.scalar.umin, register.scalar.umax - 1n);
+  const { umin, umax } = register.scalar;
+  draft.setUnsigned(umin, (umin + umax) / 2n);
   state.registers[previous.dst] = register.with({ scalar: draft.freeze() });
 }
 

@@ -10,7 +10,10 @@ export interface Effects {
   mightSleep: boolean;
   /** Packet pointers are no longer valid behind it. */
   changesPacket: boolean;
+  mightThrow: boolean;
 }
+
+const EFFECTS = ["mightSleep", "changesPacket", "mightThrow"] as const;
 
 const known = new WeakMap<ProgramEnv, readonly Effects[]>();
 
@@ -31,9 +34,11 @@ function compute(env: ProgramEnv, subprograms: readonly Subprogram[]): readonly 
       for (const callee of list) {
         const theirs = effects[callee];
         if (theirs === undefined) continue;
-        changed ||= (theirs.mightSleep && !mine.mightSleep) || (theirs.changesPacket && !mine.changesPacket);
-        mine.mightSleep ||= theirs.mightSleep;
-        mine.changesPacket ||= theirs.changesPacket;
+        for (const effect of EFFECTS) {
+          if (!theirs[effect] || mine[effect]) continue;
+          mine[effect] = true;
+          changed = true;
+        }
       }
     }
   }
@@ -41,7 +46,7 @@ function compute(env: ProgramEnv, subprograms: readonly Subprogram[]): readonly 
 }
 
 function own(env: ProgramEnv, { start, end }: Subprogram): Effects {
-  const effects: Effects = { mightSleep: false, changesPacket: false };
+  const effects: Effects = { mightSleep: false, changesPacket: false, mightThrow: false };
   for (const insn of env.insns.slice(start, end)) {
     if (insn.opcode !== 0x85) continue;
     if (insn.src === CALL.HELPER) {
@@ -52,6 +57,7 @@ function own(env: ProgramEnv, { start, end }: Subprogram): Effects {
       const name = calledKfunc(env, insn) ?? "";
       effects.mightSleep ||= env.kfuncRules?.(name)?.flags.has("sleepable") === true;
       effects.changesPacket ||= name === "bpf_xdp_pull_data";
+      effects.mightThrow ||= name === "bpf_throw";
     }
   }
   return effects;

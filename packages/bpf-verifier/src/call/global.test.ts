@@ -220,4 +220,21 @@ exit`,
     errno: "EINVAL",
     message: "Dynptr has to be an uninitialized dynptr",
   },
+  {
+    rule: "nothing is held where a global function is called that may throw",
+    code: `call @bpf_rcu_read_lock
+…
+call @bpf_rcu_read_unlock
+call f
+r0 = 0
+exit
+f: r1 = 0
+call @bpf_throw
+exit`,
+    types: "int main(void *ctx); global int f();",
+    accepted: "",
+    rejected: "call f",
+    errno: "EINVAL",
+    message: "bpf_throw cannot be used inside bpf_rcu_read_lock-ed region",
+  },
 ]);

@@ -6,7 +6,7 @@ import { isReadOnlyMap } from "../access/region.ts";
 import { fillStack } from "../access/stack.ts";
 import type { Analysis } from "../analysis.ts";
 import { assert } from "../assert.ts";
-import { checkLeaks } from "../check/exit.ts";
+import { checkLeaks } from "../check/leaks.ts";
 import { isGplCompatible, mayCall } from "../env.ts";
 import { checkMapHelper } from "../linux/map-compatibility.ts";
 import { markPrecise } from "../prune/precision.ts";

@@ -8,6 +8,7 @@ import type { Insn } from "@alien-ts/bpf-isa";
 import type { Analysis } from "../analysis.ts";
 import { assert } from "../assert.ts";
 import { subprogramAt } from "../cfg.ts";
+import { checkLeaks } from "../check/leaks.ts";
 import { checkReturned } from "../check/returned.ts";
 import type { ReturnRange } from "../env.ts";
 import { markPrecise } from "../prune/precision.ts";
@@ -76,7 +77,10 @@ function enter(analysis: Analysis, state: State, subprogram: number, site: numbe
   return undefined;
 }
 
-/** A global function is verified by itself: here only its arguments are. */
+/**
+ * A global function is verified by itself: here only its arguments are. Differs from Linux, where one that throws leaves behind
+ * what its callers hold.
+ */
 function callGlobal(analysis: Analysis, subprogram: number): Check {
   const name = functionName(analysis.env, analysis.subprograms, subprogram);
   const { state, env } = analysis;
@@ -88,7 +92,7 @@ function callGlobal(analysis: Analysis, subprogram: number): Check {
       `${before}global function calls are not allowed while holding a lock,\nuse static function instead`,
     );
   }
-  const { mightSleep, changesPacket } = effectsOf(env, analysis.subprograms)[subprogram]!;
+  const { mightSleep, changesPacket, mightThrow } = effectsOf(env, analysis.subprograms)[subprogram]!;
   const isRegion = state.activeRcuLocks > 0 || state.activePreemptLocks > 0 || state.activeIrqId !== 0;
   if (mightSleep && (isRegion || !state.isInSleepable)) {
     return reject(
@@ -99,6 +103,8 @@ function callGlobal(analysis: Analysis, subprogram: number): Check {
   }
   if (bad !== undefined)
     return reject(bad.errno, `${before}Caller passes invalid args into func#${subprogram} ('${name}')`);
+  const held = mightThrow ? checkLeaks(analysis, "bpf_throw", true, true) : undefined;
+  if (held !== undefined) return held;
   if (analysis.log.isNeeded) analysis.log.line(`Func#${subprogram} ('${name}') is global and assumed valid.`);
   if (changesPacket) forgetPackets(analysis);
   analysis.calledGlobals.add(subprogram);

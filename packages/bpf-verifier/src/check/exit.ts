@@ -10,6 +10,7 @@ import { markPrecise } from "../prune/precision.ts";
 import { kindName } from "../state/register.ts";
 import { Reject, reject } from "../verdict.ts";
 import type { Check } from "../verdict.ts";
+import { checkLeaks } from "./leaks.ts";
 import { hasNoResult, isReturnedReference, isVoidHookOfCgroup, resultRange } from "./result-range.ts";
 import { checkReturned } from "./returned.ts";
 
@@ -22,41 +23,6 @@ export function checkExit(analysis: Analysis, insn: Insn): Check {
   if (held !== undefined) return held;
   if (!isMain) return returnToCaller(analysis);
   return checkResult(analysis, REG.R0);
-}
-
-/** What is still held at a place where nothing may be. Linux: check_resource_leak() */
-export function checkLeaks(
-  analysis: Analysis,
-  place: string,
-  withLocks: boolean,
-  isException = false,
-): Check {
-  const { state } = analysis;
-  if (withLocks && state.hasLocks)
-    return reject(EINVAL, `${place} cannot be used inside bpf_spin_lock-ed region`);
-  const isMain = state.frames.length === 1 || isException;
-  const returned = returnedReference(analysis, isException);
-  const lingering = state.references.filter(({ id, kind }) => kind === "object" && id !== returned);
-  if ((isMain || place !== "BPF_EXIT instruction in main prog") && lingering.length > 0) {
-    const lines = lingering.map(({ id, insn }) => `Unreleased reference id=${id} alloc_insn=${insn}`);
-    return reject(EINVAL, [...lines, `${place} would lead to reference leak`].join("\n"));
-  }
-  if (!withLocks) return undefined;
-  if (state.activeIrqId !== 0)
-    return reject(EINVAL, `${place} cannot be used inside bpf_local_irq_save-ed region`);
-  if (state.activeRcuLocks > 0)
-    return reject(EINVAL, `${place} cannot be used inside bpf_rcu_read_lock-ed region`);
-  if (state.activePreemptLocks > 0)
-    return reject(EINVAL, `${place} cannot be used inside bpf_preempt_disable-ed region`);
-  return undefined;
-}
-
-const STRUCT_OPS = 27;
-
-/** Operations may give a reference to the kernel; whether it is what they are to give is looked at later. */
-function returnedReference(analysis: Analysis, isException: boolean): number | undefined {
-  const mayReturn = analysis.env.programType.type === STRUCT_OPS && !isException;
-  return mayReturn ? analysis.register(REG.R0).refId : undefined;
 }
 
 /** The number that an exception carries is the program's result, where no function of the program makes one of it. */

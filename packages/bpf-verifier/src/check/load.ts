@@ -8,7 +8,7 @@ import type { Analysis } from "../analysis.ts";
 import { subprogramAt } from "../cfg.ts";
 import { returnToCaller } from "../call/subprogram.ts";
 import { checkContextPointer } from "../access/pointer-offset.ts";
-import { checkLeaks } from "./exit.ts";
+import { checkLeaks } from "./leaks.ts";
 import { FLAG, UNKNOWN, constRegister, pointer } from "../state/register.ts";
 import type { Register } from "../state/register.ts";
 import { isGlobal } from "../state.ts";
