@@ -160,6 +160,14 @@ testPairs({ section: "tc", maps: { words: { type: 2, valueSize: 16 } } }, [
     errno: "EINVAL",
   },
   {
+    rule: "dynptrs are given back where they begin",
+    code: `${dynptr("…")}\n${SUBMIT}`,
+    accepted: "-16",
+    rejected: "-24",
+    message: "Expected an initialized dynptr as arg #0",
+    errno: "EINVAL",
+  },
+  {
     rule: "dynptrs that were made are given back",
     code: `…\n${SUBMIT}`,
     accepted: dynptr("-16"),

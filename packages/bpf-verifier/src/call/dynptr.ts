@@ -2,6 +2,7 @@
 import { EINVAL } from "@alien-ts/abi";
 import { checkMemory } from "../access/memory.ts";
 import type { Analysis } from "../analysis.ts";
+import { assert } from "../assert.ts";
 import { destroyDynptr } from "../state/dynptr.ts";
 import { UNKNOWN, pointer } from "../state/register.ts";
 import type { DynptrKind, Register } from "../state/register.ts";
@@ -63,14 +64,25 @@ export function checkDynptrArgument(
   const dynptr = dynptrAt(analysis, number);
   if (argument.releases) {
     if (register.kind !== "fp") return reject(EINVAL, "cannot release unowned const bpf_dynptr");
-    if (dynptr === undefined || "errno" in dynptr || dynptr.refId === 0 || dynptr.dynptr !== argument.dynptr)
+    if (!isHeld(analysis, number))
       return reject(EINVAL, `${before(dynptr)}arg ${number} is an unacquired reference`);
   }
   if (dynptr === undefined || "errno" in dynptr)
     return reject(EINVAL, `${before(dynptr)}Expected an initialized dynptr as arg #${number - 1}`);
-  if (argument.releases) releaseDynptr(analysis, dynptr);
+  if (argument.releases) {
+    assert(dynptr.refId !== 0 && dynptr.dynptr === argument.dynptr, "only records are held by dynptrs");
+    releaseDynptr(analysis, dynptr);
+  }
   found({ id: dynptr.id, kind: dynptr.dynptr ?? "local", refId: dynptr.refId });
   return undefined;
+}
+
+/** The slot has what must be given back, whether or not that is a dynptr and begins there. */
+function isHeld(analysis: Analysis, number: number): boolean {
+  const place = stackPlace(analysis, number, "dynptr", SLOTS);
+  if ("errno" in place) return false;
+  const slot = analysis.state.frames[place.frame]!.stack[place.slot];
+  return slot !== undefined && slot.spilled.refId !== 0;
 }
 
 const before = (refusal: Reject | Register | undefined): string =>
