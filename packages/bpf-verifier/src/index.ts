@@ -24,7 +24,7 @@ export type { SourceSpan } from "./source.ts";
 export { attachTarget, isAttachedById } from "./linux/attach-target.ts";
 export { linuxHelper } from "./linux/helpers.ts";
 export { linuxKfunc } from "./linux/kfuncs.ts";
-export { linuxProgramType } from "./linux/program-types.ts";
+export { linuxProgramType, mayLoadType } from "./linux/program-types.ts";
 export { LOG, fitLog, isLogRequestValid } from "./log.ts";
 export type { FittedLog, LogExtent, LogOptions } from "./log.ts";
 export { relocate } from "./rewrite/rewrite.ts";

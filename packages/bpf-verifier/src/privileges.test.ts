@@ -11,6 +11,7 @@ r1 = map hash
 call bpf_map_lookup_elem`;
 const VALUE = `r6 = r1\n${LOOKUP}\nif r0 != 0x0 goto pc+1\nexit`;
 const ELEMENT = LOOKUP.replace("hash", "array").replace("u64", "u32");
+const LOAD_BYTES = "r1 = r6\nr2 = 0\nr3 = r10\nr3 += -8\nr4 = 8\ncall bpf_skb_load_bytes";
 const PROHIBITED = "pointer arithmetic with it prohibited for !root";
 const MAPS = { others: { type: 3, maxEntries: 8 } };
 
@@ -107,6 +108,13 @@ testPairs({ section: "socket", lacks: "perfmon", maps: MAPS }, [
     errno: "EACCES",
     accepted: `*(u64 *)(r10 -8) = r1\n*(u64 *)(r10 -8) = 0`,
     rejected: `*(u64 *)(r10 -8) = r1\n*(u32 *)(r10 -8) = 0`,
+    message: "attempt to corrupt spilled pointer on stack",
+  },
+  {
+    rule: "a helper fills no slot that holds a pointer, be it the whole of it",
+    errno: "EACCES",
+    accepted: `r6 = r1\n*(u64 *)(r10 -8) = 0\n${LOAD_BYTES}`,
+    rejected: `r6 = r1\n*(u64 *)(r10 -8) = r6\n${LOAD_BYTES}`,
     message: "attempt to corrupt spilled pointer on stack",
   },
   {

@@ -1,6 +1,6 @@
 /**
  * What a loader may do, as the verifier asks it: the fields of struct bpf_verifier_env that come from capabilities. Interface:
- * `privilegesOf`. CAP_SYS_ADMIN counts as both capabilities; whoever asks says so in what it passes.
+ * `privilegesOf`. CAP_SYS_ADMIN counts as all of them; whoever asks says so in what it passes.
  */
 
 /** Capabilities of the loading task that the verifier looks at. */
@@ -9,6 +9,8 @@ export interface Capabilities {
   readonly hasCapBpf: boolean;
   /** CAP_PERFMON */
   readonly hasCapPerfmon: boolean;
+  /** CAP_NET_ADMIN; it matters for the type of the program alone. */
+  readonly hasCapNetAdmin: boolean;
 }
 
 export interface Privileges {
@@ -39,5 +41,5 @@ export function privilegesOf(capabilities: Capabilities): Privileges {
   };
 }
 
-export const PRIVILEGED = privilegesOf({ hasCapBpf: true, hasCapPerfmon: true });
-export const UNPRIVILEGED = privilegesOf({ hasCapBpf: false, hasCapPerfmon: false });
+export const PRIVILEGED = privilegesOf({ hasCapBpf: true, hasCapPerfmon: true, hasCapNetAdmin: true });
+export const UNPRIVILEGED = privilegesOf({ hasCapBpf: false, hasCapPerfmon: false, hasCapNetAdmin: false });

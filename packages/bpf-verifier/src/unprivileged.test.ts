@@ -59,7 +59,7 @@ function programOf(text: string): Insn[] {
   );
 }
 
-const CAPABLE = privilegesOf({ hasCapBpf: true, hasCapPerfmon: false });
+const CAPABLE = privilegesOf({ hasCapBpf: true, hasCapPerfmon: false, hasCapNetAdmin: true });
 const TYPES: Record<string, number> = { socket_filter: 1, sched_cls: 3, cgroup_skb: 8 };
 
 function verdictOn(type: string, text: string, privileges = CAPABLE, level = 1): Verdict {

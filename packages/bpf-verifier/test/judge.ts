@@ -95,7 +95,7 @@ export interface Answer {
 
 const PRIVILEGES = {
   none: PRIVILEGED,
-  perfmon: privilegesOf({ hasCapBpf: true, hasCapPerfmon: false }),
+  perfmon: privilegesOf({ hasCapBpf: true, hasCapPerfmon: false, hasCapNetAdmin: true }),
   bpf: UNPRIVILEGED,
 };
 const declared = new Map<string, Btf>();

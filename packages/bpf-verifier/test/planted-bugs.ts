@@ -569,8 +569,8 @@ const SECRETS: readonly PlantedBug[] = [
   ),
   stack(
     "parts of spilled addresses are written over",
-    "isSpilled(before) && !isSpilledScalar(before) && size !== 8)",
-    "false)",
+    "size === 8 ? undefined : checkCorruption(analysis, before)",
+    "undefined as Check",
   ),
   stack(
     "what nobody wrote is read",

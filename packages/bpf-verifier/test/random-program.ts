@@ -53,7 +53,7 @@ export interface RandomProgram {
 }
 
 const MOST_FUNCTIONS = 4;
-const CAP_BPF = privilegesOf({ hasCapBpf: true, hasCapPerfmon: false });
+const CAP_BPF = privilegesOf({ hasCapBpf: true, hasCapPerfmon: false, hasCapNetAdmin: true });
 const FEW_PRIVILEGES = [CAP_BPF, UNPRIVILEGED];
 /** Programs of this kind may be loaded by anybody. */
 const OPEN = PROGRAMS[1];

@@ -175,6 +175,33 @@ describe("PROG_LOAD", () => {
     expect(user.load(returns(0))).toBeGreaterThan(0);
   });
 
+  test("programs of networks are for CAP_NET_ADMIN, whether this kernel has their type or not", () => {
+    const user = new TestUser();
+    user.kernel.isRoot = false;
+    const load = (prog_type: number): unknown => user.load(returns(0), { prog_type });
+    user.kernel.capabilities.add(39).add(38);
+    expect(load(BPF_PROG_TYPE.XDP)).toBe(EPERM);
+    expect(load(BPF_PROG_TYPE.EXT)).toBe(EPERM);
+    expect(load(BPF_PROG_TYPE.LIRC_MODE2)).toBe(EINVAL);
+    user.kernel.capabilities.add(12);
+    expect(load(BPF_PROG_TYPE.XDP)).toBe(EINVAL);
+    user.kernel.capabilities.clear();
+    user.kernel.capabilities.add(21);
+    expect(load(BPF_PROG_TYPE.XDP)).toBe(EINVAL);
+    expect(load(BPF_PROG_TYPE.KPROBE)).toBeGreaterThan(0);
+  });
+
+  test("where everyone may load programs, they are those of sockets", () => {
+    const user = new TestUser();
+    user.kernel.isRoot = false;
+    user.kernel.unprivilegedBpfDisabled = 0;
+    expect(user.load(returns(0), { prog_type: BPF_PROG_TYPE.SOCKET_FILTER })).toBeGreaterThan(0);
+    expect(user.load(returns(0), { prog_type: BPF_PROG_TYPE.CGROUP_SKB })).toBe(EINVAL);
+    expect(user.load(returns(0))).toBe(EPERM);
+    user.kernel.capabilities.add(38).add(12);
+    expect(user.load(returns(0))).toBe(EPERM);
+  });
+
   test("tells the log of a refusal, and how long it is", () => {
     const user = new TestUser();
     const insns = program(asm.call(118), asm.exit());

@@ -8,7 +8,6 @@ import {
   BPF_MAXINSNS,
   BPF_OBJ_NAME_LEN,
   BPF_PROG_F,
-  BPF_PROG_TYPE,
   bpf_attr_prog_load,
   CAP,
   E2BIG,
@@ -24,13 +23,20 @@ import {
   type View,
 } from "@alien-ts/abi";
 import { decode, type Insn, PSEUDO } from "@alien-ts/bpf-isa";
-import { isGplCompatible, isLogRequestValid, type Verdict, verifyProgram } from "@alien-ts/bpf-verifier";
+import {
+  type Capabilities,
+  isGplCompatible,
+  isLogRequestValid,
+  mayLoadType,
+  type Verdict,
+  verifyProgram,
+} from "@alien-ts/bpf-verifier";
 import { prepare } from "@alien-ts/bpf-vm";
 import type { BpfEngine } from "../engine.ts";
 import type { BpfMap } from "../maps/map.ts";
 import { attachRequest, type AttachRequest, attachTarget } from "../programs/attach-target.ts";
 import { hasIteratorLoops, kernelFunctionOf } from "../programs/kernel-functions.ts";
-import { type Loader, programEnv } from "../programs/environment.ts";
+import { programEnv } from "../programs/environment.ts";
 import { BpfProgram, type MapLoad } from "../programs/program.ts";
 import { programTag } from "../programs/tag.ts";
 import { programTypeRow, type SupportedProgramType } from "../programs/types.ts";
@@ -62,7 +68,6 @@ export function progLoad(call: BpfCall): Result<number> {
   const refused = checkAttributes(engine, a, loader);
   if (isErr(refused)) return refused;
   const row = programTypeRow(a.prog_type);
-  if (row?.supported === true && row.needs === "CAP_PERFMON" && !loader.hasCapPerfmon) return EPERM;
   const attach = attachRequest(engine, {
     type: a.prog_type,
     attachType: a.expected_attach_type,
@@ -97,24 +102,24 @@ export function progLoad(call: BpfCall): Result<number> {
   });
 }
 
-function loaderOf({ ports }: BpfEngine): Loader {
+function loaderOf({ ports }: BpfEngine): Capabilities {
   const isAdmin = ports.capable(CAP.SYS_ADMIN);
   return {
     hasCapBpf: isAdmin || ports.capable(CAP.BPF),
     hasCapPerfmon: isAdmin || ports.capable(CAP.PERFMON),
+    hasCapNetAdmin: isAdmin || ports.capable(CAP.NET_ADMIN),
   };
 }
 
-function checkAttributes({ ports }: BpfEngine, a: Attributes, { hasCapBpf }: Loader): Result<0> {
+function checkAttributes({ ports }: BpfEngine, a: Attributes, loader: Capabilities): Result<0> {
+  const { hasCapBpf } = loader;
   if ((a.prog_flags & ~KNOWN_FLAGS) !== 0) return EINVAL;
   // There are no tokens.
   if ((a.prog_flags & BPF_PROG_F.TOKEN_FD) !== 0) return EBADF;
   if (ports.unprivilegedBpfDisabled !== 0 && !hasCapBpf) return EPERM;
   const limit = hasCapBpf ? BPF_COMPLEXITY_LIMIT_INSNS : BPF_MAXINSNS;
   if (a.insn_cnt === 0 || a.insn_cnt > limit) return E2BIG;
-  const isForEveryone =
-    a.prog_type === BPF_PROG_TYPE.SOCKET_FILTER || a.prog_type === BPF_PROG_TYPE.CGROUP_SKB;
-  return hasCapBpf || isForEveryone ? 0 : EPERM;
+  return mayLoadType(a.prog_type, loader) ? 0 : EPERM;
 }
 
 function copyInsns({ ports, m }: BpfEngine, from: UAddr, count: number): Result<readonly Insn[]> {
@@ -132,7 +137,7 @@ interface Candidate {
   readonly call: BpfCall;
   readonly a: Attributes;
   readonly row: SupportedProgramType;
-  readonly loader: Loader;
+  readonly loader: Capabilities;
   readonly insns: readonly Insn[];
   readonly license: string;
   readonly attach: AttachRequest;

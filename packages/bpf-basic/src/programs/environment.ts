@@ -13,6 +13,7 @@ import {
   linuxKfunc,
   linuxProgramType,
   privilegesOf,
+  type Capabilities,
   type MapInfo,
   type ProgramBtf,
   type ProgramEnv,
@@ -24,19 +25,13 @@ import { helperById } from "../helpers/table.ts";
 import type { BpfMap } from "../maps/map.ts";
 import type { SupportedProgramType } from "./types.ts";
 
-/** What the loader may do. */
-export interface Loader {
-  readonly hasCapBpf: boolean;
-  readonly hasCapPerfmon: boolean;
-}
-
 export interface Candidate {
   readonly engine: BpfEngine;
   readonly row: SupportedProgramType;
   readonly type: number;
   readonly attachType: number;
   readonly flags: number;
-  readonly loader: Loader;
+  readonly loader: Capabilities;
   readonly insns: readonly Insn[];
   readonly license: string;
   readonly logLevel: number;
@@ -130,7 +125,7 @@ function rulesOf({ engine, row, type, attachType, loader }: Candidate): ProgramR
 }
 
 /** Linux: bpf_base_func_proto(), which gives out helpers by capability. */
-function mayCall(id: number, loader: Loader): boolean {
+function mayCall(id: number, loader: Capabilities): boolean {
   const row = helperById(id)?.row;
   if (row?.supported !== true || row.needs === "none") return true;
   return row.needs === "CAP_BPF" ? loader.hasCapBpf : loader.hasCapPerfmon;

@@ -10,8 +10,6 @@ export interface SupportedProgramType {
   readonly name: string;
   readonly since: string;
   readonly doc: string;
-  /** What a loader must have beyond CAP_BPF. */
-  readonly needs: "none" | "CAP_PERFMON";
   /** What r1 points to. */
   readonly context: "pt_regs" | "typed" | "opaque";
 }
@@ -39,7 +37,6 @@ export const programTypes = {
     name: "socket_filter",
     since: "3.19",
     doc: "Filters packets of a socket. It loads, so that feature probes answer; nothing runs it yet.",
-    needs: "none",
     context: "opaque",
   },
   KPROBE: {
@@ -47,7 +44,6 @@ export const programTypes = {
     name: "kprobe",
     since: "4.1",
     doc: "Runs when a kprobe is hit; its context is the trap frame.",
-    needs: "CAP_PERFMON",
     context: "pt_regs",
   },
   SCHED_CLS: absent("sched_cls", "4.1", "there are no network devices with queues to classify for"),
@@ -57,7 +53,6 @@ export const programTypes = {
     name: "tracepoint",
     since: "4.7",
     doc: "Runs at a tracepoint. It loads, so that feature probes answer; nothing runs it yet.",
-    needs: "CAP_PERFMON",
     context: "opaque",
   },
   XDP: absent("xdp", "4.8", "there are no network devices that receive frames"),
@@ -121,7 +116,6 @@ export const programTypes = {
     name: "tracing",
     since: "5.5",
     doc: "Runs at a function or tracepoint that the kernel's types name. It loads; nothing runs it yet.",
-    needs: "CAP_PERFMON",
     context: "typed",
   },
   STRUCT_OPS: absent("struct_ops", "5.6", "no table of functions of this kernel takes programs"),

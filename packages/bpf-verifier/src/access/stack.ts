@@ -225,12 +225,18 @@ const isZeroStored = (analysis: Analysis, stored: Stored): boolean =>
   stored !== undefined &&
   ("constant" in stored ? stored.constant === 0 : analysis.register(stored.number).isNull);
 
+/** A part of a pointer is not overwritten by those who may not see the rest of it. */
+function checkCorruption(analysis: Analysis, slot: StackSlot): Check {
+  if (analysis.env.privileges.mayLeakPointers || !isSpilled(slot) || isSpilledScalar(slot)) return undefined;
+  return reject(EACCES, "attempt to corrupt spilled pointer on stack");
+}
+
 /** Linux: check_stack_write_fixed_off() */
 function writeFixed(analysis: Analysis, frame: Frame, off: number, size: number, stored: Stored): Check {
   const index = slotOf(off);
   const before = frame.stack[index]!;
-  if (!analysis.env.privileges.mayLeakPointers && isSpilled(before) && !isSpilledScalar(before) && size !== 8)
-    return reject(EACCES, "attempt to corrupt spilled pointer on stack");
+  const corrupted = size === 8 ? undefined : checkCorruption(analysis, before);
+  if (corrupted !== undefined) return corrupted;
   const register = stored !== undefined && "number" in stored ? analysis.register(stored.number) : undefined;
   noteBarrier(analysis, before, size, register);
   const destroyed = destroyDynptr(analysis, frame, index);
@@ -278,7 +284,7 @@ function putBytes(frame: Frame, off: number, size: number, letter: "m" | "0"): v
   frame.stack[index] = types === DATA_SLOT.types ? DATA_SLOT : { types, spilled: NOT_INIT };
 }
 
-/** A helper fills the `size` bytes that register `number` points to, whatever was there. `checkInitialised` allowed it. */
+/** A helper fills the `size` bytes that register `number` points to, as Linux byte by byte. `checkInitialised` allowed it. */
 export function fillStack(analysis: Analysis, number: number, size: number): Check {
   const register = analysis.register(number);
   const frame = frameOf(analysis, register);
@@ -286,6 +292,8 @@ export function fillStack(analysis: Analysis, number: number, size: number): Che
   for (let at = low, end = low; at < low + size; at = end) {
     const index = slotOf(at);
     end = Math.min(low + size, -8 * index);
+    const corrupted = checkCorruption(analysis, frame.stack[index]!);
+    if (corrupted !== undefined) return corrupted;
     noteBarrier(analysis, frame.stack[index]!, 1, undefined);
     const destroyed = destroyDynptr(analysis, frame, index);
     if (destroyed !== undefined) return destroyed;

@@ -214,10 +214,21 @@ const FOR_EVERYONE: readonly number[] = [1, 8];
 /** Types that see into the kernel: kprobe, tracepoint, perf_event, raw_tracepoint (also writable), tracing, struct_ops, ext, lsm. */
 const SEEING: readonly number[] = [2, 5, 7, 17, 24, 26, 27, 28, 29];
 
-/** Whether a loader may load programs of this type. Linux: bpf_prog_load(), is_perfmon_prog_type() */
-export function mayLoadType(type: number, { hasCapBpf, hasCapPerfmon }: Capabilities): boolean {
-  if (SEEING.includes(type) && !hasCapPerfmon) return false;
-  return hasCapBpf || FOR_EVERYONE.includes(type);
+/**
+ * Types that change what networks do, and those that judge for a control group: sched_cls, sched_act, xdp, cgroup_sock, lwt_in, lwt_out,
+ * lwt_xmit, sock_ops, sk_skb, cgroup_device, sk_msg, cgroup_sock_addr, lwt_seg6local, flow_dissector, cgroup_sysctl, cgroup_sockopt,
+ * ext, netfilter.
+ */
+const NETWORKS: readonly number[] = [3, 4, 6, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 22, 23, 25, 28, 32];
+
+/** Whether a loader may load programs of this type. Linux: bpf_prog_load(), is_net_admin_prog_type(), is_perfmon_prog_type() */
+export function mayLoadType(
+  type: number,
+  { hasCapBpf, hasCapPerfmon, hasCapNetAdmin }: Capabilities,
+): boolean {
+  if (FOR_EVERYONE.includes(type)) return true;
+  const seesOrMay = hasCapPerfmon || !SEEING.includes(type);
+  return hasCapBpf && seesOrMay && (hasCapNetAdmin || !NETWORKS.includes(type));
 }
 
 /**

@@ -10,7 +10,7 @@ import type { LoadedMap } from "./maps.ts";
 interface Loader {
   /** No capabilities. */
   readonly unpriv?: boolean;
-  /** Only these: "CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", which counts as both. */
+  /** Only these: "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", which counts as all. */
   readonly caps?: readonly string[];
 }
 

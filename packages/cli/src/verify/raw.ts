@@ -60,6 +60,7 @@ function loaderOf({ unpriv, caps }: Case | Load): Privileges | undefined {
   return privilegesOf({
     hasCapBpf: isAdmin || caps.includes("CAP_BPF"),
     hasCapPerfmon: isAdmin || caps.includes("CAP_PERFMON"),
+    hasCapNetAdmin: isAdmin || caps.includes("CAP_NET_ADMIN"),
   });
 }
 
