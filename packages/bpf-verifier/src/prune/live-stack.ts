@@ -34,6 +34,8 @@ export class Instance {
   readonly subprogram: Subprogram;
   /** By frame; undefined where nothing was read or written. */
   readonly frames: (Int32Array | undefined)[] = [];
+  /** By frame and instruction: it was read or written, or what follows it has changed, since it was looked at. */
+  readonly stale: (Uint8Array | undefined)[] = [];
   /** Instructions for which writes were noted before. */
   readonly isKnown: Uint8Array;
   isUpdated = false;
@@ -51,8 +53,11 @@ export class Instance {
   }
 
   sets(frame: number): Int32Array {
+    const known = this.frames[frame];
+    if (known !== undefined) return known;
     const { start, end } = this.subprogram;
-    return (this.frames[frame] ??= new Int32Array((end - start) * WORDS));
+    this.stale[frame] = new Uint8Array(end - start);
+    return (this.frames[frame] = new Int32Array((end - start) * WORDS));
   }
 
   at(index: number, set: number): number {
@@ -65,7 +70,10 @@ export class Instance {
     const live = this.at(index, LIVE);
     const isNew =
       (low & ~sets[read]! & ~sets[live]!) !== 0 || (high & ~sets[read + 1]! & ~sets[live + 1]!) !== 0;
-    if (isNew) this.isUpdated = true;
+    if (isNew) {
+      this.isUpdated = true;
+      this.stale[frame]![index - this.subprogram.start] = 1;
+    }
     sets[read]! |= low;
     sets[read + 1]! |= high;
   }
@@ -80,19 +88,21 @@ export class Instance {
       if (low === 0 && high === 0 && (!isKnown || this.frames[frame] === undefined)) continue;
       const sets = this.sets(frame);
       const at = this.at(index, WRITTEN);
-      this.#write(sets, at, low, isKnown);
-      this.#write(sets, at + 1, high, isKnown);
+      const isLowNew = this.#write(sets, at, low, isKnown);
+      if (this.#write(sets, at + 1, high, isKnown) || isLowNew) this.stale[frame]![known] = 1;
     }
     this.isKnown[known] = 1;
   }
 
-  #write(sets: Int32Array, at: number, mask: number, isKnown: boolean): void {
+  /** Whether anything has changed. */
+  #write(sets: Int32Array, at: number, mask: number, isKnown: boolean): boolean {
     const before = sets[at]!;
     const after = isKnown ? mask & before : mask;
-    if (after === before) return;
+    if (after === before) return false;
     this.isUpdated = true;
     if ((before & ~after) !== 0) this.hasLost = true;
     sets[at] = after;
+    return true;
   }
 
   isLive(index: number, frame: number, slot: number): boolean {
@@ -114,12 +124,14 @@ export class LiveStack {
   readonly #written = new Int32Array(2 * MAX_FRAMES);
   #hasWritten = false;
   readonly #edges: Int32Array;
+  readonly #before: readonly (readonly number[])[];
   #index = 0;
 
   constructor(analysis: Analysis, prune: Uint8Array) {
     this.#analysis = analysis;
     this.#prune = prune;
     this.#edges = analysis.edges;
+    this.#before = reversed(analysis.edges);
   }
 
   /** The walk is in another function, or on another path. */
@@ -227,9 +239,13 @@ export class LiveStack {
     const edges = this.#edges;
     const isVerbose = this.#analysis.log.isVerbose;
     const base = instance.at(0, 0);
+    const { start } = instance.subprogram;
+    const stale = instance.stale[frame]!;
     let hasChanged = false;
     for (let i = 0; i < order.length; i++) {
       const index = order[i]!;
+      if (stale[index - start] === 0) continue;
+      stale[index - start] = 0;
       const first = edges[2 * index]!;
       if (first < 0) continue;
       const second = edges[2 * index + 1]!;
@@ -260,6 +276,7 @@ export class LiveStack {
       sets[own + LIVE + 1] = liveHigh;
       sets[own + WRITTEN_LATER] = laterLow;
       sets[own + WRITTEN_LATER + 1] = laterHigh;
+      for (const before of this.#before[index]!) stale[before - start] = 1;
     }
     return hasChanged;
   }
@@ -329,7 +346,15 @@ export class LiveStack {
   }
 }
 
-function forgetLaterWrites({ frames }: Instance): void {
+/** The instructions that each one may follow. */
+function reversed(edges: Int32Array): readonly (readonly number[])[] {
+  const before: number[][] = Array.from({ length: edges.length / 2 }, () => []);
+  for (let i = 0; i < edges.length; i++) before[edges[i]!]?.push(i >> 1);
+  return before;
+}
+
+function forgetLaterWrites({ frames, stale }: Instance): void {
+  for (const list of stale) list?.fill(1);
   for (const sets of frames) {
     if (sets === undefined) continue;
     for (let at = WRITTEN_LATER; at < sets.length; at += WORDS) {
