@@ -35,4 +35,13 @@ testPairs({ section: "socket", code: "r1 = map array\n…" }, [
     errno: "ENOTSUPP",
     message: "map_ptr access not supported for map type 1",
   },
+  {
+    rule: "maps of all types are structures of their own",
+    code: `r1 = map …\n${LOAD}`,
+    kernel: "struct bpf_ringbuf_map { struct bpf_map map; };",
+    accepted: "ringbuf",
+    rejected: { code: "filter", maps: { filter: { type: 30, keySize: 0 } } },
+    errno: "ENOTSUPP",
+    message: "map_ptr access not supported for map type 30",
+  },
 ]);

@@ -28,11 +28,20 @@ const STRUCTURES: Record<number, string> = {
   16: "bpf_cpu_map",
   17: "xsk_map",
   18: "bpf_shtab",
+  19: "bpf_cgroup_storage_map",
   20: "reuseport_array",
+  21: "bpf_cgroup_storage_map",
   22: "bpf_queue_stack",
   23: "bpf_queue_stack",
   24: "bpf_local_storage_map",
+  25: "bpf_dtab",
   27: "bpf_ringbuf_map",
+  28: "bpf_local_storage_map",
+  29: "bpf_local_storage_map",
+  30: "bpf_bloom_filter",
+  31: "bpf_ringbuf_map",
+  32: "bpf_local_storage_map",
+  33: "bpf_arena",
 };
 
 export function accessMapObject(
