@@ -25,9 +25,17 @@ export function checkExit(analysis: Analysis, insn: Insn): Check {
   return checkResult(analysis, REG.R0);
 }
 
-/** The number that an exception carries is the program's result, where no function of the program makes one of it. */
+/**
+ * The number that an exception carries is the program's result, where no function of the program makes one of it. Differs from Linux, which does
+ * not look at what global functions throw.
+ */
 export function checkThrown(analysis: Analysis): Check {
-  return analysis.exceptionCallback === 0 ? checkResult(analysis, REG.R1) : undefined;
+  if (analysis.exceptionCallback !== 0) return undefined;
+  const bad = checkResult(analysis, REG.R1);
+  if (bad !== undefined || analysis.endsProgram || hasNoResult(analysis.env)) return bad;
+  const range = resultRange(analysis.env);
+  if (range === undefined || range instanceof Reject) return range;
+  return checkInRange(analysis, REG.R1, range, "At program exit");
 }
 
 function checkResult(analysis: Analysis, number: number): Check {
