@@ -1,7 +1,7 @@
 /** `alien verify --raw`: lines in, verdicts out. */
 import { asm, encode, program } from "@alien-ts/bpf-isa";
 import type { Insn } from "@alien-ts/bpf-isa";
-import { parseBtf } from "@alien-ts/btf";
+import { type Btf, parseBtf, writeBtf } from "@alien-ts/btf";
 import { expect, test } from "vitest";
 import { Problem } from "../options.ts";
 import { parseVerifyArguments } from "./command.ts";
@@ -207,6 +207,17 @@ test("--unprivileged is for objects and cases", () => {
     expect(parseVerifyArguments(["--unprivileged", ...args])).toMatchObject({ isUnprivileged: true });
     expect(parseVerifyArguments(args)).toMatchObject({ isUnprivileged: false });
   }
+});
+
+test("programs of infrared receivers are for kernels whose types tell that they have them", () => {
+  const text = JSON.stringify({ insns: zero, prog_type: 20 });
+  expect(answer(text)).toEqual({ verdict: "REJECT", errno: 22, processed: 0, log: "" });
+  const types = writeBtf([
+    { kind: "func_proto", name: "", type: 0, params: [] },
+    { kind: "func", name: "lirc_mode2_is_valid_access", type: 1, linkage: "static" },
+  ]);
+  const kernelBtf = parseBtf(types) as Btf;
+  expect(verifyLine(text, { ...options, kernelBtf })).toContain('"verdict":"ACCEPT"');
 });
 
 test("a program with any bytes in any places gets a verdict", () => {

@@ -4,7 +4,7 @@
  * A line with `load` is a program as a loader passes it; any other is an old-style case with `fixups`. A line that cannot be used
  * gives an error and the run goes on.
  */
-import { BPF_PROG_F, isErr } from "@alien-ts/abi";
+import { BPF_PROG_F, BPF_PROG_TYPE, EINVAL, isErr } from "@alien-ts/abi";
 import type { Errno } from "@alien-ts/abi";
 import { decode } from "@alien-ts/bpf-isa";
 import { PRIVILEGED, UNPRIVILEGED, privilegesOf, verifyProgram } from "@alien-ts/bpf-verifier";
@@ -15,7 +15,7 @@ import { assembleBtf } from "./btf.ts";
 import { parseLine } from "./cases.ts";
 import type { Case, Load } from "./cases.ts";
 import { environment } from "./environment.ts";
-import type { Machine } from "./environment.ts";
+import type { Machine, Parts } from "./environment.ts";
 import { FIXTURE_MAPS, kptrFields, loadedShape, mapInfo } from "./maps.ts";
 
 export interface RawOptions extends Machine {
@@ -81,7 +81,7 @@ function caseEnv(given: Case, options: RawOptions): ProgramEnv | Errno {
   for (const [place, kfunc] of given.kfuncs)
     insns[place] = { ...insns[place]!, imm: options.kernelBtf?.find(kfunc, "func") ?? 0 };
   const { flags } = given;
-  return environment(
+  return kernelEnv(
     {
       insns,
       type: given.type,
@@ -114,7 +114,7 @@ function loadEnv(load: Load, options: RawOptions): ProgramEnv | Errno {
     const id = kernelBtf?.find(symbol, "func") ?? kernelBtf?.find(symbol, "var") ?? 0;
     insns[place] = { ...insns[place]!, imm: id };
   }
-  return environment(
+  return kernelEnv(
     {
       insns,
       type: load.type,
@@ -127,6 +127,18 @@ function loadEnv(load: Load, options: RawOptions): ProgramEnv | Errno {
     },
     options,
   );
+}
+
+/** Types of programs that kernels are built with or without, by a function of theirs. */
+const OPTIONAL_TYPES: Readonly<Record<number, string>> = {
+  [BPF_PROG_TYPE.LIRC_MODE2]: "lirc_mode2_is_valid_access",
+};
+
+/** As a kernel with these types answers, which tell what it was built with. */
+function kernelEnv(parts: Parts, options: RawOptions): ProgramEnv | Errno {
+  const own = OPTIONAL_TYPES[parts.type];
+  if (own !== undefined && options.kernelBtf?.find(own, "func") === undefined) return EINVAL;
+  return environment(parts, options);
 }
 
 /** The types of this name. Without any file of types, programs are judged as if they had none. */
