@@ -8,7 +8,7 @@ import type { LoadedMap } from "./maps.ts";
 
 /** What the loader of a case may do, where the line says so. */
 interface Loader {
-  /** No capabilities. */
+  /** No capabilities. Test suites call what they expect of such a load so, too, which is an object. */
   readonly unpriv?: boolean;
   /** Only these: "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", which counts as all. */
   readonly caps?: readonly string[];
@@ -117,7 +117,7 @@ function parseProgram(given: Fields, whole: Fields): Program {
     insns,
     type: given.number("prog_type"),
     attachType: given.number("expected_attach_type", 0),
-    ...(whole.flag("unpriv") ? { unpriv: true } : {}),
+    ...(whole.isTrue("unpriv") ? { unpriv: true } : {}),
     ...caps,
   };
 }
@@ -236,6 +236,11 @@ class Fields {
     const value = this.of(name).#value ?? false;
     if (typeof value !== "boolean" && value !== 0 && value !== 1) throw this.of(name).wrong("true or false");
     return value === true || value === 1;
+  }
+
+  /** Whether this is true: anything else that has this name is no business of ours. */
+  isTrue(name: string): boolean {
+    return this.of(name).#value === true;
   }
 
   string(): string {

@@ -184,6 +184,7 @@ test("the level is 2 unless another is asked for", () => {
 
 test.each([
   ["root's", {}, "ACCEPT", 0],
+  ["root's", { priv: { expect: "ok" }, unpriv: { expect: "fail", msg: ["R0 leaks addr"] } }, "ACCEPT", 0],
   ["a user's", { unpriv: true }, "REJECT", 13],
   ["one's with CAP_BPF alone", { caps: ["CAP_BPF"] }, "REJECT", 13],
   ["an administrator's", { caps: ["CAP_SYS_ADMIN"] }, "ACCEPT", 0],
