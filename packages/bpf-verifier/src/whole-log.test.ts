@@ -1,34 +1,10 @@
 /** Whole logs of level 2, letter for letter as Linux 6.18 wrote them. */
-import { EBADF } from "@alien-ts/abi";
-import { AssembleError, assemble } from "@alien-ts/bpf-isa";
 import { expect, test } from "vitest";
-import { linuxHelper } from "./linux/helpers.ts";
-import { linuxProgramType } from "./linux/program-types.ts";
-import { PRIVILEGED } from "./privileges.ts";
-import { verifyProgram } from "./verify-program.ts";
+import { verdictOn } from "../test/judge.ts";
 
 /** With states remembered wherever they may be. */
 function logOf(text: string): string {
-  const insns = assemble(text.trim());
-  if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}`);
-  return verifyProgram({
-    insns,
-    programType: linuxProgramType(1, 0)!,
-    helper: linuxHelper,
-    map: () => EBADF,
-    addressHigh: 0xffff_8881,
-    license: "GPL",
-    privileges: PRIVILEGED,
-    log: { level: 2 },
-    kernelBtf: undefined,
-    program: undefined,
-    attach: undefined,
-    isSleepable: false,
-    isStrictAlignment: false,
-    isAnyAlignment: false,
-    isStateFrequent: true,
-    hasFragments: false,
-  }).log;
+  return verdictOn({ section: "socket", code: text, env: { log: { level: 2 }, isStateFrequent: true } }).log;
 }
 
 /** The function reads one slot of its caller's stack, and writes it on one of its paths. */

@@ -1,11 +1,6 @@
 /** What is precise in a state that is found again is precise in all states of the path that found it. */
-import { EBADF } from "@alien-ts/abi";
-import { AssembleError, assemble } from "@alien-ts/bpf-isa";
 import { expect, test } from "vitest";
-import { linuxHelper } from "../linux/helpers.ts";
-import { linuxProgramType } from "../linux/program-types.ts";
-import { verifyProgram } from "../verify-program.ts";
-import { PRIVILEGED } from "../privileges.ts";
+import { verdictOn } from "../../test/judge.ts";
 
 /** Three paths reach the first `if r8`: with r7 up to 3, up to 1 (and another r9), and 256. r7 is an offset into the stack at the end. */
 const PROGRAM = `
@@ -37,26 +32,7 @@ exit`;
 
 /** With states remembered wherever they may be. */
 function verify(text: string): { readonly ok: boolean; readonly log: string } {
-  const insns = assemble(text.trim());
-  if (insns instanceof AssembleError) throw new Error(`line ${insns.line}: ${insns.message}`);
-  return verifyProgram({
-    insns,
-    programType: linuxProgramType(1, 0)!,
-    helper: linuxHelper,
-    map: () => EBADF,
-    addressHigh: 0xffff_8881,
-    license: "GPL",
-    privileges: PRIVILEGED,
-    log: { level: 2 },
-    kernelBtf: undefined,
-    program: undefined,
-    attach: undefined,
-    isSleepable: false,
-    isStrictAlignment: false,
-    isAnyAlignment: false,
-    isStateFrequent: true,
-    hasFragments: false,
-  });
+  return verdictOn({ section: "socket", code: text, env: { log: { level: 2 }, isStateFrequent: true } });
 }
 
 test("an offset that a path found good does not stand for one beyond the stack", () => {
